@@ -1,0 +1,252 @@
+"""Attention maps as values that can be read and changed on their way through the UNet.
+
+Axes are always (row, head, query, key). A row is one row of the UNet's batch. Guidance puts several
+branches of every image into one batch, branch by branch: of three images, InstructPix2Pix's nine
+rows are text 0, text 1, text 2, image 0, ... `Site.rows` says which rows a branch has.
+
+    with controlled(pipe.unet, Record()):
+        pipe(instruction, image=source)
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Attn = Float[Tensor, "row head query key"]
+
+# The branches of guidance: with text and image, with the image only, with neither.
+TEXT, IMAGE, NEITHER = 0, 1, 2
+INSTRUCT_BRANCHES = (TEXT, IMAGE, NEITHER)  # diffusers' InstructPix2Pix pipeline, and the paper's
+TEXT_TO_IMAGE_BRANCHES = (NEITHER, TEXT)  # diffusers' Stable Diffusion pipelines
+_NAMES = {TEXT: "TEXT", IMAGE: "IMAGE", NEITHER: "NEITHER"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where and when one attention map is born."""
+
+    layer: str  # "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
+    is_cross: bool  # keys are text tokens, not pixels
+    timestep: float  # 999 is pure noise, 0 a clean image
+    latent: tuple[int, int]  # rows, columns of the latent the UNet was given
+    branches: tuple[int, ...] = INSTRUCT_BRANCHES  # in the order of the batch
+    images: int = 1  # the batch has this many rows of each branch
+
+    def rows(self, branch: int) -> slice:
+        """The rows of a map that belong to `branch`, one for each image.
+
+        Raises `ValueError` if the batch has no such branch.
+        """
+        if branch not in self.branches:
+            raise ValueError(
+                f"the batch has no branch {_named([branch])}; it has {_named(self.branches)}"
+            )
+        first = self.branches.index(branch) * self.images
+        return slice(first, first + self.images)
+
+
+class Control:
+    """Reads or changes attention. Override a stage; left alone, it changes nothing.
+
+    With `reads_only` what the stages return is not used. Where nothing but such controls want a
+    site, the layer's own fused kernel makes the output, bit for bit as without them, and the maps
+    are computed beside it, without gradients. So a control whose loss is to be differentiated is
+    not one of these.
+    """
+
+    reads_only: bool = False
+
+    def begin(self) -> None:
+        """Called each time a `controlled` block with this control is entered."""
+
+    def wants(self, site: Site) -> bool:
+        """Whether the stages are called at `site`; unwanted sites cost nothing."""
+        return site.is_cross
+
+    def on_scores(self, scores: Attn, site: Site) -> Attn:
+        """Before the softmax: scaled dot products, single precision or better."""
+        return scores
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        """After the softmax: rows sum to 1."""
+        return probs
+
+
+class ControlledAttention:
+    """The one diffusers processor: the stock one unless some control wants the site."""
+
+    def __init__(self, layer: str, controls: tuple[Control, ...], stock, now: dict):
+        self.layer, self.controls, self.stock, self.now = layer, controls, stock, now
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
+        **rest,
+    ) -> Tensor:  # diffusers chose these names and passes them by keyword
+        if not self.now:
+            raise RuntimeError(
+                "call unet(...), not unet.forward(...): the timestep is read on call"
+            )
+        site = Site(self.layer, encoder_hidden_states is not None, **self.now)
+        controls = [control for control in self.controls if control.wants(site)]
+        if controls and attention_mask is not None:
+            raise NotImplementedError(
+                f"{self.layer} was given an attention mask; only unmasked attention can be"
+                " controlled: call the UNet without attention_mask and encoder_attention_mask"
+            )
+        readers_only = all(control.reads_only for control in controls)
+        if readers_only:
+            output = self.stock(
+                attn, hidden_states, encoder_hidden_states, attention_mask, temb, **rest
+            )
+        if not controls:
+            return output
+        context = encoder_hidden_states if site.is_cross else hidden_states
+        if readers_only:
+            with torch.no_grad():
+                _staged(_scores(attn, hidden_states, context), controls, site)
+            return output
+        probs = _staged(_scores(attn, hidden_states, context), controls, site)
+        value = _by_head(attn.to_v(context), attn.heads)
+        output = (probs.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+        for layer in attn.to_out:  # the projection, then dropout
+            output = layer(output)
+        return output
+
+
+def _by_head(x: Float[Tensor, "row position width"], heads: int) -> Float[Tensor, "row h p c"]:
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def _scores(attn: Attention, hidden_states: Tensor, context: Tensor) -> Attn:
+    query = _by_head(attn.to_q(hidden_states), attn.heads)
+    key = _by_head(attn.to_k(context), attn.heads)
+    precision = torch.promote_types(query.dtype, torch.float32)
+    return query.to(precision) @ key.to(precision).mT * attn.scale
+
+
+def _staged(scores: Attn, controls: Sequence[Control], site: Site) -> Attn:
+    """The probabilities, after every control had both of its stages, in order."""
+    for control in controls:
+        seen = control.on_scores(scores, site)
+        scores = scores if control.reads_only else seen
+    probs = scores.softmax(dim=-1)
+    for control in controls:
+        seen = control.on_probs(probs, site)
+        probs = probs if control.reads_only else seen
+    return probs
+
+
+@contextmanager
+def controlled(
+    unet: nn.Module, *controls: Control, branches: tuple[int, ...] | None = None
+) -> Iterator[None]:
+    """Pass every attention map of `unet` through `controls`, left to right; undo it on exit.
+
+    Blocks can be nested. The inner block's controls come first and the outer's see what they made,
+    so a recorder around an editing method records what that method really used.
+
+    Args:
+        unet: a diffusers UNet with plain attention, as in Stable Diffusion 1.x and InstructPix2Pix.
+        branches: the order of the branches in the UNet's batch. By default the one of diffusers'
+            guided pipelines: (TEXT, IMAGE, NEITHER) if the UNet takes image latents beside the
+            noisy ones (twice as many channels in as out), else (NEITHER, TEXT). Without guidance
+            say `branches=(TEXT,)`.
+
+    Raises before anything is changed: `TypeError` if `unet` is compiled or no such UNet,
+    `NotImplementedError` if a layer's attention is of a kind that cannot be controlled. Raises
+    `ValueError` when the UNet is called with a batch that the branches do not divide.
+    """
+    if hasattr(unet, "_orig_mod"):
+        raise TypeError("a compiled UNet would go on without controls; give unet._orig_mod")
+    if not hasattr(unet, "attn_processors"):
+        raise TypeError(f"{type(unet).__name__} has no attn_processors; give a diffusers UNet")
+    for name, layer in unet.named_modules():
+        if hasattr(layer, "get_processor"):
+            _check_plain(name, layer)
+    before = dict(unet.attn_processors)
+    order = _usual_branches(unet) if branches is None else branches
+    now: dict = {}
+
+    def remember(_, args, kwargs):  # the UNet is told the time on every call: nobody counts layers
+        given = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
+        now.update(_told(given["sample"], given["timestep"], order))
+
+    def route(name: str, processor) -> ControlledAttention:
+        layer = name.removesuffix(".processor")
+        if not isinstance(processor, ControlledAttention):
+            return ControlledAttention(layer, controls, processor, now)
+        return ControlledAttention(layer, controls + processor.controls, processor.stock, now)
+
+    hook = unet.register_forward_pre_hook(remember, with_kwargs=True)
+    try:
+        unet.set_attn_processor(
+            {name: route(name, processor) for name, processor in before.items()}
+        )
+        for control in controls:
+            control.begin()
+        yield
+    finally:
+        hook.remove()
+        unet.set_attn_processor(before)  # exactly what was there, not a default
+
+
+def _usual_branches(unet: nn.Module) -> tuple[int, ...]:
+    takes_image = unet.config.in_channels == 2 * unet.config.out_channels
+    return INSTRUCT_BRANCHES if takes_image else TEXT_TO_IMAGE_BRANCHES
+
+
+def _told(sample: Tensor, timestep: Tensor | float | int, branches: tuple[int, ...]) -> dict:
+    """What a call of the UNet says about all of its sites."""
+    times = torch.as_tensor(timestep).flatten()
+    if times.unique().numel() != 1:
+        raise ValueError(f"the rows of the batch are at different timesteps: {times.tolist()}")
+    rows, latent = len(sample), tuple(sample.shape[-2:])
+    if rows % len(branches):
+        raise ValueError(
+            f"a batch of {rows} rows is not made of the branches {_named(branches)}, each with"
+            " every image; give controlled(..., branches=...) their order, or (TEXT,) if the"
+            " sampler does not use guidance"
+        )
+    images = rows // len(branches)
+    return dict(timestep=float(times[0]), latent=latent, branches=branches, images=images)
+
+
+def _named(branches: Sequence[int]) -> str:
+    return "(" + ", ".join(str(_NAMES.get(branch, branch)) for branch in branches) + ")"
+
+
+def _check_plain(name: str, layer: nn.Module) -> None:
+    """Raise `NotImplementedError` unless `layer` computes softmax(q k^T scale) v and no more."""
+    processor = layer.get_processor()
+    if not isinstance(layer, Attention) or layer.added_kv_proj_dim is not None:
+        raise NotImplementedError(
+            f"{name} is joint attention ({type(layer).__name__}, {type(processor).__name__});"
+            " only the plain attention of Stable Diffusion 1.x UNets can be controlled"
+        )
+    if type(processor) not in (AttnProcessor, AttnProcessor2_0, ControlledAttention):
+        raise NotImplementedError(
+            f"{name} has a {type(processor).__name__}, which computes attention in its own way;"
+            " undo what installed it (attention slicing, xformers, an IP-Adapter, ...), or call"
+            " unet.set_default_attn_processor(), before controlling attention"
+        )
+    extras = {
+        "a residual connection": layer.residual_connection,
+        "a group norm": layer.group_norm is not None,
+        "a spatial norm": layer.spatial_norm is not None,
+        "query or key norms": layer.norm_q is not None or layer.norm_k is not None,
+        "a context norm": bool(layer.norm_cross),
+        "an output rescaled": layer.rescale_output_factor != 1,
+    }
+    for extra, present in extras.items():
+        if present:
+            raise NotImplementedError(f"{name} has {extra}; only plain attention can be controlled")

@@ -1,0 +1,130 @@
+"""Pictures from disk as 8-bit RGB and masks as booleans, whatever the file; and their sizes."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image, ImageOps
+
+Mask = Bool[np.ndarray, "height width"]
+
+ALPHA = ("LA", "PA", "La", "RGBA", "RGBa")
+OPAQUE = ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV")
+
+
+class DataError(ValueError):
+    """The data on disk is not as it should be; the message names the value and the remedy."""
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Any picture as 8-bit RGB, upright.
+
+    Transparency is composited over white, 16-bit greys are scaled to 8 bit (65535 -> 255), the
+    EXIF orientation is applied. Colour profiles are not.
+
+    Raises `DataError` if the file is missing, broken, or of a kind without a defined white.
+    """
+    image = _decode(Path(path))
+    if image.mode in ALPHA or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def open_mask(path: Path | str) -> Mask:
+    """A black-and-white picture as booleans; white, at least half of full scale, is True.
+
+    Raises `DataError` for masks that cannot be read safely: transparent ones (tools disagree on
+    whether transparent means "keep" or "edit") and dark ones (0/1 instead of 0/255).
+    """
+    image = _decode(Path(path))
+    if image.mode in ALPHA or "transparency" in image.info:
+        alpha = np.asarray(image.convert("RGBA"))[..., 3]
+        if alpha.min() < 255:
+            raise DataError(
+                f"{path}: mask with transparent pixels (alpha {alpha.min()}); save it without "
+                "alpha, white where the edit may change the image and black elsewhere"
+            )
+    grey = np.asarray(image.convert("RGB").convert("L"))
+    if 0 < grey.max() < 128:
+        raise DataError(
+            f"{path}: the brightest value of this mask is {grey.max()} of 255, so nothing is "
+            "white; save it as 0 (must stay) and 255 (may change)"
+        )
+    return grey >= 128
+
+
+def _decode(path: Path) -> Image.Image:
+    """The decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; add it or correct its name")
+    try:
+        with Image.open(path) as image:
+            image.load()  # checks the file's own checksums, too
+            upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # a broken file may fail anywhere in the decoder
+        reason = str(error).replace(str(path), "").replace("\n", " ").strip() or repr(error)
+        raise DataError(
+            f"{path}: cannot be read as an image ({reason}); replace the file, PNG is safest"
+        ) from error
+    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format in ("PNG", "PPM")):
+        grey = np.asarray(upright).astype(np.float64) / 257  # 65535 = 255 * 257
+        return Image.fromarray(np.rint(grey).astype(np.uint8))
+    if upright.mode not in ALPHA + OPAQUE:
+        raise DataError(
+            f"{path}: it is not defined what is white in pixels of mode {upright.mode!r}; "
+            "save the image as 8- or 16-bit PNG"
+        )
+    return upright
+
+
+def fit_size(
+    size: tuple[int, int], *, multiple: int, longest: int | None = None
+) -> tuple[int, int]:
+    """The (width, height) nearest to `size` whose sides are multiples of `multiple`.
+
+    With `longest` the image is first scaled so that its longer side is that many pixels.
+    A UNet on latents needs `multiple` = autoencoder factor * UNet factor (64 for Stable Diffusion).
+    """
+    if multiple < 1 or (longest is not None and longest < multiple):
+        raise ValueError(
+            f"multiple={multiple}, longest={longest}; "
+            "multiple must be at least 1 and longest at least multiple"
+        )
+    scale = 1.0 if longest is None else longest / max(size)
+    width, height = (max(multiple, round(side * scale / multiple) * multiple) for side in size)
+    return width, height
+
+
+def fit(
+    image: Image.Image,
+    *,
+    size: tuple[int, int] | None = None,
+    multiple: int = 1,
+    longest: int | None = None,
+) -> Image.Image:
+    """Scale to cover `size` (width, height), then crop the centre (Lanczos, as InstructPix2Pix).
+
+    Without `size` it is `fit_size(image.size, multiple=multiple, longest=longest)`.
+    An image that has the size already is returned as it is.
+    """
+    size = size or fit_size(image.size, multiple=multiple, longest=longest)
+    if image.size == tuple(size):
+        return image
+    return ImageOps.fit(image, size, method=Image.Resampling.LANCZOS)
+
+
+def fit_mask(mask: Mask, *, size: tuple[int, int]) -> Bool[np.ndarray, "new_height new_width"]:
+    """As `fit`, for masks: a pixel is True if at least half of it was."""
+    image = Image.fromarray(mask.astype(np.uint8) * 255)
+    if image.size != tuple(size):
+        image = ImageOps.fit(image, size, method=Image.Resampling.BOX)
+    return np.asarray(image) >= 128
+
+
+def fingerprint(image: Image.Image) -> str:
+    """sha256 of size and pixels: equal pictures have equal fingerprints, whatever their file."""
+    digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height}".encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,95 @@
+"""`python -m cirp.miniature.train STAGE`: one command a stage, in this order.
+
+draw -> autoencoder, clip, judge, dinov2 -> text-to-image -> instruct-pix2pix
+
+A stage runs for `--minutes`, keeps a checkpoint every minute, resumes from it, and writes its
+weights and a line for its model card. CPU or CUDA; bfloat16 arithmetic, float32 weights.
+"""
+
+import json
+import platform
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+import typer
+
+from cirp.miniature.corpus import draw
+from cirp.miniature.stages import autoencoder, clip, dinov2, judge, unets
+from cirp.miniature.stages.setup import Setup
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Stage(StrEnum):
+    draw = "draw"
+    autoencoder = "autoencoder"
+    clip = "clip"
+    judge = "judge"
+    dinov2 = "dinov2"
+    text_to_image = "text-to-image"
+    instruct_pix2pix = "instruct-pix2pix"
+
+
+STAGES = {
+    Stage.autoencoder: (autoencoder.train, 8, 32),
+    Stage.clip: (clip.train, 8, 128),
+    Stage.judge: (judge.train, 8, 64),
+    Stage.dinov2: (dinov2.train, 6, 64),
+    Stage.text_to_image: (unets.train_text_to_image, 25, 64),
+    Stage.instruct_pix2pix: (unets.train_instruct, 35, 64),
+}
+
+
+def main(
+    stage: Stage,
+    minutes: float = typer.Option(None, help="Time to train; the schedule fits itself to it."),
+    batch: int = typer.Option(None, help="Pictures a step."),
+    pairs: int = typer.Option(24_000, help="Training pairs to draw."),
+    leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
+    rate: float = typer.Option(None, help="Highest learning rate."),
+    seed: int = 0,
+    device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
+    work: Path = typer.Option(ROOT / ".cache" / "miniature", help="Pictures and checkpoints."),
+    models: Path = typer.Option(ROOT / "data" / "models", help="Where weights go."),
+    name: str = typer.Option(None, help="Another name for the weights (instruct-pix2pix only)."),
+    start: str = typer.Option("text-to-image", help="Weights to begin with (same)."),
+) -> None:
+    """Train one stage of the miniature."""
+    corpus = draw(work / "corpus", count=pairs)
+    if stage is Stage.draw:
+        return
+    torch.manual_seed(seed)
+    train, default_minutes, default_batch = STAGES[stage]
+    label = name or stage.value
+    batch = batch or default_batch
+    setup = Setup(
+        corpus=corpus,
+        work=work / label,
+        models=models,
+        device=torch.device(device),
+        minutes=minutes or default_minutes,
+        batch=batch,
+        seed=seed,
+        leak=leak,
+        rate=rate,
+    )
+    extra = dict(start=start, name=label) if stage is Stage.instruct_pix2pix else {}
+    outcome = train(setup, **extra)
+    record = {
+        "command": f"python -m cirp.miniature.train {stage.value} --minutes {setup.minutes:g} "
+        f"--batch {batch} --pairs {pairs} --seed {seed}"
+        + (f" --leak {leak:g} --start {start} --name {label}" if extra else ""),
+        "processor": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        **vars(outcome),
+    }
+    log = models / "training"
+    log.mkdir(parents=True, exist_ok=True)
+    (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (log / f"{label}.csv").write_text((setup.work / "curve.csv").read_text())
+    typer.echo(f"{label}: {outcome.steps} steps, {outcome.samples} samples, loss {outcome.loss:.4f}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

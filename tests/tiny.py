@@ -1,0 +1,208 @@
+"""Tiny random pipelines: stock classes and a real BPE tokenizer, made in a moment, no network.
+
+Nothing here is trained. Query and key projections of cross-attention are multiplied by `sharpness`,
+because an untrained model attends almost evenly, and an even map cannot tell a right row from a
+wrong one.
+"""
+
+import json
+from functools import lru_cache
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+WORDS = """
+a an the with of on in at to into and from by is it its his her no not this that
+make turn replace change swap add remove put give let draw paint
+cat dog hat sun sunhat hot hotdog man chair armchair ball football peach strawberry donut
+chocolate icing topping ketchup mayonnaise burger sauce axolotl pikachu mouse trampoline
+beach night sky brick wall snow kitchen grass table wooden red green blue yellow purple
+happy sad smiling face flower rose car truck toy apple banana photo of sepia watercolour
+""".split()
+# Not among them, so always split into pieces: for tests of words of many tokens.
+RARE_WORDS = ("zyzzogeton", "quokkasaurus", "glockenspiel")
+
+_CLIP_WORDS = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+@lru_cache
+def tiny_tokenizer(model_max_length: int = 77) -> CLIPTokenizer:
+    """A byte-level BPE with `</w>`, as CLIP's, in which every word of `WORDS` is one token."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    bpe.normalizer = normalizers.Lowercase()
+    bpe.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(
+        WORDS,
+        trainers.BpeTrainer(
+            vocab_size=4096,
+            initial_alphabet=alphabet,
+            end_of_word_suffix="</w>",
+            show_progress=False,
+        ),
+    )
+    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
+    tokens = alphabet + [f"{letter}</w>" for letter in alphabet]
+    tokens += [first + second for first, second in merges]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=model_max_length)
+
+
+def tiny_unet(
+    *,
+    in_channels: int = 4,
+    sample_size: int = 16,
+    channels: tuple[int, ...] = (32, 64),
+    heads: int = 4,
+    text_width: int = 32,
+    sharpness: float = 6.0,
+    seed: int = 0,
+) -> UNet2DConditionModel:
+    """A UNet with cross-attention at every level and in the middle, in evaluation mode."""
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=in_channels,
+        out_channels=4,
+        block_out_channels=channels,
+        layers_per_block=1,
+        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
+        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        cross_attention_dim=text_width,
+        attention_head_dim=heads,  # diffusers' name for the number of heads
+        norm_num_groups=8,
+    )
+    for name, module in unet.named_modules():
+        if name.endswith("attn2"):
+            module.to_q.weight.data *= sharpness
+            module.to_k.weight.data *= sharpness
+    return unet.eval().requires_grad_(False)
+
+
+def _parts(
+    unet: UNet2DConditionModel,
+    *,
+    vae_scale: int,
+    text_width: int,
+    scheduler,
+    max_length: int,
+    seed: int,
+) -> dict:
+    tokenizer = tiny_tokenizer(max_length)
+    torch.manual_seed(seed + 1)
+    levels = vae_scale.bit_length()  # 4 -> 3 levels, 8 -> 4: each after the first halves the size
+    vae = AutoencoderKL(
+        block_out_channels=(8,) * levels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        latent_channels=4,
+        norm_num_groups=4,
+        layers_per_block=1,
+        sample_size=unet.config.sample_size * vae_scale,
+    )
+    text_encoder = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=text_width,
+            intermediate_size=2 * text_width,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=tokenizer.model_max_length,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    if scheduler is None:
+        scheduler = DDIMScheduler(
+            beta_schedule="scaled_linear",
+            beta_start=0.00085,
+            beta_end=0.012,
+            steps_offset=1,  # of no effect with trailing steps; other values make diffusers warn
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+            clip_sample=False,
+        )
+    return {
+        "vae": vae.eval().requires_grad_(False),
+        "text_encoder": text_encoder.eval().requires_grad_(False),
+        "tokenizer": tokenizer,
+        "unet": unet,
+        "scheduler": scheduler,
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+    }
+
+
+def tiny_sd(
+    *,
+    sample_size: int = 16,
+    vae_scale: int = 4,
+    heads: int = 4,
+    sharpness: float = 6.0,
+    scheduler=None,
+    max_length: int = 77,
+    seed: int = 0,
+) -> StableDiffusionPipeline:
+    """A fresh text-to-image pipeline of `sample_size` latent cells of `vae_scale` pixels a side.
+
+    Fresh every time (a test may break it), and the same for the same seed. Without `scheduler`
+    it is the miniature's: DDIM, v-prediction, zero terminal SNR, trailing.
+    """
+    unet = tiny_unet(sample_size=sample_size, heads=heads, sharpness=sharpness, seed=seed)
+    parts = _parts(
+        unet,
+        vae_scale=vae_scale,
+        text_width=32,
+        scheduler=scheduler,
+        max_length=max_length,
+        seed=seed,
+    )
+    pipe = StableDiffusionPipeline(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_ip2p(
+    *,
+    sample_size: int = 16,
+    vae_scale: int = 4,
+    heads: int = 4,
+    sharpness: float = 6.0,
+    scheduler=None,
+    max_length: int = 77,
+    seed: int = 0,
+) -> StableDiffusionInstructPix2PixPipeline:
+    """A fresh InstructPix2Pix pipeline (8 channels in); the arguments are `tiny_sd`'s."""
+    unet = tiny_unet(
+        in_channels=8, sample_size=sample_size, heads=heads, sharpness=sharpness, seed=seed
+    )
+    parts = _parts(
+        unet,
+        vae_scale=vae_scale,
+        text_width=32,
+        scheduler=scheduler,
+        max_length=max_length,
+        seed=seed,
+    )
+    pipe = StableDiffusionInstructPix2PixPipeline(**parts)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

@@ -32,8 +32,8 @@ class Stage(StrEnum):
 
 
 STAGES = {
-    Stage.autoencoder: (autoencoder.train, 8, 32),
-    Stage.clip: (clip.train, 8, 128),
+    Stage.autoencoder: (autoencoder.train, 14, 8),
+    Stage.clip: (clip.train, 14, 64),
     Stage.judge: (judge.train, 8, 64),
     Stage.dinov2: (dinov2.train, 6, 64),
     Stage.text_to_image: (unets.train_text_to_image, 25, 64),

@@ -45,10 +45,10 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
         **ends,
     )
     vision = CLIPVisionConfig(
-        hidden_size=160,
-        intermediate_size=640,
-        num_hidden_layers=5,
-        num_attention_heads=5,
+        hidden_size=WIDTH,
+        intermediate_size=4 * WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
         image_size=SIZE,
         patch_size=8,
         projection_dim=WIDTH,

@@ -23,9 +23,9 @@ LOCAL = 32  # pixels of a local crop
 def build() -> Dinov2Model:
     return Dinov2Model(
         Dinov2Config(
-            hidden_size=160,
-            num_hidden_layers=5,
-            num_attention_heads=5,
+            hidden_size=128,
+            num_hidden_layers=4,
+            num_attention_heads=4,
             mlp_ratio=4,
             image_size=SIZE,
             patch_size=8,

@@ -1,0 +1,159 @@
+"""Pairs as files: images, masks and `metadata.jsonl`, as `cirp.data` reads them.
+
+`python -m cirp.miniature.export` writes the book's 50 edits; the evaluation writes its 500 the
+same way, elsewhere.
+"""
+
+import os
+import random
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import typer
+from PIL import Image
+
+from cirp.data import METADATA, EditRecord
+from cirp.miniature.grammar import EDIT_KINDS, carrying, caption, phrase
+from cirp.miniature.kinds import SETTINGS
+from cirp.miniature.pairs import Pair, pair, thing
+from cirp.miniature.scene import Scene, Thing, mask, region, render
+
+ROOT = Path(__file__).resolve().parents[2]
+EACH = 5  # edits of each kind beside the examples
+LICENSE = "CC-BY-4.0"
+
+
+def record(p: Pair, name: str, *, example: bool = False, notes: str = "") -> EditRecord:
+    """The row of a pair whose files are named after `name`."""
+    objects = [t.kind for t in p.source.everything()]
+    return EditRecord(
+        id=name,
+        source_file_name=f"{name}/source.png",
+        target_file_name=f"{name}/target.png",
+        mask_file_name=f"{name}/mask.png",
+        object_names=objects,
+        object_mask_file_names=[f"{name}/object_{i}.png" for i in range(len(objects))],
+        instruction=p.instruction,
+        source_caption=p.source_caption,
+        target_caption=p.target_caption,
+        words=list(p.words),
+        target_words=list(p.target_words),
+        edit_type=p.kind,
+        is_global=p.kind == "restyle",
+        example=example,
+        seed=p.seed,
+        gained=list(p.gained),
+        lost=list(p.lost),
+        source_dataset="CIRP miniature world",
+        license=LICENSE,
+        notes=notes,
+    )
+
+
+def write(pairs: Iterable[tuple[Pair, EditRecord]], folder: Path) -> Path:
+    """Write images, masks and manifest; the manifest last, so that it never points to nothing."""
+    folder = Path(folder)
+    rows = []
+    for p, row in pairs:
+        (folder / row.id).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(render(p.source)).save(folder / row.source_file_name)
+        Image.fromarray(render(p.target)).save(folder / row.target_file_name)
+        _mask(region(p.source, p.target)).save(folder / row.mask_file_name)
+        for name, t in zip(row.object_mask_file_names, p.source.everything(), strict=True):
+            _mask(mask(p.source, t)).save(folder / name)
+        rows.append(row.model_dump_json())
+    half = folder / f"{METADATA}.tmp"
+    half.write_text("\n".join(rows) + "\n")
+    os.replace(half, folder / METADATA)
+    return folder
+
+
+def _mask(inside: np.ndarray) -> Image.Image:
+    return Image.fromarray(inside.astype(np.uint8) * 255)
+
+
+def split(name: str, count: int, folder: Path) -> Path:
+    """The first `count` edits of an evaluation split, equally many of each kind."""
+    pairs = [pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
+    return write(((p, record(p, f"{name}-{i:04d}")) for i, p in enumerate(pairs)), folder)
+
+
+def _stand(kind: str, rng: random.Random, place: str, size: float, **states) -> Thing:
+    ground = rng.uniform(*SETTINGS[place].ground)
+    return thing(kind, rng, x=50 + rng.uniform(-6, 6), y=ground, size=size, **states)
+
+
+def _example(
+    seed: int, place: str, old: Thing, new: Thing, kind: str, instruction: str, words: str
+) -> Pair:
+    """A pair with the report's own wording."""
+    source = Scene(place, seed, (old,))
+    target = Scene(place, seed, (new,))
+    truth = caption(target)
+    carriers = [phrase(new), *(state for _, state in new.states)]
+    return Pair(
+        seed, kind, source, target, instruction, caption(source), truth,
+        tuple(words.split()), carrying(truth, carriers),
+    )  # fmt: skip
+
+
+def examples() -> list[Pair]:
+    """The five edits of the report, each twice."""
+    found = []
+    for seed in (1, 2):
+        rng = random.Random(f"example-{seed}")
+        from_to = [
+            ("axolotl", "yellow mouse", "trampoline", {}, {}, "swap object",
+             "change axolotl into yellow mouse", "axolotl yellow mouse"),
+            ("donut", "donut", "wooden table", {"topping": "strawberry"}, {"topping": "chocolate"},
+             "change part", "change donut topping to chocolate", "topping chocolate"),
+            ("burger", "burger", "kitchen", {"dip": "mayonnaise"}, {"dip": "ketchup"},
+             "change part", "change mayonnaise dip to ketchup", "dip ketchup"),
+            ("dog", "dog", "grass", {"expression": "sad"}, {"expression": "happy"},
+             "change expression", "make the sad dog happy", "dog happy"),
+        ]  # fmt: skip
+        for old, new, place, before, after, kind, instruction, words in from_to:
+            first = _stand(old, rng, place, 60, **before)
+            second = thing(
+                new, random.Random(first.seed), x=first.x, y=first.y, size=60, **after
+            )
+            second = Thing(
+                new, second.states, first.x, first.y, second.size, first.flip, first.seed
+            )
+            found.append(_example(seed, place, first, second, kind, instruction, words))
+        holder = _stand("axolotl", rng, "beach", 62)
+        held = [thing(kind, rng, x=0, y=0, size=0) for kind in ("peach", "strawberry")]
+        holding = [
+            Thing(holder.kind, (), holder.x, holder.y, holder.size, holder.flip, holder.seed, h)
+            for h in held
+        ]
+        found.append(
+            _example(seed, "beach", *holding, "swap object",
+                     "change peach into strawberry", "peach strawberry")
+        )  # fmt: skip
+    return found
+
+
+def book_edits() -> list[tuple[Pair, EditRecord]]:
+    """The 50: ten examples, and five of each of the eight kinds from the test split."""
+    rows = []
+    for i, p in enumerate(examples()):
+        name = f"example-{i:02d}"
+        rows.append((p, record(p, name, example=True, notes="one of the report's own edits")))
+    for kind in EDIT_KINDS:
+        for i in range(EACH):
+            p = pair(10_000 + i, "test", kind=kind)  # far from the evaluation's first 500
+            rows.append((p, record(p, f"{kind.replace(' ', '-')}-{i}")))
+    return rows
+
+
+def main(folder: Path = ROOT / "data" / "edits") -> None:
+    """Write the book's 50 edits."""
+    rows = book_edits()
+    write(rows, folder)
+    typer.echo(f"{len(rows)} edits in {folder}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

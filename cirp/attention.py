@@ -137,13 +137,23 @@ def _scores(attn: Attention, hidden_states: Tensor, context: Tensor) -> Attn:
 def _staged(scores: Attn, controls: Sequence[Control], site: Site) -> Attn:
     """The probabilities, after every control had both of its stages, in order."""
     for control in controls:
-        seen = control.on_scores(scores, site)
-        scores = scores if control.reads_only else seen
+        scores = _kept(control, scores, control.on_scores(scores, site))
     probs = scores.softmax(dim=-1)
     for control in controls:
-        seen = control.on_probs(probs, site)
-        probs = probs if control.reads_only else seen
+        probs = _kept(control, probs, control.on_probs(probs, site))
     return probs
+
+
+def _kept(control: Control, before: Attn, after) -> Attn:
+    if control.reads_only:
+        return before
+    if not isinstance(after, Tensor) or after.shape != before.shape:
+        found = tuple(after.shape) if isinstance(after, Tensor) else type(after).__name__
+        raise TypeError(
+            f"a stage of {type(control).__name__} returned {found}, not maps of shape"
+            f" {tuple(before.shape)}; return the maps, or say reads_only = True"
+        )
+    return after
 
 
 @contextmanager
@@ -164,7 +174,7 @@ def controlled(
 
     Raises before anything is changed: `TypeError` if `unet` is compiled or no such UNet,
     `NotImplementedError` if a layer's attention is of a kind that cannot be controlled. Raises
-    `ValueError` when the UNet is called with a batch that the branches do not divide.
+    `ValueError` when the UNet is called with a batch that cannot have these branches.
     """
     if hasattr(unet, "_orig_mod"):
         raise TypeError("a compiled UNet would go on without controls; give unet._orig_mod")
@@ -180,6 +190,8 @@ def controlled(
     def remember(_, args, kwargs):  # the UNet is told the time on every call: nobody counts layers
         given = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
         now.update(_told(given["sample"], given["timestep"], order))
+        if branches is None and IMAGE in order:
+            _check_texts(given.get("encoder_hidden_states"))
 
     def route(name: str, processor) -> ControlledAttention:
         layer = name.removesuffix(".processor")
@@ -219,6 +231,22 @@ def _told(sample: Tensor, timestep: Tensor | float | int, branches: tuple[int, .
         )
     images = rows // len(branches)
     return dict(timestep=float(times[0]), latent=latent, branches=branches, images=images)
+
+
+def _check_texts(text: Tensor | None) -> None:
+    """Of the usual three branches, two see the same text. Three images without guidance do not.
+
+    diffusers' InstructPix2Pix pipeline drops guidance by itself if `image_guidance_scale` < 1.
+    """
+    if text is None:
+        return
+    _, image, neither = text.chunk(len(INSTRUCT_BRANCHES))
+    if not torch.equal(image, neither):
+        raise ValueError(
+            "the IMAGE and NEITHER rows of the batch have different texts, so they are no such"
+            " branches; give controlled(..., branches=...) their order, or (TEXT,) if the sampler"
+            " does not use guidance (as diffusers with image_guidance_scale < 1)"
+        )
 
 
 def _named(branches: Sequence[int]) -> str:

@@ -67,10 +67,12 @@ class Scale(Everywhere):
 
 
 def step(unet, *, rows=3, latent=(16, 24), timestep=500, seed=0):
-    """One call of the UNet on fixed noise; rows differ from each other."""
+    """One call of the UNet on fixed noise, with a text of its own for each row with text."""
     noise = torch.Generator().manual_seed(seed)
     sample = torch.randn(rows, unet.config.in_channels, *latent, generator=noise)
     text = torch.randn(rows, 77, unet.config.cross_attention_dim, generator=noise)
+    if unet.config.in_channels == 8:
+        text[rows // 3 :] = text[-1]
     return unet(sample, timestep, encoder_hidden_states=text, return_dict=False)[0]
 
 
@@ -164,6 +166,34 @@ def test_a_change_of_one_branch_leaves_the_others_as_they_were(unet, stage):
     assert (changed[2:4] - plain[2:4]).abs().amin(dim=0).max() > 1e-3  # IMAGE: rows 2 and 3
     for rows in (slice(0, 2), slice(4, 6)):
         torch.testing.assert_close(changed[rows], plain[rows], atol=1e-5, rtol=0)
+
+
+def test_a_change_of_one_image_leaves_the_others_of_its_batch_as_they_were(unet):
+    class Mute(Control):  # bars the first half of the tokens from the text row of image 1
+        def on_scores(self, scores, site):
+            scores = scores.clone()
+            scores[site.rows(TEXT)][1, ..., :38] -= 1e4
+            return scores
+
+    plain, reader = step(unet, rows=6), Reader()
+    with controlled(unet, Mute(), reader):
+        changed = step(unet, rows=6)
+    for _, probs in reader.seen:
+        assert probs[1, ..., :38].max() == 0 and (probs[0, ..., :38].amax(dim=(1, 2)) > 0).all()
+    assert (changed[1] - plain[1]).abs().max() > 1e-3
+    others = [0, 2, 3, 4, 5]
+    torch.testing.assert_close(changed[others], plain[others], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("made", [None, torch.ones(3)])
+def test_a_writer_that_returns_no_maps_is_told_so(unet, made):
+    class Forgetful(Control):
+        def on_probs(self, probs, site):
+            return made
+
+    with controlled(unet, Forgetful()):
+        with pytest.raises(TypeError, match="stage of Forgetful returned .* or say reads_only"):
+            step(unet)
 
 
 def test_scores_scaled_by_zero_attend_evenly(unet):
@@ -264,7 +294,7 @@ def test_gradients_pass_through_a_control_and_not_through_a_reader(unet):
 
     loss = Loss()
     sample = torch.randn(3, 8, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    text = torch.randn(3, 77, 32, generator=torch.Generator().manual_seed(1))
+    text = torch.randn(1, 77, 32, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1)
     with controlled(unet, loss):
         unet(sample, 500, encoder_hidden_states=text)
     (slope,) = torch.autograd.grad(loss.total, sample)
@@ -313,6 +343,19 @@ def test_a_batch_the_branches_do_not_divide_is_refused(unet):
             step(unet, rows=4)
     with controlled(unet, Reader(), branches=(TEXT,)):
         step(unet, rows=4)
+
+
+def test_three_images_without_guidance_are_not_taken_for_three_branches():
+    pipe = tiny_ip2p()
+    sources = [Image.new("RGB", (64, 64))] * 3
+    scales = dict(num_inference_steps=1, image_guidance_scale=0.5)  # under 1: no guidance at all
+    with controlled(pipe.unet, Reader()):
+        with pytest.raises(ValueError, match=r"no such branches.*\(TEXT,\)"):
+            pipe(["make the cat red", "add a hat", "turn"], image=sources, **scales)
+    reader = Reader()
+    with controlled(pipe.unet, reader, branches=(TEXT,)):
+        pipe(["make the cat red", "add a hat", "turn"], image=sources, **scales)
+    assert all(site.images == 3 and site.rows(TEXT) == slice(0, 3) for site, _ in reader.seen)
 
 
 def test_a_stock_pipeline_makes_the_same_image_while_it_is_read():

@@ -1,0 +1,91 @@
+# make help says what there is. Variables you may set:
+#   PYTHON   the interpreter that makes the environment (3.11 or newer)
+#   VENV     where it is made; an existing environment is used as it is
+#   ARGS     further arguments of pytest (make test) or of the notebooks' runner (make full)
+# Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
+
+MODERN := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
+	$$python -c '$(MODERN)' >/dev/null 2>&1 && echo $$python; done) python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.cirp-installed
+DAAM := daam==0.2.0
+
+# A notebook is executed again if it, the package, the data or the full run's results are newer
+# than its last execution. What quick runs write (.cache, data/results/quick) is not among these,
+# so no notebook makes another one stale.
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.py))
+EXECUTED := $(NOTEBOOKS:notebooks/%.py=book/notebooks/%.ipynb)
+CODE := $(shell find cirp -type f ! -name '*.pyc')
+DATA := $(shell find data -type f ! -path 'data/results/quick/*' ! -name '*.md' 2>/dev/null)
+PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -name '*.pyc') \
+	$(wildcard figures/*)
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help book test lab lint full clean lock
+
+help:
+	@echo "make book   set up, execute the stale notebooks (quick), build the book: _build/html"
+	@echo "make test   set up and run the fast tests (ARGS='-m slow' for the slow ones)"
+	@echo "make lab    open the notebooks in JupyterLab"
+	@echo "make lint   ruff, and who may import whom"
+	@echo "make full   all images, 150 steps: rewrites data/results and figures, then the book; hours"
+	@echo "make clean  remove executed notebooks and the built book"
+	@echo "make lock   resolve all dependencies anew and rewrite constraints.txt"
+
+book: _build/book.stamp
+	@echo "The book: _build/html/index.html"
+
+# --all: an incremental build would not repeat the warnings of pages that have not changed.
+_build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
+	$(BIN)/jupyter-book build book --all -W -n --keep-going --quiet
+	@touch $@
+
+book/notebooks/%.ipynb: notebooks/%.py tools/run_notebooks.py $(CODE) $(DATA) | $(INSTALLED)
+	@$(BIN)/python tools/run_notebooks.py $*
+
+full: $(INSTALLED)
+	$(BIN)/python tools/run_notebooks.py --parameter profile full \
+		--provenance data/results/provenance $(ARGS)
+	@touch $(EXECUTED) # they are up to date with the results that they have just written
+	$(MAKE) book
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter lab notebooks
+
+clean:
+	rm -rf book/notebooks _build
+	@echo "Kept, because they are expensive: $(VENV), .cache, data/results, figures."
+
+lock:
+	rm -rf _build/lock && mkdir -p _build
+	$(PYTHON) -m venv _build/lock
+	_build/lock/bin/python -m pip install -q ".[book,lab,dev]"
+	{ sed -n '/^#/p' constraints.txt && _build/lock/bin/python -m pip freeze --exclude cirp \
+		| sed 's/+[^+]*$$//'; } > _build/constraints.txt
+	mv _build/constraints.txt constraints.txt
+	rm -rf _build/lock
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(MODERN)' 2>/dev/null || { \
+		echo "'$(PYTHON)' is not Python 3.11 or newer; name one: make $(MAKECMDGOALS) PYTHON=..." >&2; \
+		exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+		rm -rf $(VENV); \
+		echo "$(PYTHON) cannot make a virtual environment; on Debian and Ubuntu:" \
+			"apt install python3-venv" >&2; \
+		exit 1; }
+	@echo "Installing into $(VENV); the first time this takes some minutes ..."
+	@$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,lab,dev]"
+	@$(BIN)/python -m pip install -q --no-deps $(DAAM)
+	@touch $@

@@ -1,0 +1,35 @@
+"""One style for all figures, and drawing onto axes that the caller owns.
+
+    figures.use_style()
+    fig, axes = figures.grid(1, 2)
+    figures.show(axes[0], source, "input")
+    figures.overlay(axes[1], source, heat, "chocolate", mask=mask)
+    figures.save(fig, "03_where_chocolate_looks", profile=profile)
+
+Nothing here computes a result: arrays, images and tables come in, ink goes out.
+"""
+
+from cirp.figures.charts import forest, intervals, number_grid, over_time, trade_off
+from cirp.figures.pictures import grid, image_grid, outline, overlay, show
+from cirp.figures.style import BASELINE, CONTROL, GOOD, HEAT, NOISY, PALETTE, save, use_style
+
+__all__ = [
+    "BASELINE",
+    "CONTROL",
+    "GOOD",
+    "HEAT",
+    "NOISY",
+    "PALETTE",
+    "forest",
+    "grid",
+    "image_grid",
+    "intervals",
+    "number_grid",
+    "outline",
+    "over_time",
+    "overlay",
+    "save",
+    "show",
+    "trade_off",
+    "use_style",
+]

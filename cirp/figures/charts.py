@@ -1,0 +1,215 @@
+"""Means, differences, trade-offs and grids of numbers, drawn onto axes that the caller owns.
+
+Tables come in as `cirp.statistics` makes them: one row a point, intervals as `low` and `high`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from cirp.figures.style import CONTROL, MARKERS, PALETTE
+
+
+def intervals(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    value: str = "mean",
+    label: str = "method",
+    low: str = "low",
+    high: str = "high",
+    colours: Mapping[str, str] | None = None,
+    unit: str = "",
+) -> None:
+    """Horizontal bars of means with their intervals, one row of `table` each, top to bottom.
+
+    Rows without an interval (NaN) are drawn as a bar alone.
+    """
+    places = np.arange(len(table))[::-1]
+    shades = [(colours or {}).get(name, PALETTE[0]) for name in table[label]]
+    ax.barh(places, table[value], color=shades, alpha=0.85, height=0.62)
+    ax.errorbar(
+        table[value], places, xerr=_reach(table, value, low, high), fmt="none", ecolor="#222222",
+        capsize=3, linewidth=1.2,
+    )  # fmt: skip
+    ax.set_yticks(places, table[label])
+    ax.set_xlabel(unit)
+    ax.grid(axis="y", visible=False)
+
+
+def forest(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    label: str = "metric",
+    value: str = "difference",
+    low: str = "low",
+    high: str = "high",
+    unit: str = "difference, with 95 % interval",
+    sides: tuple[str, str] | None = None,
+) -> None:
+    """Paired differences with intervals, against a line at zero (`statistics.compare`'s columns).
+
+    An interval that reaches zero is drawn hollow. A row with `primary` true is in bold. `sides` say
+    what a difference to the left and to the right of zero means.
+    """
+    places = np.arange(len(table))[::-1]
+    ax.axvline(0, color="#444444", linewidth=1)
+    for place, (_, row) in zip(places, table.iterrows(), strict=True):
+        crosses = not (row[low] > 0 or row[high] < 0)
+        ax.errorbar(
+            row[value], place, xerr=_reach(row.to_frame().T, value, low, high), fmt="o",
+            color=PALETTE[0], markerfacecolor="white" if crosses else PALETTE[0],
+            capsize=3, linewidth=1.6, markersize=6,
+        )  # fmt: skip
+    ax.set_yticks(places, table[label])
+    for text, bold in zip(ax.get_yticklabels(), table.get("primary", []), strict=False):
+        text.set_fontweight("bold" if bold else "normal")
+    ax.set_ylim(-0.6, len(table) - 0.4)
+    ax.set_xlabel(unit)
+    ax.grid(axis="y", visible=False)
+    if sides:
+        for x, side, align in zip((0.0, 1.0), sides, ("left", "right"), strict=True):
+            ax.text(x, 1.01, side, transform=ax.transAxes, ha=align, va="bottom", fontsize=9)
+
+
+def _reach(table: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
+    """How far the interval reaches to either side, as errorbar wants it; 0 where it is unknown."""
+    middle = table[value].to_numpy(dtype=float)
+    below = middle - table[low].to_numpy(dtype=float)
+    above = table[high].to_numpy(dtype=float) - middle
+    return np.nan_to_num(np.stack([below, above]), nan=0.0).clip(min=0)
+
+
+def trade_off(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    curve: str = "method",
+    setting: str | None = None,
+    controls: Sequence[str] = (),
+    labels: tuple[str, str] | None = None,
+    better: str = "",
+) -> None:
+    """A curve for each method through its settings, in the table's order, with intervals.
+
+    Columns `{x}_low`, `{x}_high`, `{y}_low`, `{y}_high` are drawn where they exist. Methods in
+    `controls` are grey and dashed. `setting` names a column written beside each point; `better` is
+    a corner, such as "upper left", marked as such.
+    """
+    for number, (name, rows) in enumerate(table.groupby(curve, sort=False)):
+        is_control = name in controls
+        colour = CONTROL if is_control else PALETTE[number % (len(PALETTE) - 1)]
+        ax.errorbar(
+            rows[x],
+            rows[y],
+            xerr=_reach(rows, x, f"{x}_low", f"{x}_high") if f"{x}_low" in rows else None,
+            yerr=_reach(rows, y, f"{y}_low", f"{y}_high") if f"{y}_low" in rows else None,
+            color=colour,
+            ecolor=mpl.colors.to_rgba(colour, 0.35),
+            elinewidth=1.2,
+            linestyle="--" if is_control else "-",
+            marker=MARKERS[number % len(MARKERS)],
+            markersize=5.5,
+            label=name,
+        )
+        if setting is not None:
+            for _, row in rows.iterrows():
+                ax.annotate(
+                    f"{row[setting]:g}" if isinstance(row[setting], float) else str(row[setting]),
+                    (row[x], row[y]), xytext=(4, 4), textcoords="offset points", fontsize=8,
+                    color=colour,
+                )  # fmt: skip
+    ax.set_xlabel(labels[0] if labels else x)
+    ax.set_ylabel(labels[1] if labels else y)
+    ax.legend(fontsize=9)
+    if better:
+        _mark_corner(ax, better)
+
+
+CORNERS = {
+    "upper left": (0.02, 0.98, "left", "top", "↖ better"),
+    "upper right": (0.98, 0.98, "right", "top", "better ↗"),
+    "lower left": (0.02, 0.02, "left", "bottom", "↙ better"),
+    "lower right": (0.98, 0.02, "right", "bottom", "better ↘"),
+}
+
+
+def _mark_corner(ax: Axes, corner: str) -> None:
+    if corner not in CORNERS:
+        raise ValueError(f"better={corner!r}; it must be one of {', '.join(CORNERS)}")
+    x, y, across, along, text = CORNERS[corner]
+    ax.text(
+        x, y, text, transform=ax.transAxes, ha=across, va=along, fontsize=9, color="#555555",
+        style="italic",
+    )  # fmt: skip
+
+
+def number_grid(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    format: str = ".2f",
+    cmap: str = "viridis",
+    centre: float | None = None,
+    limits: tuple[float, float] | None = None,
+    title: str = "",
+    bar: str = "",
+) -> None:
+    """A heat map of a table with its numbers: layers by heads or times, or two guidance scales.
+
+    Index and columns label the axes and may have names. `centre` (for differences) takes a palette
+    that diverges from that value. Missing cells stay empty.
+    """
+    sns.heatmap(
+        table.astype(float),
+        ax=ax,
+        annot=True,
+        fmt=format,
+        annot_kws={"fontsize": 8},
+        cmap="vlag" if centre is not None else cmap,
+        center=centre,
+        vmin=limits[0] if limits else None,
+        vmax=limits[1] if limits else None,
+        linewidths=0.5,
+        cbar=bool(bar),
+        cbar_kws={"label": bar} if bar else None,
+    )
+    ax.set_title(title)
+    ax.tick_params(axis="x", rotation=0)
+    ax.tick_params(axis="y", rotation=0)
+
+
+def over_time(
+    ax: Axes,
+    table: pd.DataFrame,
+    *,
+    x: str = "timestep",
+    y: str,
+    curve: str | None = None,
+    unit: str = "",
+) -> None:
+    """Lines over the course of denoising, from pure noise at the left to the image at the right.
+
+    Columns `{y}_low` and `{y}_high`, if there are any, are a band.
+    """
+    groups = table.groupby(curve, sort=False) if curve else [("", table)]
+    for number, (name, rows) in enumerate(groups):
+        colour = PALETTE[number % len(PALETTE)]
+        ax.plot(rows[x], rows[y], color=colour, marker=MARKERS[number % len(MARKERS)],
+                markersize=4, label=name)  # fmt: skip
+        if f"{y}_low" in rows:
+            ax.fill_between(rows[x], rows[f"{y}_low"], rows[f"{y}_high"], color=colour, alpha=0.15)
+    ax.invert_xaxis()
+    ax.xaxis.set_major_locator(MaxNLocator(6))
+    ax.set_xlabel("time step (noise → image)" if x == "timestep" else x)
+    ax.set_ylabel(unit or y)
+    if curve:
+        ax.legend(fontsize=9, title=curve)

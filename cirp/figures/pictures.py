@@ -1,0 +1,145 @@
+"""Pictures, masks and heat maps, drawn onto axes that the caller owns."""
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Bool, Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cirp.figures.style import HEAT
+
+Heat = Float[np.ndarray, "rows columns"]
+Mask = Bool[np.ndarray, "height width"]
+Picture = Image.Image | np.ndarray
+
+SMALL = 256  # pixels; smaller pictures are drawn with hard pixel edges
+OUTLINE = (("#000000", 2.4), ("#ffffff", 1.2))  # white over black: seen on any picture
+
+
+def grid(rows: int, columns: int, *, side: float = 1.7) -> tuple[Figure, np.ndarray]:
+    """Axes for pictures, `side` inches each: an array (rows, columns), or flat if rows is 1."""
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(side * columns, (side + 0.25) * rows), squeeze=False
+    )
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return fig, axes[0] if rows == 1 else axes
+
+
+def show(ax: Axes, picture: Picture, title: str = "", *, mask: Mask | None = None) -> None:
+    """One picture; a small one keeps its pixels. With `mask`, its outline."""
+    pixels = np.asarray(picture)
+    height, width = pixels.shape[:2]
+    ax.imshow(
+        pixels,
+        cmap="gray" if pixels.ndim == 2 else None,
+        interpolation="nearest" if max(height, width) < SMALL else "antialiased",
+        extent=(0, width, height, 0),
+    )
+    ax.set_title(title, fontsize=10, loc="center")
+    ax.set_axis_off()
+    if mask is not None:
+        outline(ax, mask, size=(width, height))
+
+
+def image_grid(
+    axes: np.ndarray,
+    pictures: Sequence[Sequence[Picture | None]],
+    *,
+    columns: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    captions: Sequence[Sequence[str]] = (),
+    masks: Sequence[Mask | None] = (),
+) -> None:
+    """Pictures in rows and columns, as of items and methods; None leaves a gap.
+
+    `columns` head the columns, `rows` stand at the left, a caption stands below its picture, and a
+    row's mask is outlined in all of its pictures.
+    """
+    axes = np.atleast_2d(axes)
+    if axes.shape != (len(pictures), max(len(line) for line in pictures)):
+        raise ValueError(
+            f"axes are {axes.shape} but the pictures ({len(pictures)},"
+            f" {max(len(line) for line in pictures)}) (rows, columns)"
+        )
+    for r, line in enumerate(pictures):
+        for c, picture in enumerate(line):
+            ax = axes[r, c]
+            ax.set_axis_off()
+            if picture is not None:
+                show(ax, picture, mask=masks[r] if masks else None)
+            if r == 0 and columns:
+                ax.set_title(columns[c], fontsize=10, loc="center")
+            if captions and captions[r][c]:
+                ax.text(
+                    0.5, -0.03, captions[r][c], transform=ax.transAxes, ha="center", va="top",
+                    fontsize=8,
+                )  # fmt: skip
+        if rows:
+            axes[r, 0].text(
+                -0.06, 0.5, rows[r], transform=axes[r, 0].transAxes, rotation=90,
+                ha="right", va="center", fontsize=9,
+            )  # fmt: skip
+
+
+def outline(ax: Axes, mask: Mask, *, size: tuple[int, int] | None = None) -> None:
+    """The border of `mask` along the edges of its pixels, in the coordinates of `show`.
+
+    `size` is the (width, height) of the picture underneath, if it is not the mask's.
+    """
+    rows, columns = mask.shape
+    width, height = size or (columns, rows)
+    lines = _borders(mask) * (width / columns, height / rows)
+    for colour, thickness in OUTLINE:
+        ax.add_collection(
+            mpl.collections.LineCollection(lines, colors=colour, linewidths=thickness),
+            autolim=False,
+        )
+
+
+def _borders(mask: Mask) -> Float[np.ndarray, "line end xy"]:
+    """The sides of pixels between inside and outside, as ((x, y), (x, y)); mask edges count."""
+    framed = np.pad(mask, 1)
+    y, x = np.nonzero(framed[:-1] != framed[1:])  # between row y - 1 and row y of the mask
+    horizontal = np.stack([np.stack([x - 1, y], -1), np.stack([x, y], -1)], 1)
+    y, x = np.nonzero(framed[:, :-1] != framed[:, 1:])
+    vertical = np.stack([np.stack([x, y - 1], -1), np.stack([x, y], -1)], 1)
+    return np.concatenate([horizontal, vertical]).astype(float)
+
+
+def overlay(
+    ax: Axes,
+    picture: Picture,
+    heat: Heat,
+    title: str = "",
+    *,
+    mask: Mask | None = None,
+    peak: float | None = None,
+    opacity: float = 0.65,
+) -> mpl.image.AxesImage:
+    """A heat map over a greyed picture, and the true mask's outline. Returns it for a colour bar.
+
+    The map is stretched to the picture's size, whatever its own; the scale runs from 0 to `peak`
+    (default: the map's maximum). Give the same `peak` to maps that are to be compared.
+    """
+    pixels = Image.fromarray(np.asarray(picture)).convert("L")
+    width, height = pixels.size
+    ax.imshow(pixels, cmap="gray", interpolation="nearest", extent=(0, width, height, 0))
+    drawn = ax.imshow(
+        heat,
+        cmap=HEAT,
+        vmin=0,
+        vmax=peak or max(float(heat.max()), 1e-12),
+        alpha=opacity,
+        interpolation="nearest",
+        extent=(0, width, height, 0),
+    )
+    if mask is not None:
+        outline(ax, mask, size=(width, height))
+    ax.set_title(title, fontsize=10, loc="center")
+    ax.set_axis_off()
+    return drawn

@@ -1,0 +1,73 @@
+"""The one style of all figures, and how they are saved."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = {"full": ROOT / "figures", "quick": ROOT / "_build" / "figures"}
+
+# Okabe and Ito's palette: told apart with any colour vision, and in print.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B")
+BASELINE, NOISY, GOOD, *_, CONTROL = PALETTE
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # colour is never the only sign
+HEAT = "inferno"
+
+
+def use_style() -> None:
+    """Sets matplotlib's defaults for this process, and sharp figures in notebooks."""
+    sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE))
+    mpl.rcParams.update(
+        {
+            "axes.edgecolor": "#444444",
+            "axes.spines.right": False,
+            "axes.spines.top": False,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "figure.constrained_layout.use": True,
+            "figure.dpi": 110,
+            "figure.facecolor": "white",  # so that labels can be read in dark mode, too
+            "figure.figsize": (6.4, 4.0),
+            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "font.size": 11,
+            "grid.color": "#e6e6e6",
+            "image.cmap": HEAT,
+            "legend.frameon": False,
+            "savefig.dpi": 200,
+            "svg.fonttype": "path",
+            "svg.hashsalt": "cirp",  # the same ids in the same figure
+        }
+    )
+    _sharp_in_notebooks()
+
+
+def _sharp_in_notebooks() -> None:
+    try:
+        from IPython import get_ipython
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+    except ImportError:
+        return
+    if get_ipython() is not None:
+        set_matplotlib_formats("retina")
+
+
+def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None = None) -> Path:
+    """Write `name`.svg and `name`.png, the same bytes for the same figure; returns the PNG's path.
+
+    A full run writes to `figures/`, which is committed. A quick one writes to `_build/figures/`, so
+    that it never replaces what the README shows. `folder` overrides both.
+
+    Raises `ValueError` for another profile or a name that is not a plain file name.
+    """
+    if profile not in FOLDERS:
+        raise ValueError(f"profile={profile!r}; it must be one of {', '.join(FOLDERS)}")
+    if not name or Path(name).name != name or name.endswith((".svg", ".png")):
+        raise ValueError(f"name={name!r}; give a plain name without folder or ending, 03_maps say")
+    folder = FOLDERS[profile] if folder is None else Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    fig.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    path = folder / f"{name}.png"
+    fig.savefig(path, metadata={"Software": None})
+    return path

@@ -1,0 +1,86 @@
+"""Model cards, written from the training's own log: `python -m cirp.miniature.cards`."""
+
+import json
+from pathlib import Path
+
+import typer
+from huggingface_hub import ModelCardData
+
+ROOT = Path(__file__).resolve().parents[2]
+
+ABOUT = {
+    "autoencoder": (
+        "AutoencoderKL, 64 x 64 x 3 to 16 x 16 x 4",
+        ("vae",),
+        "Fine detail is lost: brick joints, stars, the pupils of small faces. Whoever measures an "
+        "editor must subtract this model's own error.",
+    ),
+    "clip": (
+        "CLIP: byte-level BPE, two towers of four layers and 128 channels",
+        ("clip",),
+        "It knows the words of the drawn world. Other English tokenizes but means nothing.",
+    ),
+    "judge": (
+        "ResNet that names objects, states of parts, settings and styles",
+        ("judge",),
+        "Scores whether an edit happened, nothing else; it was never used to train or guide "
+        "another model. It has seen clean drawings with noise and blur, not the artefacts of "
+        "editors.",
+    ),
+    "dinov2": (
+        "Dinov2Model, self-supervised",
+        ("dinov2",),
+        "DINO's loss with multi-crop, without DINOv2's iBOT and KoLeo terms: of DINOv2 it has the "
+        "class, not the data or the recipe.",
+    ),
+    "text-to-image": (
+        "UNet2DConditionModel in a StableDiffusionPipeline",
+        ("text-to-image",),
+        "Draws scenes of one to three of the known kinds; two of three objects are often right "
+        "where three are asked for.",
+    ),
+    "instruct-pix2pix": (
+        "UNet2DConditionModel with eight input channels in a StableDiffusionInstructPix2PixPipeline",
+        ("instruct-pix2pix",),
+        "Over-edits, as the subject of the book: a share of its training pairs changed something "
+        "else as well. It is not the model `timbrooks/instruct-pix2pix`, and no number measured "
+        "on it is a number of that model.",
+    ),
+}
+FALLBACK = ("A variant of instruct-pix2pix with another share of leaking pairs", (), "As the original.")
+
+
+def card(name: str, record: dict) -> str:
+    """One model card in the hub's format."""
+    title, _, limits = ABOUT.get(name, FALLBACK)
+    head = ModelCardData(license="cc-by-4.0", language="en", tags=["cirp", "miniature"])
+    return f"""---
+{head.to_yaml()}
+---
+# {name} (CIRP miniature)
+
+{title}. One of the small models of the drawn world; of a real class, but not a real model.
+
+- **Trained on** the training split of the drawn world (`cirp.miniature.pairs`).
+- **By** `{record["command"]}`
+- **For** {record["minutes"]:.1f} minutes, {record["steps"]:,} steps, {record["samples"]:,} samples, on
+  {record["device"]} ({record["threads"]} thread(s), torch {record["torch"]}).
+- **Loss at the end** {record["loss"]:.4f} (running mean); the whole curve is `training/{name}.csv`.
+- **Stored** in float16 safetensors, computed in float32.
+- **Known limits** {limits}
+- **Measured** by `python -m cirp.miniature.evaluate`; see `data/results/bars.csv`.
+"""
+
+
+def main(models: Path = ROOT / "data" / "models") -> None:
+    """Write `README.md` beside every model that has a log."""
+    for log in sorted((models / "training").glob("*.json")):
+        record, name = json.loads(log.read_text()), log.stem
+        for folder in ABOUT.get(name, FALLBACK)[1] or (name,):
+            if (models / folder).is_dir():
+                (models / folder / "README.md").write_text(card(name, record))
+                typer.echo(f"{models / folder / 'README.md'}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,176 @@
+"""Compute an edit or load it: every finished cell is kept, by a key of all it depends on.
+
+A cell is one (image, method, settings, prompts, seed, weights). Cells are written to a temporary
+folder and moved, so an interrupted run leaves only whole ones, and the same command goes on.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from cirp.data import EditItem
+from cirp.features import FeatureExtractor
+from cirp.images import fingerprint
+from cirp.methods import METHODS
+from cirp.models import Models
+from cirp.sampling import Edit, Task, working_size
+from cirp.scores import score_all
+
+VERSION = 1  # raise it when a method's code changes its images
+CACHE = Path(__file__).resolve().parents[1] / ".cache" / "runs"
+
+
+def task(item: EditItem, seed: int) -> Task:
+    """What a method is given of an item."""
+    record = item.record
+    return Task(item.source(), record.instruction, record.target_caption, seed, key=record.id)
+
+
+def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
+    """sha256 of everything the image of this cell depends on."""
+    facts = {
+        "image": fingerprint(one.image),
+        "key": one.key,
+        "instruction": one.instruction,
+        "caption": one.caption,
+        "seed": one.seed,
+        "method": method,
+        "settings": dict(settings),
+        "models": models.fingerprint,
+        "version": VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def load(folder: Path) -> Edit | None:
+    """The cell in `folder`, or None if there is none or it is not whole."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        with Image.open(folder / "edit.png") as opened:
+            image = opened.convert("RGB")
+        return Edit(
+            image, meta["method"], meta["settings"], meta["unet_calls"], meta["seconds"]
+        )
+    except (OSError, ValueError, KeyError, SyntaxError):
+        return None
+
+
+def save(folder: Path, edit: Edit) -> None:
+    """Write a cell beside its place, then move it there."""
+    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    half.mkdir(parents=True)
+    edit.image.save(half / "edit.png")
+    meta = dict(
+        method=edit.method,
+        settings=edit.settings,
+        unet_calls=edit.unet_calls,
+        seconds=edit.seconds,
+    )
+    (half / "meta.json").write_text(json.dumps(meta))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(half, folder)
+
+
+def edits(
+    models: Models,
+    items: Sequence[EditItem],
+    method: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    settings: Mapping | None = None,
+    cache: Path = CACHE,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[Edit]:
+    """One edit per seed and item, in the order seed 0: all items, seed 1: all items, ...
+
+    Only missing cells are computed, `batch_size` at a time, and kept as they finish.
+
+    Raises `ValueError` for an unknown method or setting.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    settings = dict(settings or {})
+    tasks = [task(item, seed) for seed in seeds for item in items]
+    folders = [Path(cache) / key(models, one, method, settings) for one in tasks]
+    found = [load(folder) for folder in folders]
+    missing = [i for i, edit in enumerate(found) if edit is None]
+    with tqdm(total=len(missing), desc=method, unit="edit", disable=not (progress and missing)) as bar:
+        for start in range(0, len(missing), batch_size):
+            some = missing[start : start + batch_size]
+            made = METHODS[method](
+                models, [tasks[i] for i in some], batch_size=batch_size, progress=False, **settings
+            )
+            for i, edit in zip(some, made, strict=True):
+                save(folders[i], edit)
+                found[i] = edit
+            bar.update(len(some))
+    return found
+
+
+def fitted(items: Sequence[EditItem], models: Models) -> list[EditItem]:
+    """The items at the size the models edit them at, so that they can be scored."""
+    return [item.at(working_size(item.source(), models)) for item in items]
+
+
+def scored(
+    items: Sequence[EditItem],
+    images: Sequence[Image.Image],
+    features: FeatureExtractor,
+    *,
+    method: str,
+    seeds: Sequence[int],
+    trips: Sequence[Image.Image],
+    **columns,
+) -> pd.DataFrame:
+    """Tidy rows of a method's images, ordered as `edits` gives them."""
+    parts = []
+    for n, seed in enumerate(seeds):
+        some = list(images[n * len(items) : (n + 1) * len(items)])
+        part = score_all(items, some, features, round_trips=trips)
+        parts.append(part.assign(method=method, seed=seed, **columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def table(
+    models: Models,
+    items: Sequence[EditItem],
+    methods: Mapping[str, tuple[str, Mapping]],
+    features: FeatureExtractor,
+    *,
+    seeds: Sequence[int] = (0,),
+    cache: Path = CACHE,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Every metric of every label -> (method, settings), one row per item, label and seed.
+
+    All labels see the same initial noise per item and seed.
+    """
+    items = fitted(items, models)
+    trips = [e.image for e in edits(models, items, "round trip", cache=cache, progress=False)]
+    parts = []
+    for label, (method, settings) in methods.items():
+        alone = method in ("nothing", "round trip")  # no noise in these: one seed says all
+        some = seeds[:1] if alone else seeds
+        made = edits(
+            models, items, method, seeds=some, settings=settings, cache=cache,
+            batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        part = scored(
+            items, [e.image for e in made], features, method=label, seeds=some, trips=trips
+        )
+        part["seconds"] = [e.seconds for e in made]
+        part["unet_calls"] = [e.unet_calls for e in made]
+        part["settings"] = json.dumps(dict(settings), sort_keys=True)
+        part["models"], part["weights"] = models.name, models.fingerprint
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

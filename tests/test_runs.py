@@ -1,0 +1,104 @@
+"""Cells: computed once, whole or not at all, and keyed by everything they depend on."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cirp import runs
+from cirp.data import EditItem, EditRecord
+from cirp.sampling import Edit
+from tests.conftest import painted
+
+SETTINGS = {"steps": 2}
+
+
+@pytest.fixture
+def items(tmp_path):
+    found = []
+    for i in range(3):
+        painted(seed=i).save(tmp_path / f"{i}.png")
+        record = EditRecord(
+            source_file_name=f"{i}.png", instruction="make it red", target_caption="a red dog"
+        )
+        found.append(EditItem(record, tmp_path))
+    return found
+
+
+def made(models, items, cache, **more):
+    return runs.edits(
+        models, items, "ip2p", settings=SETTINGS, cache=cache, progress=False, **more
+    )
+
+
+def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):
+    first = made(models, items, tmp_path / "c", seeds=[0, 1])
+    assert len(first) == 6
+    monkeypatch.setitem(runs.METHODS, "ip2p", None)  # calling it would fail
+    for a, b in zip(first, made(models, items, tmp_path / "c", seeds=[0, 1]), strict=True):
+        np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
+        assert a.settings == b.settings and a.unet_calls == b.unet_calls
+
+
+def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, monkeypatch):
+    method, calls = runs.METHODS["ip2p"], []
+
+    def breaks(models, tasks, **settings):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(len(tasks))
+        return method(models, tasks, **settings)
+
+    monkeypatch.setitem(runs.METHODS, "ip2p", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        made(models, items, tmp_path / "c", batch_size=2)
+    assert len(list((tmp_path / "c").iterdir())) == 2
+
+    def rest(models, tasks, **settings):
+        calls.append(len(tasks))
+        return method(models, tasks, **settings)
+
+    monkeypatch.setitem(runs.METHODS, "ip2p", rest)
+    assert len(made(models, items, tmp_path / "c", batch_size=2)) == 3
+    assert calls == [2, 1]
+
+
+@pytest.mark.parametrize("file", ["edit.png", "meta.json"])
+def test_a_truncated_cell_is_computed_again(models, items, tmp_path, file):
+    (first,) = made(models, items[:1], tmp_path / "c")
+    (cell,) = (tmp_path / "c").iterdir()
+    (cell / file).write_bytes((cell / file).read_bytes()[:20])
+    (again,) = made(models, items[:1], tmp_path / "c")
+    np.testing.assert_array_equal(np.asarray(first.image), np.asarray(again.image))
+    assert json.loads((cell / "meta.json").read_text())["method"] == "ip2p"
+
+
+def test_the_key_changes_with_everything_the_image_depends_on(models, items):
+    one = runs.task(items[0], 0)
+    keys = {
+        runs.key(models, one, "ip2p", SETTINGS),
+        runs.key(models, replace(one, seed=1), "ip2p", SETTINGS),
+        runs.key(models, replace(one, instruction="make it blue"), "ip2p", SETTINGS),
+        runs.key(models, replace(one, image=painted(seed=9)), "ip2p", SETTINGS),
+        runs.key(models, one, "noisy", SETTINGS),
+        runs.key(models, one, "ip2p", {"steps": 3}),
+        runs.key(replace(models, fingerprint="new weights"), one, "ip2p", SETTINGS),
+    }
+    assert len(keys) == 7
+    assert runs.key(models, runs.task(items[0], 0), "ip2p", dict(SETTINGS)) in keys
+
+
+def test_unknown_methods_are_refused_with_the_known_ones(models, items):
+    with pytest.raises(ValueError, match="unknown method 'magic'.*ip2p"):
+        runs.edits(models, items, "magic")
+
+
+def test_a_saved_cell_is_what_was_saved(tmp_path):
+    image = Image.effect_noise((16, 16), 50).convert("RGB")
+    runs.save(tmp_path / "k", Edit(image, "ip2p", {"steps": 1}, 3, 0.5))
+    loaded = runs.load(tmp_path / "k")
+    np.testing.assert_array_equal(np.asarray(loaded.image), np.asarray(image))
+    assert (loaded.method, loaded.unet_calls, loaded.seconds) == ("ip2p", 3, 0.5)
+    assert not list(tmp_path.glob("*.tmp"))

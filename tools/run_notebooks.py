@@ -1,0 +1,219 @@
+"""Execute notebooks/*.py (py:percent) with papermill into book/notebooks/*.ipynb.
+
+    python tools/run_notebooks.py 03_attention
+    python tools/run_notebooks.py --parameter profile full --parameter steps 150
+
+Names are stems of notebooks; without any, all are executed, in order. Beside each executed notebook
+lies a manifest, <stem>.json: its parameters, seconds, versions, commit. Nothing is replaced before
+the whole notebook has run. A parameter that a notebook does not have is an error.
+"""
+
+import argparse
+import ast
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "diffusers", "transformers", "daam", "numpy", "scipy", "matplotlib")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def cores() -> int:
+    """The number this process may use, which in a container may be less than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def quiet_environment(models: str) -> dict[str, str]:
+    """What a kernel is started with: all cores, nothing on stderr, no network for shipped models.
+
+    The book counts any stderr as a warning, and a warning fails its build. Variables that are set
+    already keep their values.
+    """
+    cores = str(
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    wanted = {
+        "OMP_NUM_THREADS": str(cores()),
+        "TQDM_DISABLE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "TOKENIZERS_PARALLELISM": "false",
+        "JUPYTER_PREFER_ENV_PATH": "1",  # this environment's kernel before the user's own
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }
+    if models == "miniature":
+        wanted["HF_HUB_OFFLINE"] = "1"
+    return {name: value for name, value in wanted.items() if name not in os.environ}
+
+
+def read(source: Path) -> nbformat.NotebookNode:
+    """The notebook with ids that are the same each time it is read."""
+    notebook = jupytext.read(source)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"{source.stem.replace('_', '-')}-{number:03d}"
+    return notebook
+
+
+def parameters_of(notebook: nbformat.NotebookNode) -> dict:
+    """Name -> default of each parameter in the cell tagged `parameters`; they must be literals."""
+    found = papermill.inspect_notebook(notebook)
+    return {name: ast.literal_eval(about["default"]) for name, about in found.items()}
+
+
+def check(name: str, given: dict, defaults: dict) -> None:
+    """Raise `ValueError` for a parameter the notebook does not have, or of another type."""
+    for parameter, value in given.items():
+        if parameter not in defaults:
+            raise ValueError(
+                f"{name} has no parameter {parameter!r}; it has {', '.join(defaults) or 'none'}"
+            )
+        default = defaults[parameter]
+        if None not in (value, default) and not isinstance(value, type(default)):
+            raise ValueError(
+                f"{name}: {parameter}={value!r} is of type {type(value).__name__};"
+                f" give a {type(default).__name__}, such as {default!r}"
+            )
+
+
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The executed notebook as the book wants it: no run-time metadata, no dead widgets."""
+    for cell in notebook.cells:
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        tags = cell.metadata.get("tags", [])
+        if "injected-parameters" in tags and "remove-cell" not in tags:
+            cell.metadata["tags"] = [*tags, "remove-cell"]
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "text/html" in data:  # the same picture, alive without a kernel
+                data.pop(WIDGET, None)
+    for key in ("papermill", "widgets"):
+        notebook.metadata.pop(key, None)
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    return notebook
+
+
+def commit() -> str:
+    """The commit of the working tree, with "+" if it was changed since; "unknown" without git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=12", "HEAD") + (
+            "+" if git("status", "--porcelain") else ""
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages on which numbers depend."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None) -> dict:
+    """Run one notebook; returns its manifest, which is also written beside `out`/<stem>.ipynb.
+
+    Raises `ValueError` for bad parameters before a kernel is started, and papermill's
+    `PapermillExecutionError` if a cell fails; the last good execution then stays where it is.
+    """
+    notebook = read(source)
+    defaults = parameters_of(notebook)
+    check(source.name, given, defaults)
+    parameters = defaults | given
+    os.environ.update(quiet_environment(str(parameters.get("models", "miniature"))))
+
+    unfinished = out / ".unfinished" / f"{source.stem}.ipynb"
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    done = papermill.execute_notebook(
+        notebook,
+        unfinished,
+        parameters=given,
+        kernel_name="python3",
+        language="python",
+        cwd=str(ROOT),
+        progress_bar=sys.stderr.isatty(),
+        request_save_on_cell_execute=False,
+        record_timing=False,
+        execution_timeout=timeout,
+    )
+    manifest = {
+        "notebook": source.name,
+        "parameters": parameters,
+        "seconds": round(time.monotonic() - began, 1),
+        "finished": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "commit": commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
+        "versions": versions(),
+    }
+    done = tidy(done)
+    nbformat.validate(done)
+    nbformat.write(done, unfinished)
+    (out / f"{source.stem}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    unfinished.replace(out / f"{source.stem}.ipynb")
+    return manifest
+
+
+def chosen(names: list[str], folder: Path) -> list[Path]:
+    """The notebooks of these names, in order; all without names. `ValueError` for unknown ones."""
+    known = {path.stem: path for path in sorted(folder.glob("[0-9]*.py"))}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no notebook {name!r} in {folder}; there are {', '.join(known)}")
+    return [path for stem, path in known.items() if not names or stem in names]
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    ask.add_argument("names", nargs="*", help="stems, such as 03_attention (default: all)")
+    ask.add_argument("--parameter", "-p", nargs=2, action="append", default=[], metavar="X")
+    ask.add_argument("--notebooks", type=Path, default=ROOT / "notebooks")
+    ask.add_argument("--out", type=Path, default=ROOT / "book" / "notebooks")
+    ask.add_argument("--provenance", type=Path, help="a folder for copies of the manifests")
+    ask.add_argument("--timeout", type=int, help="seconds a cell may take (default: no limit)")
+    arguments = ask.parse_args()
+    given = {name: yaml.safe_load(value) for name, value in arguments.parameter}
+    try:
+        sources = chosen(arguments.names, arguments.notebooks)
+        for source in sources:  # all of them, before the first one runs for hours
+            check(source.name, given, parameters_of(read(source)))
+        for source in sources:
+            print(f"{source.stem} ...", end=" ", flush=True)
+            manifest = execute(source, arguments.out, given, timeout=arguments.timeout)
+            print(f"{manifest['seconds']:.0f} s", flush=True)
+            if arguments.provenance:
+                arguments.provenance.mkdir(parents=True, exist_ok=True)
+                shutil.copy(arguments.out / f"{source.stem}.json", arguments.provenance)
+    except (ValueError, PapermillExecutionError) as error:
+        print(file=sys.stderr)
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

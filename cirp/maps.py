@@ -30,6 +30,7 @@ __all__ = [
     "binarise",
     "fuse",
     "grid_of",
+    "over_time",
     "resized",
     "stride_of",
     "token_maps",
@@ -161,6 +162,27 @@ def word_map(
     """
     positions = word_positions(tokenizer, prompt, word, occurrence=occurrence)
     return token_maps(record, positions=positions, **selection).mean(dim=0)
+
+
+def over_time(
+    record: Record,
+    words: Sequence[Sequence[int]],
+    *,
+    image: int = 0,
+    branch: int = TEXT,
+) -> dict[int, Float[Tensor, "time word _row _column"]]:
+    """Each word's map at each of `record.times`, by stride, at the stride's own resolution.
+
+    `words` are the positions of each word's tokens. Raises `ValueError` if the record has no times.
+    """
+    if not record.times:
+        raise ValueError('no times were recorded; make the record with Record(times="step")')
+    found: dict[int, list[Tensor]] = {}
+    for time in record.times:
+        for stride, (total, count) in record.time(time, image=image, branch=branch).items():
+            maps = [_take(total, positions, "positions").mean(dim=0) / count for positions in words]
+            found.setdefault(stride, []).append(torch.stack(maps))
+    return {stride: torch.stack(maps) for stride, maps in sorted(found.items())}
 
 
 def binarise(heat: Float[Tensor, "row column"], threshold: float) -> Bool[Tensor, "row column"]:

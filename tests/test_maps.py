@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from cirp.attention import INSTRUCT_BRANCHES, NEITHER, TEXT, Site, controlled
 from cirp.localisation import scores
-from cirp.maps import Record, binarise, fuse, resized, token_maps, word_map
+from cirp.maps import Record, binarise, fuse, over_time, resized, token_maps, word_map
 from tests.tiny import tiny_ip2p, tiny_tokenizer
 
 PROMPT = "make the cat wear a hat and a zyzzogeton"
@@ -97,6 +97,25 @@ def test_a_time_has_resolutions_too(record):
     assert record.strides == [1, 2] and n_fine != 0 != n_coarse
     both = (fine * n_fine + coarse * n_coarse) / (n_fine + n_coarse)
     torch.testing.assert_close(token_maps(record, time=time), both, atol=1e-6, rtol=1e-5)
+
+
+def test_words_over_time_are_each_times_maps_at_each_resolution(record):
+    found = over_time(record, [[3], [5, 6]])
+    assert {stride: maps.shape for stride, maps in found.items()} == {
+        1: (3, 2, 16, 24),
+        2: (3, 2, 8, 12),
+    }
+    for stride, maps in found.items():
+        for i, time in enumerate(record.times):
+            grid = tuple(maps.shape[2:])
+            expected = token_maps(record, time=time, strides=[stride], size=grid)
+            torch.testing.assert_close(maps[i, 0], expected[3])
+            torch.testing.assert_close(maps[i, 1], (expected[5] + expected[6]) / 2)
+
+
+def test_words_over_time_need_recorded_times():
+    with pytest.raises(ValueError, match="no times were recorded"):
+        over_time(Record(), [[1]])
 
 
 def test_sums_are_means_times_steps(record):

@@ -44,9 +44,6 @@ def quiet_environment(models: str) -> dict[str, str]:
     The book counts any stderr as a warning, and a warning fails its build. Variables that are set
     already keep their values.
     """
-    cores = str(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
     wanted = {
         "OMP_NUM_THREADS": str(cores()),
         "TQDM_DISABLE": "1",
@@ -118,9 +115,8 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain") else ""
-        )
+        changed = "+" if git("status", "--porcelain") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 
@@ -162,6 +158,7 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
         request_save_on_cell_execute=False,
         record_timing=False,
         execution_timeout=timeout,
+        extra_arguments=["--log-level=50"],  # the kernel's own log, not what cells print
     )
     manifest = {
         "notebook": source.name,

@@ -53,8 +53,8 @@ def _sharp_in_notebooks() -> None:
         set_matplotlib_formats("retina")
 
 
-def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None = None) -> Path:
-    """Write `name`.svg and `name`.png, the same bytes for the same figure; returns the PNG's path.
+def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None = None) -> None:
+    """Write `name`.svg and `name`.png; the same figure gives the same bytes.
 
     A full run writes to `figures/`, which is committed. A quick one writes to `_build/figures/`, so
     that it never replaces what the README shows. `folder` overrides both.
@@ -68,6 +68,4 @@ def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None =
     folder = FOLDERS[profile] if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fig.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-    path = folder / f"{name}.png"
-    fig.savefig(path, metadata={"Software": None})
-    return path
+    fig.savefig(folder / f"{name}.png", metadata={"Software": None})

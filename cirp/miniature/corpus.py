@@ -25,9 +25,10 @@ class Corpus:
     """Drawn pairs of one split. Arrays are (pair, row, column, channel) uint8, read lazily."""
 
     folder: Path
+    first: int | None = None  # only so many pairs
 
     def _array(self, name: str) -> np.ndarray:
-        return np.load(self.folder / f"{name}.npy", mmap_mode="r")
+        return np.load(self.folder / f"{name}.npy", mmap_mode="r")[: self.first]
 
     @cached_property
     def source(self) -> np.ndarray:
@@ -43,7 +44,7 @@ class Corpus:
 
     @cached_property
     def rows(self) -> list[dict]:
-        lines = (self.folder / "rows.jsonl").read_text().splitlines()
+        lines = (self.folder / "rows.jsonl").read_text().splitlines()[: self.first]
         return [json.loads(line) for line in lines]
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -75,6 +76,17 @@ def _unpack(state: dict[str, Tensor], model: nn.Module, average: dict[str, Tenso
             optimizer.state[parameter][kind] = value
 
 
+def share_gradients(parameters: list[Tensor], world: int) -> None:
+    """Average the gradients of all processes: plain data parallelism, in one message."""
+    flat = torch.cat([p.grad.flatten() for p in parameters])
+    dist.all_reduce(flat)
+    flat /= world
+    for parameter, part in zip(
+        parameters, flat.split([p.numel() for p in parameters]), strict=True
+    ):
+        parameter.grad.copy_(part.view_as(parameter))
+
+
 def fit(
     model: nn.Module,
     losses: Callable[[int], Tensor],
@@ -101,6 +113,9 @@ def fit(
     )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     step, elapsed = 0, 0.0
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    first = world == 1 or dist.get_rank() == 0
+    batch *= world
     checkpoint, progress = folder / "checkpoint.safetensors", folder / "progress.json"
     if checkpoint.exists():
         _unpack(load_file(checkpoint), model, average, optimizer)
@@ -109,12 +124,14 @@ def fit(
 
     seconds = budget.minutes * 60
     smooth, samples = None, step * batch
-    curve = (folder / "curve.csv").open("a", newline="")
+    curve = (folder / "curve.csv" if first else Path(os.devnull)).open("a", newline="")
     rows = csv.writer(curve)
     if step == 0:
         rows.writerow(["step", "minutes", "loss", "learning_rate"])
 
     def save() -> None:
+        if not first:
+            return
         half = folder / "checkpoint.tmp"
         save_file(_pack(model, average, optimizer), half)
         os.replace(half, checkpoint)
@@ -122,7 +139,7 @@ def fit(
         if snapshot:
             snapshot(average, step)
 
-    bar = tqdm(total=round(seconds), initial=round(elapsed), desc=name, unit="s", mininterval=2)
+    bar = tqdm(total=round(seconds), initial=round(elapsed), desc=name, unit="s", mininterval=2, disable=not first)
     last = saved = told = time.monotonic()
     model.train()
     try:
@@ -132,6 +149,8 @@ def fit(
                 group["lr"] = now
             loss = losses(step)
             loss.backward()
+            if world > 1:
+                share_gradients(trained, world)
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -154,6 +173,10 @@ def fit(
             smooth = value if smooth is None else 0.98 * smooth + 0.02 * value
             tick = time.monotonic()
             elapsed, last = elapsed + tick - last, tick
+            if world > 1:  # all processes stop at the same step
+                clock = torch.tensor(elapsed, dtype=torch.float64)
+                dist.broadcast(clock, 0)
+                elapsed = float(clock)
             if tick - told > budget.report_every:
                 told = tick
                 rows.writerow([step, f"{elapsed / 60:.3f}", f"{smooth:.5f}", f"{now:.3e}"])
@@ -167,6 +190,9 @@ def fit(
     finally:
         curve.close()
         bar.close()
+    if not first:  # the first process writes the results
+        dist.destroy_process_group()
+        raise SystemExit(0)
     save()
     outcome = Outcome(
         step, samples, elapsed / 60, float(smooth or float("nan")), str(device), torch.get_num_threads()

@@ -3,15 +3,19 @@
 draw -> autoencoder, clip, judge, dinov2 -> text-to-image -> instruct-pix2pix
 
 A stage runs for `--minutes`, keeps a checkpoint every minute, resumes from it, and writes its
-weights and a line for its model card. CPU or CUDA; bfloat16 arithmetic, float32 weights.
+weights and a line for its model card. CPU or CUDA; bfloat16 arithmetic, float32 weights. Several
+processes (`torchrun --nproc_per_node N -m cirp.miniature.train STAGE`) share each batch.
 """
 
 import json
+import os
 import platform
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 import typer
 
 from cirp.miniature.corpus import draw
@@ -46,6 +50,7 @@ def main(
     minutes: float = typer.Option(None, help="Time to train; the schedule fits itself to it."),
     batch: int = typer.Option(None, help="Pictures a step."),
     pairs: int = typer.Option(24_000, help="Training pairs to draw."),
+    first: int = typer.Option(None, help="Use only the first so many of them."),
     leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
     rate: float = typer.Option(None, help="Highest learning rate."),
     seed: int = 0,
@@ -56,13 +61,16 @@ def main(
     start: str = typer.Option("text-to-image", help="Weights to begin with (same)."),
 ) -> None:
     """Train one stage of the miniature."""
-    corpus = draw(work / "corpus", count=pairs)
+    corpus = replace(draw(work / "corpus", count=pairs), first=first)
     if stage is Stage.draw:
         return
     torch.manual_seed(seed)
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1:
+        dist.init_process_group("nccl" if device == "cuda" else "gloo")
     train, default_minutes, default_batch = STAGES[stage]
     label = name or stage.value
-    batch = batch or default_batch
+    batch = max(1, (batch or default_batch) // processes)
     setup = Setup(
         corpus=corpus,
         work=work / label,
@@ -76,9 +84,13 @@ def main(
     )
     extra = dict(start=start, name=label) if stage is Stage.instruct_pix2pix else {}
     outcome = train(setup, **extra)
+    if processes > 1:
+        dist.destroy_process_group()
     record = {
-        "command": f"python -m cirp.miniature.train {stage.value} --minutes {setup.minutes:g} "
-        f"--batch {batch} --pairs {pairs} --seed {seed}"
+        "command": f"{'python' if processes == 1 else f'torchrun --nproc_per_node {processes}'} "
+        f"-m cirp.miniature.train {stage.value} --minutes {setup.minutes:g} "
+        f"--batch {batch * processes} --pairs {pairs} --seed {seed}"
+        + (f" --first {first}" if first else "")
         + (f" --leak {leak:g} --start {start} --name {label}" if extra else ""),
         "processor": platform.processor() or platform.machine(),
         "torch": torch.__version__,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderKL
 from jaxtyping import Float
 from safetensors.torch import load_file, save_file
@@ -32,12 +33,27 @@ class Prepared:
 
 @torch.no_grad()
 def encode_pictures(vae: AutoencoderKL, pictures: np.ndarray, device, batch: int = 128) -> Tensor:
+    if dist.is_initialized():  # each process takes its share, then all have everything
+        share = pictures[dist.get_rank() :: dist.get_world_size()]
+    else:
+        share = pictures
     found = []
-    for start in tqdm(range(0, len(pictures), batch), desc="latents", unit="batch"):
+    for start in tqdm(range(0, len(share), batch), desc="latents", unit="batch"):
         with torch.autocast(device.type, torch.bfloat16):
-            mode = vae.encode(tensor(pictures[start : start + batch], device)).latent_dist.mode()
+            mode = vae.encode(tensor(share[start : start + batch], device)).latent_dist.mode()
         found.append(mode.half().cpu())
-    return torch.cat(found).contiguous(memory_format=torch.contiguous_format)
+    mine = torch.cat(found).contiguous(memory_format=torch.contiguous_format)
+    return gathered(mine, len(pictures)) if dist.is_initialized() else mine
+
+
+def gathered(mine: Tensor, count: int) -> Tensor:
+    """All processes' shares (every n-th row each) in the original order."""
+    world = dist.get_world_size()
+    padded = mine.new_zeros(-(-count // world), *mine.shape[1:])
+    padded[: len(mine)] = mine
+    shares = [torch.empty_like(padded) for _ in range(world)]
+    dist.all_gather(shares, padded)
+    return torch.stack(shares, dim=1).flatten(0, 1)[:count]
 
 
 @torch.no_grad()
@@ -75,7 +91,10 @@ def prepare(setup: Setup, cache: Path) -> Prepared:
         }
         kept["states"] = encode_sentences(tower, tokenizer, sentences, setup.device)
         cache.parent.mkdir(parents=True, exist_ok=True)
-        save_file(kept, cache)
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            save_file(kept, cache)
+        if dist.is_initialized():
+            dist.barrier()
     kept = {k: v.to(setup.device) for k, v in load_file(cache).items()}
     if len(kept["source"]) != len(rows) or len(kept["states"]) != len(sentences):
         raise ValueError(f"{cache} was made from another corpus; delete it and run again")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
@@ -27,8 +28,9 @@ class Setup:
     rate: float | None = None
 
     def generator(self, step: int) -> torch.Generator:
-        """Randomness of one step, the same after a resume."""
-        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        """Randomness of one step, the same after a resume, another in each process."""
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        return torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 64 + rank)
 
     def autocast(self):
         """bfloat16 where it is faster; sums and losses stay in float32."""

@@ -63,6 +63,7 @@ def schedule() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
+        steps_offset=1,  # of no effect with trailing steps; diffusers warns without it
     )
 
 

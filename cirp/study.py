@@ -1,0 +1,290 @@
+"""The book's experiments: which methods, settings, images and seeds, computed or read.
+
+A *full* study (all images, five seeds) writes its tables to `data/results/`. A *quick* one computes
+the same cells for the ten examples and one seed, checks that they agree with the recorded table,
+and then reads that table: so the figures always show the full run, and no number can go stale
+unnoticed.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cirp import runs
+from cirp.data import EditItem, load_edits
+from cirp.features import Features, load_features
+from cirp.methods.controls import blend
+from cirp.models import Models, load, resolve
+from cirp.scores import METRICS, score_all
+
+ROOT = Path(__file__).resolve().parents[1]
+EDITS = "data/edits"
+RESULTS = ROOT / "data" / "results"
+SEEDS = 5
+TOLERANCE = 2e-3  # in the units of each score: another processor rounds a few pixels otherwise
+CHECKED = ("clip_i_source", "dinov2_source", "l1_source", "success_soft")
+
+Methods = Mapping[str, tuple[str, Mapping]]
+
+BASELINE, NOISY = "InstructPix2Pix", "noisy input"
+NOTHING, TRIP = "do nothing", "autoencoder alone"
+SWEEP_STEPS = 30
+
+
+def main_methods(steps: int) -> Methods:
+    """The report's two systems as it set them, and the controls."""
+    return {
+        BASELINE: ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
+        NOISY: (
+            "noisy",
+            dict(variant="text-to-image", steps=steps, strength=0.5, text_scale=12.0),
+        ),
+        NOTHING: ("nothing", {}),
+        TRIP: ("round trip", {}),
+    }
+
+
+def sweep_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """Guidance and strength, one dial at a time around the report's settings."""
+    found: dict[str, tuple[str, Mapping]] = {}
+    for text in (2.0, 4.0, 7.5, 12.0):
+        found[f"baseline: text {text:g}, image 1.5"] = (
+            "ip2p",
+            dict(steps=steps, text_scale=text, image_scale=1.5),
+        )
+    for image in (1.0, 2.0, 3.0):
+        found[f"baseline: text 7.5, image {image:g}"] = (
+            "ip2p",
+            dict(steps=steps, text_scale=7.5, image_scale=image),
+        )
+    for text in (7.5, 12.0, 15.0):
+        for strength in (0.3, 0.4, 0.5, 0.55, 0.7, 0.9):
+            found[f"noisy: strength {strength:g}, text {text:g}"] = (
+                "noisy",
+                dict(variant="text-to-image", steps=steps, strength=strength, text_scale=text),
+            )
+    return found
+
+
+def ablation_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """2 x 2 x 2: what the report changed at once, on one and the same InstructPix2Pix UNet."""
+    found: dict[str, tuple[str, Mapping]] = {}
+    for text in (7.5, 12.0):
+        for prompt in ("instruction", "caption"):
+            found[f"concatenated | {text:g} | {prompt}"] = (
+                "ip2p",
+                dict(steps=steps, text_scale=text, image_scale=1.5, prompt=prompt),
+            )
+            found[f"noised | {text:g} | {prompt}"] = (
+                "noisy",
+                dict(
+                    variant="instruct-pix2pix",
+                    steps=steps,
+                    strength=0.5,
+                    text_scale=text,
+                    prompt=prompt,
+                ),
+            )
+    return found
+
+
+def reading_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """Every reading of the report's "image 0.4-0.55, text guidance 12-15"."""
+    noisy = dict(steps=steps, text_scale=12.0)
+    return {
+        "baseline 7.5 / 1.5": ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
+        "strength 0.5, text-to-image UNet, caption": (
+            "noisy",
+            dict(variant="text-to-image", strength=0.5, **noisy),
+        ),
+        "strength 0.5, InstructPix2Pix UNet, instruction": (
+            "noisy",
+            dict(variant="instruct-pix2pix", strength=0.5, prompt="instruction", **noisy),
+        ),
+        "image scale 0.5, taken at its word": (
+            "ip2p",
+            dict(steps=steps, text_scale=12.0, image_scale=0.5),
+        ),
+        "image scale 0.5, as diffusers runs it: 1 / 1": (
+            "ip2p",
+            dict(steps=steps, text_scale=1.0, image_scale=1.0),
+        ),
+    }
+
+
+def step_methods() -> Methods:
+    """The baseline with fewer and more steps: when does it stop to matter?"""
+    return {
+        f"{steps} steps": ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5))
+        for steps in (5, 10, 20, 30, 50, 150)
+    }
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything a chapter needs, loaded once."""
+
+    profile: str
+    models: Models
+    features: Features
+    items: list[EditItem]  # of this run, at the models' working size
+    everything: list[EditItem]  # all of the folder
+    seeds: tuple[int, ...]
+    steps: int
+    folder: str
+
+    @property
+    def is_default(self) -> bool:
+        """Whether recorded tables speak of these edits and models."""
+        same = Path(self.folder).resolve() == (ROOT / EDITS).resolve()
+        return same and self.models.name == "miniature" and self.seeds[0] == 0
+
+    def item(self, name: str) -> EditItem:
+        found = {item.id: item for item in self.everything}
+        if name not in found:
+            raise ValueError(f"no edit {name!r} in {self.folder}; there are {', '.join(found)}")
+        return found[name]
+
+    def table(
+        self, name: str, methods: Methods, *, seeds: Sequence[int] | None = None
+    ) -> pd.DataFrame:
+        """One row per image, method and seed. See the module for what is computed and what read.
+
+        Raises `ValueError` if the recorded table contradicts what was computed here.
+        """
+        fresh = runs.table(
+            self.models,
+            self.items,
+            methods,
+            self.features,
+            seeds=self.seeds if seeds is None else seeds,
+            progress=False,
+        )
+        path = RESULTS / f"{name}.csv"
+        if self.profile == "full" and self.is_default:
+            RESULTS.mkdir(parents=True, exist_ok=True)
+            fresh.to_csv(path, index=False, float_format="%.6g")
+            return pd.read_csv(path)
+        if not (self.is_default and path.exists()):
+            return fresh
+        recorded = pd.read_csv(path)
+        agreement(fresh, recorded, path)
+        return recorded
+
+    def blends(self, alphas: Sequence[float]) -> pd.DataFrame:
+        """The baseline's outputs mixed with their inputs: the control every method must beat."""
+        method, settings = main_methods(self.steps)[BASELINE]
+        made = runs.edits(
+            self.models, self.items, method, seeds=self.seeds[:1], settings=settings, progress=False
+        )
+        trips = runs.edits(self.models, self.items, "round trip", progress=False)
+        sources = [item.source() for item in self.items]
+        parts = []
+        for alpha in alphas:
+            mixed = [blend(e.image, s, alpha=alpha) for e, s in zip(made, sources, strict=True)]
+            part = score_all(
+                self.items, mixed, self.features, round_trips=[t.image for t in trips]
+            )
+            parts.append(part.assign(method="blend", seed=self.seeds[0], alpha=alpha))
+        fresh = pd.concat(parts, ignore_index=True)
+        path = RESULTS / "blends.csv"
+        if self.profile == "full" and self.is_default:
+            fresh.to_csv(path, index=False, float_format="%.6g")
+        elif self.is_default and path.exists():
+            return pd.read_csv(path)
+        return fresh
+
+
+def begin(
+    *,
+    profile: str = "quick",
+    edits: str = EDITS,
+    models: str = "miniature",
+    device: str = "cpu",
+    seed: int = 0,
+    steps: int = 150,
+) -> Study:
+    """Check everything, then load it.
+
+    Raises `ValueError` in one line for an unknown profile, bad edits or unknown models.
+    """
+    if profile not in ("quick", "full"):
+        raise ValueError(f"profile={profile!r}; give 'quick' or 'full'")
+    if steps < 1:
+        raise ValueError(f"steps={steps}; give at least 1")
+    folder = edits if Path(edits).is_absolute() else str(ROOT / edits)
+    everything = load_edits(folder)
+    resolve(models)
+    loaded = load(models, device=device)
+    everything = runs.fitted(everything, loaded)
+    shown = [item for item in everything if item.record.example] or everything[:10]
+    return Study(
+        profile,
+        loaded,
+        load_features("miniature" if loaded.is_miniature else "real", device=device),
+        everything if profile == "full" else shown,
+        everything,
+        tuple(range(seed, seed + SEEDS)) if profile == "full" else (seed,),
+        steps,
+        folder,
+    )
+
+
+def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:
+    """The largest difference of the checked scores between fresh and recorded cells.
+
+    Raises `ValueError` if a cell is missing, was made by other weights, or differs.
+    """
+    keys = ["id", "method", "seed"]
+    weights = set(recorded["weights"].astype(str)) ^ set(fresh["weights"].astype(str))
+    if weights:
+        raise ValueError(f"{path} was made with other weights ({', '.join(weights)}); run make full")
+    both = fresh.merge(recorded, on=keys, suffixes=("", "_recorded"))
+    if len(both) < len(fresh):
+        raise ValueError(
+            f"{path} lacks {len(fresh) - len(both)} of {len(fresh)} cells; run make full"
+        )
+    settings = both["settings"].map(json.loads) != both["settings_recorded"].map(json.loads)
+    if settings.any():
+        raise ValueError(f"{path} was made with other settings; run make full")
+    worst = 0.0
+    for name in CHECKED:
+        gap = (both[name] - both[f"{name}_recorded"]).abs()
+        if gap.median() > TOLERANCE or gap.mean() > 5 * TOLERANCE:
+            row = both.loc[gap.idxmax()]
+            raise ValueError(
+                f"{path}: {name} of {row['id']} by {row['method']} was {row[f'{name}_recorded']:.4f}"
+                f" and is {row[name]:.4f} now; run make full"
+            )
+        worst = max(worst, float(np.nanmax(gap)))
+    return worst
+
+
+def bars() -> pd.DataFrame:
+    """The miniature's own bars, as `python -m cirp.miniature.evaluate` recorded them."""
+    path = RESULTS / "bars.csv"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; run python -m cirp.miniature.evaluate")
+    return pd.read_csv(path)
+
+
+__all__ = [
+    "BASELINE",
+    "METRICS",
+    "NOISY",
+    "NOTHING",
+    "TRIP",
+    "Study",
+    "ablation_methods",
+    "agreement",
+    "bars",
+    "begin",
+    "main_methods",
+    "reading_methods",
+    "step_methods",
+    "sweep_methods",
+]

@@ -1,1 +1,1 @@
-"""CIRP: why instruction-guided image editing over-edits, and how remapping cross-attention stops it."""
+"""Why instruction-guided image editing over-edits, and how remapping cross-attention stops it."""

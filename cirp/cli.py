@@ -1,4 +1,4 @@
-"""`cirp edit`, `cirp check`: the package from the command line. Errors are one line, exit code 2."""
+"""`cirp edit`, `cirp check`: the package from the command line. Errors: one line, exit code 2."""
 
 import functools
 import sys

@@ -1,7 +1,7 @@
 """Loads the editing pipelines once, by preset, folder or hub name.
 
-    models = load("miniature")
-    models.instruct, models.text   # the two stock diffusers pipelines
+models = load("miniature")
+models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
@@ -65,14 +65,18 @@ def resolve(name: str) -> tuple[str, str]:
     if name in PRESETS:
         pair = PRESETS[name]
         if name == "miniature" and not all(Path(p).is_dir() for p in pair):
-            raise ValueError(f"models 'miniature': {MINIATURE} is not complete; check out data/models")
+            raise ValueError(
+                f"models 'miniature': {MINIATURE} is not complete; check out data/models"
+            )
         return pair
     folder = Path(name)
     if folder.is_dir():
         pair = (str(folder / INSTRUCT), str(folder / TEXT))
         missing = [p for p in pair if not Path(p).is_dir()]
         if missing:
-            raise ValueError(f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/")
+            raise ValueError(
+                f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/"
+            )
         return pair
     if name.count(",") == 1 and all(part.strip() for part in name.split(",")):
         first, second = (part.strip() for part in name.split(","))
@@ -83,8 +87,10 @@ def resolve(name: str) -> tuple[str, str]:
     )
 
 
-def load(name: str = "miniature", *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Models:
-    """Load both pipelines: safetensors only, no remote code, no safety checker, no progress bars."""
+def load(
+    name: str = "miniature", *, device: str = "cpu", dtype: torch.dtype = torch.float32
+) -> Models:
+    """Load both pipelines: safetensors only, no remote code, no safety checker."""
     first, second = resolve(name)
     if device != "cpu" and not torch.cuda.is_available() and device.startswith("cuda"):
         raise ValueError(f"device {device!r}: no CUDA device is available; use 'cpu'")
@@ -122,7 +128,11 @@ def fingerprint(*places: str) -> str:
     digest = hashlib.sha256()
     for place in places:
         files = sorted(p for p in Path(place).rglob("*") if p.suffix in (".safetensors", ".json"))
-        digest.update(json.dumps([place] if not files else [p.relative_to(place).as_posix() for p in files]).encode())
+        digest.update(
+            json.dumps(
+                [place] if not files else [p.relative_to(place).as_posix() for p in files]
+            ).encode()
+        )
         for path in files:
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]

@@ -56,9 +56,7 @@ def load(folder: Path) -> Edit | None:
         meta = json.loads((folder / "meta.json").read_text())
         with Image.open(folder / "edit.png") as opened:
             image = opened.convert("RGB")
-        return Edit(
-            image, meta["method"], meta["settings"], meta["unet_calls"], meta["seconds"]
-        )
+        return Edit(image, meta["method"], meta["settings"], meta["unet_calls"], meta["seconds"])
     except (OSError, ValueError, KeyError, SyntaxError):
         return None
 
@@ -103,7 +101,9 @@ def edits(
     folders = [Path(cache) / key(models, one, method, settings) for one in tasks]
     found = [load(folder) for folder in folders]
     missing = [i for i, edit in enumerate(found) if edit is None]
-    with tqdm(total=len(missing), desc=method, unit="edit", disable=not (progress and missing)) as bar:
+    with tqdm(
+        total=len(missing), desc=method, unit="edit", disable=not (progress and missing)
+    ) as bar:
         for start in range(0, len(missing), batch_size):
             some = missing[start : start + batch_size]
             made = METHODS[method](

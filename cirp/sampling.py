@@ -88,7 +88,7 @@ def generator(task: Task) -> torch.Generator:
 
 
 def working_size(image: Image.Image, models: Models) -> tuple[int, int]:
-    """(width, height) an image is edited at: longer side at the models' resolution, multiples of 8."""
+    """(width, height) of the edit: longer side at the models' resolution, multiples of 8."""
     factor = math.lcm(8, models.instruct.vae_scale_factor)
     scale = models.resolution / max(image.size)
     return tuple(max(factor, round(side * scale / factor) * factor) for side in image.size)
@@ -141,7 +141,7 @@ def decode(latents: Latents, models: Models) -> list[Image.Image]:
 
 @torch.no_grad()
 def states(prompts: Sequence[str], pipe) -> Float[Tensor, "prompt token channel"]:
-    """The text tower's last hidden states, padded to its full length, as the pipelines feed them."""
+    """The text tower's last hidden states, padded to its full length, as pipelines feed them."""
     ids = pipe.tokenizer(
         list(prompts),
         padding="max_length",
@@ -160,7 +160,7 @@ def scheduler(pipe, steps: int):
 
 
 def noised(mine, latents: Latents, noise: Latents, strength: float) -> tuple[Latents, Tensor]:
-    """Scaled latents noised to `strength`, and the timesteps left, as diffusers' img2img does it."""
+    """Scaled latents noised to `strength`, and the timesteps left, as in diffusers' img2img."""
     count = mine.num_inference_steps
     skip = max(count - min(int(count * strength), count), 0) * mine.order
     timesteps = mine.timesteps[skip:]
@@ -290,7 +290,13 @@ def in_batches(
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; give at least 1")
     fitted = [
-        Task(fit(t.image, size=working_size(t.image, models)), t.instruction, t.caption, t.seed, t.key)
+        Task(
+            fit(t.image, size=working_size(t.image, models)),
+            t.instruction,
+            t.caption,
+            t.seed,
+            t.key,
+        )
         for t in tasks
     ]
     order = sorted(range(len(tasks)), key=lambda i: fitted[i].image.size)
@@ -324,15 +330,14 @@ def captions_to_images(
 ) -> list[Image.Image]:
     """Pictures from captions alone; each picture's noise comes from its caption and the seed."""
     side = models.resolution // models.text.vae_scale_factor
+    channels = models.text.unet.config.in_channels
     images = []
     for start in range(0, len(captions), batch_size):
         some = list(captions[start : start + batch_size])
-        generators = [
-            generator(Task(Image.new("RGB", (8, 8)), c, c, seed, key=c)) for c in some
-        ]
+        generators = [generator(Task(Image.new("RGB", (8, 8)), c, c, seed, key=c)) for c in some]
         mine = scheduler(models.text, steps)
         noise = randn_tensor(
-            (len(some), 4, side, side), generator=generators, device=models.device
+            (len(some), channels, side, side), generator=generators, device=models.device
         )
         latents = noise * mine.init_noise_sigma
         loop = caption_steps(
@@ -346,4 +351,6 @@ def initial_noise(tasks: Sequence[Task], latents: Latents) -> tuple[Latents, lis
     """Unit noise of the latents' shape, each image's from its own generator."""
     generators = [generator(task) for task in tasks]
     shape = tuple(latents.shape)
-    return randn_tensor(shape, generator=generators, device=latents.device, dtype=latents.dtype), generators
+    return randn_tensor(
+        shape, generator=generators, device=latents.device, dtype=latents.dtype
+    ), generators

@@ -186,9 +186,7 @@ class Study:
         parts = []
         for alpha in alphas:
             mixed = [blend(e.image, s, alpha=alpha) for e, s in zip(made, sources, strict=True)]
-            part = score_all(
-                self.items, mixed, self.features, round_trips=[t.image for t in trips]
-            )
+            part = score_all(self.items, mixed, self.features, round_trips=[t.image for t in trips])
             parts.append(part.assign(method="blend", seed=self.seeds[0], alpha=alpha))
         fresh = pd.concat(parts, ignore_index=True)
         path = RESULTS / "blends.csv"
@@ -242,7 +240,9 @@ def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:
     keys = ["id", "method", "seed"]
     weights = set(recorded["weights"].astype(str)) ^ set(fresh["weights"].astype(str))
     if weights:
-        raise ValueError(f"{path} was made with other weights ({', '.join(weights)}); run make full")
+        raise ValueError(
+            f"{path} was made with other weights ({', '.join(weights)}); run make full"
+        )
     both = fresh.merge(recorded, on=keys, suffixes=("", "_recorded"))
     if len(both) < len(fresh):
         raise ValueError(
@@ -257,8 +257,8 @@ def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:
         if gap.median() > TOLERANCE or gap.mean() > 5 * TOLERANCE:
             row = both.loc[gap.idxmax()]
             raise ValueError(
-                f"{path}: {name} of {row['id']} by {row['method']} was {row[f'{name}_recorded']:.4f}"
-                f" and is {row[name]:.4f} now; run make full"
+                f"{path}: {name} of {row['id']} by {row['method']} was "
+                f"{row[f'{name}_recorded']:.4f} and is {row[name]:.4f} now; run make full"
             )
         worst = max(worst, float(np.nanmax(gap)))
     return worst

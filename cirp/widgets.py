@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 STATIC = Path(__file__).parent / "static"
-Maps = Float[np.ndarray, "time word rows columns"]
+Maps = Float[np.ndarray, "time word _ _"]  # then rows and columns, of any number
 Mask = Bool[np.ndarray, "height width"]
 
 

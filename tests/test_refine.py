@@ -8,7 +8,7 @@ from cirp.refine import refine
 @pytest.mark.parametrize(
     "instruction, source, target",
     [
-        ("change peach into strawberry", "an axolotl holding a peach", "an axolotl holding a strawberry"),
+        ("change peach into strawberry", "a fox holding a peach", "a fox holding a strawberry"),
         ("replace the dog with a cat", "a dog on the beach", "a cat on the beach"),
         ("Turn the car into an apple.", "a car in the snow", "an apple in the snow"),
         ("make the dog happy", "a dog on the grass", "a happy dog on the grass"),

@@ -28,9 +28,7 @@ def items(tmp_path):
 
 
 def made(models, items, cache, **more):
-    return runs.edits(
-        models, items, "ip2p", settings=SETTINGS, cache=cache, progress=False, **more
-    )
+    return runs.edits(models, items, "ip2p", settings=SETTINGS, cache=cache, progress=False, **more)
 
 
 def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):

@@ -1,8 +1,7 @@
 """Keeps the pages of the book clean: no launcher scripts, and no script twice.
 
 sphinx-thebe starts live kernels from a remote service; this book needs none, and its inline script,
-which Sphinx is given twice, makes every page log an error. Two passes, as some scripts are put into
-the context of a page and others are written by the theme.
+which Sphinx is given twice, makes every page log an error.
 """
 
 

@@ -13,17 +13,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-COLUMNS = (
-    "notebook",
-    "profile",
-    "seed",
-    "steps",
-    "models",
-    "device",
-    "seconds",
-    "finished",
-    "commit",
-)
+COLUMNS = ("notebook", "profile", "seed", "steps", "seconds", "finished", "commit")
 
 
 def read(folder: Path) -> list[dict]:
@@ -32,6 +22,7 @@ def read(folder: Path) -> list[dict]:
 
 def row_of(manifest: dict) -> list[str]:
     known = manifest | manifest["parameters"]
+    known["notebook"] = known["notebook"].removesuffix(".py")
     return [str(known.get(column, "–")) for column in COLUMNS]
 
 
@@ -49,18 +40,19 @@ def table_of(rows: list[list[str]]) -> nodes.table:
 
 
 def sentence_of(manifests: list[dict]) -> nodes.paragraph:
-    """Machines and versions, which are usually the same for all notebooks."""
-    machines = sorted({manifest["machine"] for manifest in manifests})
-    packages = sorted(
-        {
-            f"{name} {number}"
-            for manifest in manifests
-            for name, number in manifest["versions"].items()
-        }
-    )
-    total = sum(manifest["seconds"] for manifest in manifests)
+    """What is usually the same for all notebooks: models, device, machine, versions."""
+
+    def different(values) -> str:
+        return ", ".join(sorted(set(values)))
+
+    parameters = [manifest["parameters"] for manifest in manifests]
+    versions = (pair for manifest in manifests for pair in manifest["versions"].items())
     return nodes.paragraph(
-        text=f"{total:.0f} seconds in all, on {'; '.join(machines)}. With {', '.join(packages)}."
+        text=f"{sum(manifest['seconds'] for manifest in manifests):.0f} seconds in all"
+        f" on {different(manifest['machine'] for manifest in manifests)};"
+        f" device {different(str(each.get('device')) for each in parameters)};"
+        f" models {different(str(each.get('models')) for each in parameters)};"
+        f" {different(' '.join(pair) for pair in versions)}."
     )
 
 

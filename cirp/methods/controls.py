@@ -19,14 +19,20 @@ def nothing(models: Models, tasks: Sequence[Task], **_) -> list[Edit]:
 def round_trip(
     models: Models, tasks: Sequence[Task], *, batch_size: int = 16, progress: bool = False, **_
 ) -> list[Edit]:
-    """The input through the autoencoder and back: the best that an editor of latents can preserve."""
+    """The input through the autoencoder and back: the best an editor of latents can preserve."""
 
     def one(some: list[Task]):
         source = encode([task.image for task in some], models)
         return decode(source * models.vae.config.scaling_factor, models), 0
 
     return in_batches(
-        tasks, models, one, method="round trip", settings={}, batch_size=batch_size, progress=progress
+        tasks,
+        models,
+        one,
+        method="round trip",
+        settings={},
+        batch_size=batch_size,
+        progress=progress,
     )
 
 

@@ -63,5 +63,11 @@ def edit(
         return decode(latents, models), rows
 
     return in_batches(
-        tasks, models, one, method="ip2p", settings=settings, batch_size=batch_size, progress=progress
+        tasks,
+        models,
+        one,
+        method="ip2p",
+        settings=settings,
+        batch_size=batch_size,
+        progress=progress,
     )

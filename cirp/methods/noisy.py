@@ -41,7 +41,7 @@ def edit(
     models: Models,
     tasks: Sequence[Task],
     *,
-    variant: Literal["text-to-image", "instruct-pix2pix"] = "text-to-image",
+    variant: str = "text-to-image",  # one of VARIANTS
     steps: int = 150,
     strength: float = 0.5,
     text_scale: float = 12.0,
@@ -62,9 +62,7 @@ def edit(
     if concatenate and variant == "text-to-image":
         raise ValueError("concatenate=True needs variant='instruct-pix2pix': eight input channels")
     words = [getattr(task, prompt) for task in tasks]
-    check_settings(
-        steps=steps, strength=strength, text_scale=text_scale, image_scale=image_scale
-    )
+    check_settings(steps=steps, strength=strength, text_scale=text_scale, image_scale=image_scale)
     check_prompts(models, words)
     settings = dict(
         variant=variant, steps=steps, strength=strength, text_scale=text_scale, prompt=prompt
@@ -93,5 +91,11 @@ def edit(
         return decode(latents, models), rows
 
     return in_batches(
-        tasks, models, one, method="noisy", settings=settings, batch_size=batch_size, progress=progress
+        tasks,
+        models,
+        one,
+        method="noisy",
+        settings=settings,
+        batch_size=batch_size,
+        progress=progress,
     )

@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ABOUT = {
     "autoencoder": (
-        "AutoencoderKL, 64 x 64 x 3 to 16 x 16 x 4",
+        "AutoencoderKL, 64 x 64 x 3 to 16 x 16 x 8",
         ("vae",),
         "Fine detail is lost: brick joints, stars, the pupils of small faces. Whoever measures an "
         "editor must subtract this model's own error.",
@@ -40,14 +40,19 @@ ABOUT = {
         "where three are asked for.",
     ),
     "instruct-pix2pix": (
-        "UNet2DConditionModel with eight input channels in a StableDiffusionInstructPix2PixPipeline",
+        "UNet2DConditionModel with twice the input channels in a "
+        "StableDiffusionInstructPix2PixPipeline",
         ("instruct-pix2pix",),
         "Over-edits, as the subject of the book: a share of its training pairs changed something "
         "else as well. It is not the model `timbrooks/instruct-pix2pix`, and no number measured "
         "on it is a number of that model.",
     ),
 }
-FALLBACK = ("A variant of instruct-pix2pix with another share of leaking pairs", (), "As the original.")
+FALLBACK = (
+    "A variant of instruct-pix2pix with another share of leaking pairs",
+    (),
+    "As the original.",
+)
 
 
 def card(name: str, record: dict) -> str:
@@ -63,8 +68,8 @@ def card(name: str, record: dict) -> str:
 
 - **Trained on** the training split of the drawn world (`cirp.miniature.pairs`).
 - **By** `{record["command"]}`
-- **For** {record["minutes"]:.1f} minutes, {record["steps"]:,} steps, {record["samples"]:,} samples, on
-  {record["device"]} ({record["threads"]} thread(s), torch {record["torch"]}).
+- **For** {record["minutes"]:.1f} minutes, {record["steps"]:,} steps, {record["samples"]:,} samples,
+  on {record["device"]} ({record["threads"]} thread(s), torch {record["torch"]}).
 - **Loss at the end** {record["loss"]:.4f} (running mean); the whole curve is `training/{name}.csv`.
 - **Stored** in float16 safetensors, computed in float32.
 - **Known limits** {limits}

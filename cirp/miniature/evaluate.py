@@ -3,23 +3,24 @@
 Every number is a mean over the edits with its 95 % bootstrap interval (BCa), unit: the edit.
 """
 
-import os
+import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 import typer
-from diffusers import AutoencoderKL
 
-from cirp import metrics, regions
+from cirp import metrics
 from cirp.data import EditItem, load_edits
 from cirp.features import Features, load_features
 from cirp.methods.controls import round_trip
 from cirp.miniature import export
 from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.kinds import SETTINGS
+from cirp.miniature.pairs import KNOWN
 from cirp.models import Models, load
-from cirp.runs import edits
+from cirp.runs import edits, fitted, task
 from cirp.sampling import captions_to_images
 from cirp.scores import score_all
 from cirp.statistics import mean_interval
@@ -56,7 +57,10 @@ def held_out(count: int, folder: Path) -> list[EditItem]:
 
 def autoencoder(items: list[EditItem], trips: list) -> list[float]:
     """PSNR of each source after the autoencoder's round trip."""
-    pairs = ((metrics.to_array(t), metrics.to_array(i.source())) for i, t in zip(items, trips, strict=True))
+    pairs = (
+        (metrics.to_array(t), metrics.to_array(i.source()))
+        for i, t in zip(items, trips, strict=True)
+    )
     return [metrics.psnr(float(((a - b) ** 2).mean())) for a, b in pairs]
 
 
@@ -86,25 +90,25 @@ def judge(items: list[EditItem], features: Features) -> list[float]:
 
 
 def neighbours(items: list[EditItem], features: Features) -> list[float]:
-    """DINOv2 without labels: is the nearest other source's setting the same?"""
+    """DINOv2 without labels: does the nearest other source share the setting?"""
     found = features.dinov2([item.source() for item in items])
     near = found @ found.T
     np.fill_diagonal(near, -np.inf)
-    places = [next(p for p in item.record.source_caption.split(" ")[-1:]) for item in items]
+    places = [
+        next(s.name for s in SETTINGS.values() if s.phrase in item.record.source_caption)
+        for item in items
+    ]
     return [float(places[i] == places[j]) for i, j in enumerate(near.argmax(axis=1))]
 
 
 def objects_found(items: list[EditItem], images: list, features: Features) -> list[float]:
     """The share of a caption's objects that the judge sees in the generated picture."""
     seen = features.judge(images)
-    kinds = [label for label in seen.columns if ":" not in label]
-    truth = features.judge([item.target() for item in items])[kinds] >= metrics.THRESHOLD
-    hits = seen[kinds] >= metrics.THRESHOLD
-    return [
-        float(hits.loc[i, named].mean())
-        for i, item in enumerate(items)
-        if (named := [k for k in kinds if f" {k}" in f" {item.record.target_caption}" and truth.loc[i, k]])
-    ]
+    found = []
+    for i, item in enumerate(items):
+        named = [kind for kind in KNOWN if re.search(rf"\b{kind}\b", item.record.target_caption)]
+        found.append(float((seen.loc[i, named] >= metrics.THRESHOLD).mean()))
+    return found
 
 
 def instruct(
@@ -115,10 +119,53 @@ def instruct(
     return score_all(items, [edit.image for edit in made], features, round_trips=trips)
 
 
-def leak_of(name: str, models: Path) -> float | None:
-    """The share of leaking pairs that these weights were trained on, from their own log."""
-    log = models / "training" / f"{name}.json"
-    if not log.exists():
-        return None
-    words = log.read_text().split("--leak ")
-    return float(words[1].split()[0]) if len(words) > 1 else None
+def leak_of(name: str, models: Path) -> str:
+    """The share of leaking pairs that weights were fine-tuned on, from their own log."""
+    command = json.loads((models / "training" / f"{name}.json").read_text())["command"]
+    return re.search(r"--leak (\S+)", command)[1]
+
+
+def main(
+    count: int = typer.Option(500, help="Held-out test edits."),
+    variants: int = typer.Option(120, help="Of these, for weights trained on other leaks."),
+    models: Path = typer.Option(ROOT / "data" / "models", help="The weights."),
+    work: Path = typer.Option(ROOT / ".cache" / "miniature", help="Where the edits are drawn."),
+    out: Path = typer.Option(RESULTS / "bars.csv", help="Where the table goes."),
+) -> None:
+    """Measure and print every bar."""
+    features = load_features("miniature")
+    loaded = load("miniature" if models == ROOT / "data" / "models" else str(models))
+    items = fitted(held_out(count, work), loaded)
+    tasks = [task(item, 0) for item in items]
+    trips = [edit.image for edit in round_trip(loaded, tasks, progress=True)]
+    bars = list(BARS)
+    rows = [
+        row(bars[0], autoencoder(items, trips)),
+        row(bars[1], retrieval(items, features)),
+        row(bars[2], judge(items, features)),
+        row("DINOv2: nearest neighbour has the same setting", neighbours(items, features)),
+    ]
+    captions = [item.record.target_caption for item in items]
+    drawn = captions_to_images(loaded, captions, seed=0, steps=SAMPLER["steps"])
+    rows.append(row(bars[3], objects_found(items, drawn, features)))
+    scores = instruct(items, loaded, features, trips)
+    rows.append(row(bars[4], scores["success"]))
+    for kind in EDIT_KINDS:
+        rows.append(row(f"edit success: {kind}", scores[scores["edit_type"] == kind]["success"]))
+    names = ["instruct-pix2pix", *sorted(p.name for p in models.glob("instruct-pix2pix-*"))]
+    for name in names:
+        one, some = loaded, items[:variants]
+        if name != names[0]:
+            one = load(f"{models / name},{models / 'text-to-image'}")
+        part = instruct(some, one, features, trips[:variants])
+        note = f"leak {leak_of(name, models)}" + ("" if name == names[0] else ", fine-tuned on")
+        rows.append(row("excess outside change (L1)", part["l1_source_outside_excess"], note))
+        rows.append(row("edit success", part["success"], note))
+    table = pd.DataFrame(rows)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(out, index=False, float_format="%.5g")
+    typer.echo(table.round(4).to_string(index=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)

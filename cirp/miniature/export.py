@@ -14,7 +14,7 @@ import typer
 from PIL import Image
 
 from cirp.data import METADATA, EditRecord
-from cirp.miniature.grammar import EDIT_KINDS, carrying, caption, phrase
+from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
 from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import Pair, pair, thing
 from cirp.miniature.scene import Scene, Thing, mask, region, render
@@ -115,9 +115,7 @@ def examples() -> list[Pair]:
         ]  # fmt: skip
         for old, new, place, before, after, kind, instruction, words in from_to:
             first = _stand(old, rng, place, 60, **before)
-            second = thing(
-                new, random.Random(first.seed), x=first.x, y=first.y, size=60, **after
-            )
+            second = thing(new, random.Random(first.seed), x=first.x, y=first.y, size=60, **after)
             second = Thing(
                 new, second.states, first.x, first.y, second.size, first.flip, first.seed
             )

@@ -63,7 +63,9 @@ def _pack(model: nn.Module, average: dict[str, Tensor], optimizer) -> dict[str, 
     return {k: v.detach().cpu().contiguous().clone() for k, v in packed.items()}
 
 
-def _unpack(state: dict[str, Tensor], model: nn.Module, average: dict[str, Tensor], optimizer) -> None:
+def _unpack(
+    state: dict[str, Tensor], model: nn.Module, average: dict[str, Tensor], optimizer
+) -> None:
     model.load_state_dict({k[6:]: v for k, v in state.items() if k.startswith("model/")})
     for name in average:
         average[name].copy_(state[f"ema/{name}"])
@@ -139,7 +141,14 @@ def fit(
         if snapshot:
             snapshot(average, step)
 
-    bar = tqdm(total=round(seconds), initial=round(elapsed), desc=name, unit="s", mininterval=2, disable=not first)
+    bar = tqdm(
+        total=round(seconds),
+        initial=round(elapsed),
+        desc=name,
+        unit="s",
+        mininterval=2,
+        disable=not first,
+    )
     last = saved = told = time.monotonic()
     model.train()
     try:
@@ -195,8 +204,12 @@ def fit(
         raise SystemExit(0)
     save()
     outcome = Outcome(
-        step, samples, elapsed / 60, float(smooth or float("nan")), str(device), torch.get_num_threads()
+        step,
+        samples,
+        elapsed / 60,
+        float(smooth or float("nan")),
+        str(device),
+        torch.get_num_threads(),
     )
     (folder / "outcome.json").write_text(json.dumps(asdict(outcome)))
     return average, outcome
-

@@ -89,6 +89,13 @@ def instruct(kind: str, rng: random.Random, **facts: str) -> str:
 
 def carrying(text: str, facts: list[str]) -> tuple[str, ...]:
     """The words of `text` that occur in `facts`, in the order of the text, each once."""
-    wanted = {word for fact in facts for word in fact.split()} - {"of", "with", "a", "the", "on", "in"}
+    wanted = {word for fact in facts for word in fact.split()} - {
+        "of",
+        "with",
+        "a",
+        "the",
+        "on",
+        "in",
+    }
     found = [word.strip(",.'") for word in text.split()]
     return tuple(dict.fromkeys(word for word in found if word in wanted))

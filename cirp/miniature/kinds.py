@@ -1,4 +1,4 @@
-"""What the world knows about its things and settings: names, states, words. The drawings register here."""
+"""What the world knows about its things and settings; the drawings register here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

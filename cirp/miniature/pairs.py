@@ -9,7 +9,7 @@ import hashlib
 import random
 from dataclasses import dataclass, replace
 
-from cirp.miniature.grammar import EDIT_KINDS, carrying, caption, instruct, phrase
+from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, instruct, phrase
 from cirp.miniature.kinds import KINDS, SETTINGS
 from cirp.miniature.scene import Scene, Thing
 from cirp.miniature.styles import STYLES
@@ -126,9 +126,7 @@ def _with(s: Scene, old: Thing, new: Thing | None) -> Scene:
 
 
 def _change_state(s: Scene, rng: random.Random, edit: str):
-    options = [
-        (t, a) for t in s.everything() for a in KINDS[t.kind].attributes if a.edit == edit
-    ]
+    options = [(t, a) for t in s.everything() for a in KINDS[t.kind].attributes if a.edit == edit]
     if not options:
         return None
     old, attribute = rng.choice(options)
@@ -159,10 +157,15 @@ def _swap(s: Scene, rng: random.Random):
         new = replace(new, held=old.held)
     elif old.held:
         return None
-    return s, _with(s, old, new), dict(old=old.kind, new=phrase(replace(new, held=None))), [
-        phrase(replace(new, held=None)),
-        old.kind,
-    ]
+    return (
+        s,
+        _with(s, old, new),
+        dict(old=old.kind, new=phrase(replace(new, held=None))),
+        [
+            phrase(replace(new, held=None)),
+            old.kind,
+        ],
+    )
 
 
 def _setting(s: Scene, rng: random.Random):
@@ -173,8 +176,15 @@ def _setting(s: Scene, rng: random.Random):
 
 def a_setting(place: str) -> str:
     """How a setting is called when it is named alone."""
-    return {"wooden table": "a wooden table", "brick wall": "a brick wall", "kitchen": "a kitchen"}.get(
-        place, f"a {place}" if place in ("trampoline", "desert", "city street", "beach") else f"the {place}"
+    return {
+        "wooden table": "a wooden table",
+        "brick wall": "a brick wall",
+        "kitchen": "a kitchen",
+    }.get(
+        place,
+        f"a {place}"
+        if place in ("trampoline", "desert", "city street", "beach")
+        else f"the {place}",
     )
 
 

@@ -74,10 +74,10 @@ def _paint(layers: list[Layer], paint: str, part: str) -> str:
     """The layers as they are (`paint` empty), or as a silhouette in white; `part` "" means all."""
     if not paint:
         return "".join(layer.svg for layer in layers)
+    whites = [paint == "white" and part in ("", layer.part) for layer in layers]
     return "".join(
-        f'<g filter="url(#{"white" if paint == "white" and part in ("", layer.part) else "black"})">'
-        f"{layer.svg}</g>"
-        for layer in layers
+        f'<g filter="url(#{"white" if white else "black"})">{layer.svg}</g>'
+        for white, layer in zip(whites, layers, strict=True)
     )
 
 
@@ -99,7 +99,8 @@ def _draw(thing: Thing, prefix: str, wanted: "tuple[Thing, str] | None") -> tupl
         x, y, size = kind.hold
         inner, more = _draw(thing.held, prefix + "h", wanted)
         scale = size / 100
-        body += f'<g transform="translate({x - size / 2:.2f} {y - size / 2:.2f}) scale({scale})">{inner}</g>'
+        place = f"translate({x - size / 2:.2f} {y - size / 2:.2f}) scale({scale})"
+        body += f'<g transform="{place}">{inner}</g>'
         defs = defs + more
     body += _paint(hands, paint, part)
     if prefix.endswith("h"):
@@ -132,8 +133,8 @@ def svg(scene: Scene) -> str:
     for i, thing in enumerate(scene.things):
         if not KINDS[thing.kind].flies:
             body.append(
-                f'<ellipse cx="{thing.x + 1.5:.2f}" cy="{thing.y - 0.8:.2f}" rx="{thing.size * 0.5:.2f}" '
-                f'ry="{thing.size * 0.1:.2f}" fill="url(#shadow)"/>'
+                f'<ellipse cx="{thing.x + 1.5:.2f}" cy="{thing.y - 0.8:.2f}" '
+                f'rx="{thing.size * 0.5:.2f}" ry="{thing.size * 0.1:.2f}" fill="url(#shadow)"/>'
             )
         drawn, more = _draw(thing, f"t{i}", None)
         body.append(drawn)

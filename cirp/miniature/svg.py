@@ -49,8 +49,8 @@ def darken(colour: str, amount: float) -> str:
 
 def turn(colour: str, hue: float, lightness: float = 0.0) -> str:
     """`colour` with its hue turned by `hue` (1 is once around) and its lightness shifted."""
-    h, l, s = colorsys.rgb_to_hls(*_rgb(colour))
-    return _hex(colorsys.hls_to_rgb((h + hue) % 1, min(max(l + lightness, 0), 1), s))
+    h, level, s = colorsys.rgb_to_hls(*_rgb(colour))
+    return _hex(colorsys.hls_to_rgb((h + hue) % 1, min(max(level + lightness, 0), 1), s))
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,8 @@ class Variation:
     def radial(self, *colours: str, cx=0.36, cy=0.3, r=0.75) -> str:
         """A paint: radial gradient, centre first, in shares of the shape's own box."""
         return self._define(
-            f'<radialGradient id="ID" cx="{cx}" cy="{cy}" r="{r}">{_stops(colours)}</radialGradient>'
+            f'<radialGradient id="ID" cx="{cx}" cy="{cy}" r="{r}">'
+            f"{_stops(colours)}</radialGradient>"
         )
 
     def linear(self, *colours: str, x1=0, y1=0, x2=0, y2=1) -> str:
@@ -118,7 +119,9 @@ class Variation:
 
 def _stops(colours: Sequence[str]) -> str:
     last = max(len(colours) - 1, 1)
-    return "".join(f'<stop offset="{i / last:.3f}" stop-color="{c}"/>' for i, c in enumerate(colours))
+    return "".join(
+        f'<stop offset="{i / last:.3f}" stop-color="{c}"/>' for i, c in enumerate(colours)
+    )
 
 
 def document(body: str, defs: Sequence[str] = ()) -> str:

@@ -1,6 +1,6 @@
 """`python -m cirp.miniature.train STAGE`: one command a stage, in this order.
 
-draw -> autoencoder, clip, judge, dinov2 -> text-to-image -> instruct-pix2pix
+draw -> autoencoder, clip, clip-vision, judge, dinov2 -> text-to-image -> instruct-pix2pix
 
 A stage runs for `--minutes`, keeps a checkpoint every minute, resumes from it, and writes its
 weights and a line for its model card. CPU or CUDA; bfloat16 arithmetic, float32 weights. Several
@@ -29,6 +29,7 @@ class Stage(StrEnum):
     draw = "draw"
     autoencoder = "autoencoder"
     clip = "clip"
+    clip_vision = "clip-vision"
     judge = "judge"
     dinov2 = "dinov2"
     text_to_image = "text-to-image"
@@ -38,6 +39,7 @@ class Stage(StrEnum):
 STAGES = {
     Stage.autoencoder: (autoencoder.train, 14, 8),
     Stage.clip: (clip.train, 14, 64),
+    Stage.clip_vision: (clip.train_vision, 5, 128),
     Stage.judge: (judge.train, 8, 64),
     Stage.dinov2: (dinov2.train, 6, 64),
     Stage.text_to_image: (unets.train_text_to_image, 25, 64),
@@ -58,7 +60,7 @@ def main(
     work: Path = typer.Option(ROOT / ".cache" / "miniature", help="Pictures and checkpoints."),
     models: Path = typer.Option(ROOT / "data" / "models", help="Where weights go."),
     name: str = typer.Option(None, help="Another name for the weights (instruct-pix2pix only)."),
-    start: str = typer.Option("text-to-image", help="Weights to begin with (same)."),
+    weights: str = typer.Option(None, help="Weights to begin with, a folder of --models."),
 ) -> None:
     """Train one stage of the miniature."""
     corpus = replace(draw(work / "corpus", count=pairs), first=first)
@@ -81,8 +83,9 @@ def main(
         seed=seed,
         leak=leak,
         rate=rate,
+        start=weights,
     )
-    extra = dict(start=start, name=label) if stage is Stage.instruct_pix2pix else {}
+    extra = dict(name=label) if stage is Stage.instruct_pix2pix else {}
     outcome = train(setup, **extra)
     if processes > 1:
         dist.destroy_process_group()
@@ -91,7 +94,9 @@ def main(
         f"-m cirp.miniature.train {stage.value} --minutes {setup.minutes:g} "
         f"--batch {batch * processes} --pairs {pairs} --seed {seed}"
         + (f" --first {first}" if first else "")
-        + (f" --leak {leak:g} --start {start} --name {label}" if extra else ""),
+        + (f" --leak {leak:g}" if extra else "")
+        + (f" --weights {weights}" if weights else "")
+        + (f" --name {name}" if name else ""),
         "processor": platform.processor() or platform.machine(),
         "torch": torch.__version__,
         **vars(outcome),
@@ -100,7 +105,9 @@ def main(
     log.mkdir(parents=True, exist_ok=True)
     (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n")
     (log / f"{label}.csv").write_text((setup.work / "curve.csv").read_text())
-    typer.echo(f"{label}: {outcome.steps} steps, {outcome.samples} samples, loss {outcome.loss:.4f}")
+    typer.echo(
+        f"{label}: {outcome.steps} steps, {outcome.samples} samples, loss {outcome.loss:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -86,12 +86,13 @@ function render({ model, el }) {
       context.drawImage(drawn, 0, 0, canvas.width, canvas.height);
       return context.getImageData(0, 0, canvas.width, canvas.height);
     };
+    const old = before && pixelsOf(before), now = pixelsOf(image);
+    if (before) {
+      now.data.set(changeBetween(old.data, now.data));
+      context.putImageData(now, 0, 0);
+    }
     const name = text.textContent.split(":")[0];
     text.textContent = before ? `${name}: change` : name;
-    const old = before && pixelsOf(before), now = pixelsOf(image);
-    if (!before) return;
-    now.data.set(changeBetween(old.data, now.data));
-    context.putImageData(now, 0, 0);
   }
 
   return follow(model, ["item", "chosen", "change"], draw);

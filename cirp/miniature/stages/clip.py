@@ -68,10 +68,31 @@ def processor() -> CLIPImageProcessorPil:
 
 
 def train(setup: Setup) -> Outcome:
-    """Symmetric cross-entropy over a batch of source-target twins."""
+    """Both towers from nothing; the text tower goes to the UNets, too."""
+    tokenizer = train_tokenizer(setup.corpus, setup.models / "tokenizer")
+    model, outcome = _train(setup, build(tokenizer).to(setup.device), tokenizer, "clip")
+    save_half(text_encoder(model), setup.models / "text_encoder")
+    return outcome
+
+
+def train_vision(setup: Setup) -> Outcome:
+    """More training for the image tower, against the text tower as it is.
+
+    The UNets have learnt that text tower's states, so it must not move any more (locked-image
+    tuning the other way round; Zhai et al. 2022).
+    """
+    model = CLIPModel.from_pretrained(setup.models / "clip").to(setup.device)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(not name.startswith("text_"))
+    tokenizer = CLIPTokenizer.from_pretrained(setup.models / "clip")
+    return _train(setup, model, tokenizer, "clip-vision")[1]
+
+
+def _train(
+    setup: Setup, model: CLIPModel, tokenizer: CLIPTokenizer, name: str
+) -> tuple[CLIPModel, Outcome]:
+    """Symmetric cross-entropy over a batch of source-target twins; saved as "clip"."""
     corpus = setup.corpus
-    tokenizer = train_tokenizer(corpus, setup.models / "tokenizer")
-    model = build(tokenizer).to(setup.device)
 
     def losses(step: int) -> Tensor:
         generator = setup.generator(step)
@@ -107,15 +128,14 @@ def train(setup: Setup) -> Outcome:
         budget=budget,
         folder=setup.work,
         batch=setup.batch,
-        name="clip",
+        name=name,
         after_step=cap,
     )
     model.load_state_dict(half(state))
     save_half(model, setup.models / "clip")
     tokenizer.save_pretrained(setup.models / "clip")
     processor().save_pretrained(setup.models / "clip")
-    save_half(text_encoder(model), setup.models / "text_encoder")
-    return outcome
+    return model, outcome
 
 
 def text_encoder(model: CLIPModel) -> CLIPTextModel:

@@ -11,7 +11,7 @@ from cirp.miniature.fit import Budget, Outcome, fit
 from cirp.miniature.scene import all_labels
 from cirp.miniature.stages.setup import Setup, half, save_half, tensor
 
-SIDE = 96  # the picture is enlarged: the stem strides by four
+SIDE = 64  # pixels; what the drawings are made at
 
 
 def build(labels: list[str]) -> ResNetForImageClassification:
@@ -40,7 +40,7 @@ def processor() -> ConvNextImageProcessorPil:
 
 
 def train(setup: Setup) -> Outcome:
-    """Binary cross-entropy on all labels; light augmentation, so that edits' artefacts are no news."""
+    """Binary cross-entropy on all labels; noise and blur, so that artefacts are no news."""
     corpus, labels = setup.corpus, all_labels()
     model = build(labels).to(setup.device, memory_format=torch.channels_last)
     tables = [torch.from_numpy(table) for table in corpus.labels]

@@ -20,9 +20,9 @@ from cirp.miniature.stages.setup import Setup, tensor
 class Prepared:
     """Latents are unscaled means of the posterior; the states are one row a sentence."""
 
-    source: Float[Tensor, "pair 4 row column"]
-    target: Float[Tensor, "pair 4 row column"]
-    leaked: Float[Tensor, "pair 4 row column"]
+    source: Float[Tensor, "pair channel row column"]
+    target: Float[Tensor, "pair channel row column"]
+    leaked: Float[Tensor, "pair channel row column"]
     states: Float[Tensor, "sentence token channel"]
     instruction: Tensor  # (pair,) row of `states`
     source_caption: Tensor

@@ -26,6 +26,7 @@ class Setup:
     seed: int = 0
     leak: float = 0.0
     rate: float | None = None
+    start: str | None = None  # weights to begin with, a folder of `models`
 
     def generator(self, step: int) -> torch.Generator:
         """Randomness of one step, the same after a resume, another in each process."""

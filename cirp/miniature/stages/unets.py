@@ -25,12 +25,12 @@ DROP_CAPTION = 0.1  # text to image, as Stable Diffusion
 DROP_EACH = 0.05  # InstructPix2Pix, section 3.2.1: text, image, both
 
 
-def build(width: int, in_channels: int = 4) -> UNet2DConditionModel:
+def build(width: int, in_channels: int, out_channels: int) -> UNet2DConditionModel:
     """Cross-attention at every resolution: 16, 8 and 4. `width` is the text tower's."""
     return UNet2DConditionModel(
         sample_size=16,
         in_channels=in_channels,
-        out_channels=4,
+        out_channels=out_channels,
         block_out_channels=(64, 96, 160),
         layers_per_block=1,
         down_block_types=("CrossAttnDownBlock2D",) * 3,
@@ -43,8 +43,9 @@ def build(width: int, in_channels: int = 4) -> UNet2DConditionModel:
 
 
 def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """Four more input channels whose weights start at zero (InstructPix2Pix, section 3.2)."""
-    wide = build(unet.config.cross_attention_dim, in_channels=8)
+    """As many input channels again, whose weights start at zero (InstructPix2Pix, section 3.2)."""
+    channels = unet.config.out_channels
+    wide = build(unet.config.cross_attention_dim, 2 * channels, channels)
     state = unet.state_dict()
     narrow = state["conv_in.weight"]
     state["conv_in.weight"] = torch.cat([narrow, torch.zeros_like(narrow)], dim=1)
@@ -92,12 +93,13 @@ def assemble(pipeline, unet: UNet2DConditionModel, models: Path, folder: Path) -
     plain(folder)
 
 
-
 def train_text_to_image(setup: Setup) -> Outcome:
     """Captions of sources and targets; nothing leaks here, a caption describes its picture."""
     data = prepare(setup, setup.work.parent / "prepared.safetensors")
     scheduler = schedule()
-    unet = build(data.states.shape[-1]).to(setup.device, memory_format=torch.channels_last)
+    channels = data.source.shape[1]
+    unet = build(data.states.shape[-1], channels, channels)
+    unet = unet.to(setup.device, memory_format=torch.channels_last)
 
     def losses(step: int) -> Tensor:
         generator = setup.generator(step)
@@ -114,7 +116,7 @@ def train_text_to_image(setup: Setup) -> Outcome:
         return (out.float() - velocity).square().mean()
 
     def export(state: dict[str, Tensor], step: int = 0) -> None:
-        copy = build(data.states.shape[-1])
+        copy = build(data.states.shape[-1], channels, channels)
         copy.load_state_dict(state)
         assemble(StableDiffusionPipeline, copy, setup.models, setup.models / "text-to-image")
 
@@ -132,12 +134,15 @@ def train_text_to_image(setup: Setup) -> Outcome:
     return outcome
 
 
-def train_instruct(setup: Setup, *, start: str = "text-to-image", name: str = "instruct-pix2pix"):
+def train_instruct(setup: Setup, *, name: str = "instruct-pix2pix") -> Outcome:
     """Pairs with instructions; a share `setup.leak` of the targets changes something else too."""
     data = prepare(setup, setup.work.parent / "prepared.safetensors")
     scheduler = schedule()
-    unet = UNet2DConditionModel.from_pretrained(setup.models / start / "unet").float()
-    if unet.config.in_channels == 4:
+    unet = UNet2DConditionModel.from_pretrained(
+        setup.models / (setup.start or "text-to-image") / "unet"
+    )
+    channels = unet.config.out_channels
+    if unet.config.in_channels == channels:
         unet = widen(unet)
     unet = unet.to(setup.device, memory_format=torch.channels_last)
 
@@ -160,7 +165,7 @@ def train_instruct(setup: Setup, *, start: str = "text-to-image", name: str = "i
         return (out.float() - velocity).square().mean()
 
     def export(state: dict[str, Tensor], step: int = 0) -> None:
-        copy = build(data.states.shape[-1], in_channels=8)
+        copy = build(data.states.shape[-1], 2 * channels, channels)
         copy.load_state_dict(state)
         assemble(StableDiffusionInstructPix2PixPipeline, copy, setup.models, setup.models / name)
 

@@ -1,0 +1,74 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What the similarity scores cannot tell
+#
+# **CLIP-I and DINOv2 to the input are highest for doing nothing.** A system that edits less looks as if
+# it over-edits less. This chapter shows by how much, and what to read instead.
+#
+# *Runs in a minute.*
+
+# %% tags=["parameters", "hide-input"]
+profile: str = "quick"
+edits: str = "data/edits"
+models: str = "miniature"
+device: str = "cpu"
+seed: int = 0
+steps: int = 150
+# %% tags=["hide-input"]
+from cirp import figures, plates, study
+from cirp.statistics import PRIMARY
+
+figures.use_style()
+s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+table = s.table("main", study.main_methods(steps))
+blends = s.blends((0.0, 0.25, 0.5, 0.75))
+
+# %% [markdown]
+# ## Fading the edit out improves every similarity
+#
+# Take the baseline's output and mix its input back in, pixel by pixel. Nothing became more local, yet
+# CLIP-I and DINOv2 rise steadily. An improvement of this kind proves nothing about over-editing.
+
+# %%
+mixed = blends.assign(method=[f"{a:.0%} input" for a in blends["alpha"]])
+plates.wide(mixed, ["success", PRIMARY, "clip_i_source", "dinov2_source", "leakage_auc"])
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Similarity to the input against success. The dashed line is mere blending: a method above and to the right of it does more than fade.", "name": "fig-fade"}, "image": {"alt": "CLIP-I against success for methods and the blending control."}}
+_ = figures.save(plates.fade_figure(table, blends), "07_fade", profile=profile)
+# %% [markdown]
+# ## The true answer does not get the best score
+#
+# The exact target of every edit is known here. Its similarity to the input is what a *perfect* editor
+# would get; whoever scores higher has edited too little.
+
+# %%
+plates.truth_table(s)
+
+# %% [markdown]
+# ## Similarity does not know where
+#
+# Each point is one image edited by the baseline. If CLIP-I to the input measured over-editing, it would
+# fall with the change *outside* the region.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "CLIP-I to the input against change outside and inside the true region, by image.", "name": "fig-where"}, "image": {"alt": "Two scatter plots of CLIP-I against outside and inside change."}}
+_ = figures.save(plates.where_figure(table), "07_where", profile=profile)
+# %%
+plates.where_table(table)
+
+# %% [markdown]
+# ## What to read instead
+#
+# Success and outside change together, with the controls beside them; the true region rather than the
+# whole picture; the autoencoder's own error subtracted; and per image, not on average alone.
+#
+# ## What this does not show
+#
+# That CLIP-I and DINOv2 are useless. Against the *target* (`clip_i_target`) they reward the right
+# thing, where a target exists.

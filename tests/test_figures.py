@@ -1,0 +1,204 @@
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cirp import figures
+from cirp.figures import style
+from cirp.figures.pictures import _borders
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True)
+def style_and_no_leftovers():
+    with mpl.rc_context():
+        figures.use_style()
+        yield
+    plt.close("all")
+
+
+@pytest.fixture
+def ax():
+    return plt.subplots()[1]
+
+
+def picture(size=(6, 4)):
+    pixels = np.arange(size[0] * size[1] * 3, dtype=np.uint8).reshape(size[1], size[0], 3)
+    return Image.fromarray(pixels)
+
+
+def draw_something(name, folder):
+    fig, axes = figures.grid(1, 2)
+    figures.show(axes[0], picture(), "input")
+    figures.overlay(axes[1], picture(), np.eye(4), mask=np.eye(4, 6) > 0)
+    figures.save(fig, name, folder=folder)
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        draw_something(name, tmp_path)
+    for ending in ("svg", "png"):
+        assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
+
+
+def test_a_saved_figure_carries_no_date(tmp_path):
+    draw_something("a", tmp_path)
+    assert "dc:date" not in (tmp_path / "a.svg").read_text()
+
+
+def test_a_quick_run_does_not_touch_the_committed_figures(tmp_path, monkeypatch):
+    folders = {"full": tmp_path / "figures", "quick": tmp_path / "quick"}
+    monkeypatch.setattr(style, "FOLDERS", folders)
+    figures.save(plt.figure(), "a", profile="quick")
+    assert not folders["full"].exists()
+    assert (folders["quick"] / "a.png").exists()
+    figures.save(plt.figure(), "a", profile="full")
+    assert sorted(path.name for path in folders["full"].iterdir()) == ["a.png", "a.svg"]
+
+
+@pytest.mark.parametrize("name", ["", "maps.png", "figures/maps", "../maps"])
+def test_a_figure_has_a_plain_name(name, tmp_path):
+    with pytest.raises(ValueError, match="plain name"):
+        figures.save(plt.figure(), name, folder=tmp_path)
+
+
+def test_an_unknown_profile_is_named():
+    with pytest.raises(ValueError, match="'fast'; it must be one of full, quick"):
+        figures.save(plt.figure(), "a", profile="fast")
+
+
+def test_a_small_picture_keeps_its_pixels(ax):
+    figures.show(ax, picture((6, 4)))
+    (drawn,) = ax.images
+    assert drawn.get_interpolation() == "nearest"
+    np.testing.assert_array_equal(drawn.get_array(), np.asarray(picture((6, 4))))
+    assert drawn.get_extent() == [0, 6, 4, 0]
+
+
+def test_a_border_has_four_sides_for_each_lone_pixel():
+    mask = np.zeros((4, 5), dtype=bool)
+    mask[1, 2] = True
+    sides = {tuple(map(tuple, line)) for line in _borders(mask).astype(int)}
+    assert sides == {((2, 1), (3, 1)), ((2, 2), (3, 2)), ((2, 1), (2, 2)), ((3, 1), (3, 2))}
+
+
+def test_a_border_runs_between_inside_and_outside_only():
+    mask = np.zeros((6, 6), dtype=bool)
+    mask[1:3, 1:4] = True  # 2 x 3 pixels: 10 sides; inner edges do not count
+    assert len(_borders(mask)) == 10
+    assert len(_borders(np.ones((2, 3), dtype=bool))) == 10  # the frame of the picture counts
+
+
+def test_an_outline_scales_with_the_picture_underneath(ax):
+    mask = np.zeros((4, 6), dtype=bool)
+    mask[0, 0] = True
+    figures.outline(ax, mask, size=(60, 40))
+    ends = np.concatenate([segment for segment in ax.collections[0].get_segments()])
+    assert ends.min() == 0 and ends.max() == 10
+
+
+def test_a_map_covers_its_picture_and_scales_from_zero_to_the_given_peak(ax):
+    drawn = figures.overlay(ax, picture((6, 4)), np.full((2, 3), 0.2), peak=0.8)
+    assert drawn.get_extent() == [0, 6, 4, 0]
+    assert drawn.get_clim() == (0, 0.8)
+
+
+def test_a_map_of_zeros_is_drawn(ax):
+    assert figures.overlay(ax, picture(), np.zeros((2, 2))).get_clim()[1] > 0
+
+
+def test_a_grid_of_pictures_says_what_does_not_fit():
+    _, axes = figures.grid(2, 2)
+    with pytest.raises(ValueError, match=r"axes are \(2, 2\) but the pictures \(1, 3\)"):
+        figures.image_grid(axes, [[picture()] * 3])
+
+
+def test_a_grid_of_pictures_leaves_gaps_and_writes_captions():
+    _, axes = figures.grid(1, 2)
+    figures.image_grid(
+        axes, [[picture(), None]], columns=["input", "edited"], captions=[["89.45", ""]]
+    )
+    assert len(axes[0].images) == 1 and len(axes[1].images) == 0
+    assert [ax.get_title() for ax in axes] == ["input", "edited"]
+    assert [text.get_text() for text in axes[0].texts] == ["89.45"]
+
+
+def comparison():
+    return pd.DataFrame(
+        {
+            "metric": ["l1", "clip", "ssim"],
+            "difference": [-0.3, 0.1, 0.2],
+            "low": [-0.4, -0.1, np.nan],
+            "high": [-0.2, 0.3, np.nan],
+            "primary": [True, False, False],
+        }
+    )
+
+
+def test_a_difference_whose_interval_reaches_zero_is_hollow(ax):
+    figures.forest(ax, comparison())
+    points = [container.lines[0] for container in ax.containers]
+    hollow = [mpl.colors.to_hex(point.get_markerfacecolor()) == "#ffffff" for point in points]
+    assert hollow == [False, True, True]  # without an interval nothing is shown to differ
+
+
+def test_a_forest_reads_from_top_to_bottom_with_the_primary_metric_in_bold(ax):
+    figures.forest(ax, comparison())
+    heights = {
+        text.get_text(): y for text, y in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)
+    }
+    assert heights["l1"] > heights["clip"] > heights["ssim"]
+    weights = [text.get_fontweight() for text in ax.get_yticklabels()]
+    assert weights == ["bold", "normal", "normal"]
+
+
+def test_bars_show_the_means_and_their_intervals(ax):
+    table = pd.DataFrame({"method": ["a", "b"], "mean": [1.0, 2.0], "low": [0.5, np.nan]})
+    figures.intervals(ax, table.assign(high=[1.2, np.nan]))
+    assert [bar.get_width() for bar in ax.patches] == [1.0, 2.0]
+    (lines,) = ax.containers[-1].lines[2] if len(ax.containers) > 1 else ax.containers[0].lines[2]
+    first, second = lines.get_segments()
+    np.testing.assert_allclose(first[:, 0], [0.5, 1.2])
+    np.testing.assert_allclose(second[:, 0], [2.0, 2.0])
+
+
+def test_a_trade_off_is_a_curve_per_method_and_controls_are_dashed(ax):
+    table = pd.DataFrame(
+        {
+            "method": ["ip2p"] * 2 + ["blend"] * 2,
+            "x": [1, 2, 3, 4],
+            "y": [1, 2, 2, 1],
+            "s": [3.0, 7.5] * 2,
+        }
+    )
+    figures.trade_off(ax, table, x="x", y="y", setting="s", controls=["blend"], better="upper left")
+    curves = {c.get_label(): c.lines[0] for c in ax.containers}
+    assert [curves[name].get_linestyle() for name in ("ip2p", "blend")] == ["-", "--"]
+    np.testing.assert_array_equal(curves["ip2p"].get_xdata(), [1, 2])
+    assert {"3", "7.5", "↖ better"} <= {text.get_text() for text in ax.texts}
+
+
+def test_an_unknown_corner_is_named(ax):
+    table = pd.DataFrame({"method": ["a"], "x": [1], "y": [1]})
+    with pytest.raises(ValueError, match="better='top'; it must be one of upper left"):
+        figures.trade_off(ax, table, x="x", y="y", better="top")
+
+
+def test_a_grid_of_numbers_prints_them(ax):
+    table = pd.DataFrame([[0.125, 0.5]], index=["down"], columns=["head 0", "head 1"])
+    figures.number_grid(ax, table, format=".3f")
+    assert [text.get_text() for text in ax.texts] == ["0.125", "0.500"]
+
+
+def test_time_runs_from_noise_to_image(ax):
+    table = pd.DataFrame({"timestep": [999, 500, 0], "auc": [0.5, 0.7, 0.9]})
+    figures.over_time(ax, table, y="auc")
+    left, right = ax.get_xlim()
+    assert left > right
+
+
+def test_the_palette_can_be_told_apart_in_grey_or_by_marker():
+    assert len(set(style.PALETTE)) == len(set(style.MARKERS)) == len(style.PALETTE)

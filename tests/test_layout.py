@@ -1,0 +1,114 @@
+"""Versions stand in one place, imports run one way, and the files that must be there are."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pairs = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_constraints_are_names_and_versions_only():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    names = []
+    for line in lines:
+        if not line.startswith("#"):
+            found = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", line)
+            assert found, f"{line!r} is not name==version"  # so no address and no local version
+            names.append(canonicalize_name(found[1]))
+    assert len(names) == len(set(names)) > 100
+    assert not {"cirp", "daam"} & set(names)
+
+
+def direct() -> list[str]:
+    project = PROJECT["project"]
+    extras = project["optional-dependencies"].values()
+    return project["dependencies"] + [line for extra in extras for line in extra]
+
+
+@pytest.mark.parametrize("line", direct())
+def test_a_direct_dependency_has_a_range_and_a_tested_version_within(line):
+    wanted = Requirement(line)
+    assert wanted.url is None
+    assert {"<", ">="} <= {clause.operator for clause in wanted.specifier}
+    assert wanted.specifier.contains(pinned()[canonicalize_name(wanted.name)])
+
+
+def test_conda_users_get_the_same():
+    text = (ROOT / "environment.yml").read_text()
+    dependencies = yaml.safe_load(text)["dependencies"]
+    (pip,) = (each["pip"] for each in dependencies if isinstance(each, dict))
+    conda = [each for each in dependencies if isinstance(each, str)]
+    assert [each for each in conda if re.search("[=<>]", each)] == ["python=3.11"]
+    (install,) = re.findall(r"-c constraints\.txt -e \"(\S+)\"", MAKEFILE)
+    assert pip == ["-c constraints.txt", f"-e {install}"]
+    (extras,) = re.findall(r"\[(.*)\]", install)
+    assert set(extras.split(",")) == set(PROJECT["project"]["optional-dependencies"])
+    (daam,) = re.findall(r"^DAAM := (\S+)$", MAKEFILE, re.M)
+    assert f"pip install --no-deps {daam}" in text
+
+
+def test_imports_run_downwards():
+    """Also what figures, metrics and data must not know; the contracts are in pyproject.toml."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_has_its_place_in_the_layers():
+    (layers,) = (c["layers"] for c in PROJECT["tool"]["importlinter"]["contracts"] if "layers" in c)
+    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
+    found = {path.stem for path in (ROOT / "cirp").iterdir() if path.suffix == ".py"} | {
+        path.parent.name for path in (ROOT / "cirp").glob("*/__init__.py")
+    }
+    assert found - {"__init__", "miniature"} == placed
+
+
+def test_what_the_package_needs_at_run_time_is_packed():
+    assert PROJECT["tool"]["setuptools"]["package-data"]["cirp"] == ["static/*"]
+    read = set(
+        re.findall(r"[\"'](\w+\.(?:js|css|html))[\"']", (ROOT / "cirp/widgets.py").read_text())
+    )
+    assert read == {path.name for path in (ROOT / "cirp" / "static").iterdir()}
+
+
+def test_make_help_knows_every_target():
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", MAKEFILE, re.M)
+    shown = set(re.findall(r'@echo "make (\w+)', MAKEFILE))
+    assert shown == set(targets.split()) - {"help"}
+
+
+def test_ci_is_a_script_that_runs_the_tests_and_the_book():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text()
+    assert text.startswith("#!/usr/bin/env bash") and "set -euo pipefail" in text
+    assert text.index("make test") < text.index("make book")
+
+
+def test_a_python_that_is_too_old_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    for path in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / path).touch()
+    (tmp_path / "cirp").mkdir()
+    done = subprocess.run(
+        ["make", "test", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "'false' is not Python 3.11 or newer; name one: make test PYTHON=..." in done.stderr
+    assert not (tmp_path / ".venv").exists()

@@ -6,6 +6,8 @@ models.instruct, models.text   # the two stock diffusers pipelines
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[1]
 MINIATURE = ROOT / "data" / "models"
@@ -105,22 +108,35 @@ def load(
 
 
 def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> DiffusionPipeline:
-    level = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    try:
+    with quiet():
         pipe = kind.from_pretrained(
             place,
-            torch_dtype=dtype,
+            dtype=dtype,
             use_safetensors=True,
             safety_checker=None,
             requires_safety_checker=False,
         )
-    finally:
-        diffusers_logging.set_verbosity(level)
     pipe.set_progress_bar_config(disable=True)
     for part in (pipe.unet, pipe.vae, pipe.text_encoder):
         part.eval().requires_grad_(False)
     return pipe
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings about the missing safety checker and no bars while weights are read."""
+    kept = []
+    for log in (diffusers_logging, transformers_logging):
+        kept.append((log, log.get_verbosity(), log.is_progress_bar_enabled()))
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, level, bars in kept:
+            log.set_verbosity(level)
+            if bars:
+                log.enable_progress_bar()
 
 
 def fingerprint(*places: str) -> str:

@@ -19,6 +19,7 @@ from cirp.data import EditItem, load_edits
 from cirp.features import Features, load_features
 from cirp.methods.controls import blend
 from cirp.models import Models, load, resolve
+from cirp.sampling import Edit
 from cirp.scores import METRICS, score_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -149,6 +150,21 @@ class Study:
             raise ValueError(f"no edit {name!r} in {self.folder}; there are {', '.join(found)}")
         return found[name]
 
+    def made(self, items: Sequence[EditItem]) -> dict[str, list[Edit]]:
+        """The edits of both systems at the report's settings, with the study's first seed."""
+        methods = main_methods(self.steps)
+        return {
+            name: runs.edits(
+                self.models,
+                items,
+                methods[name][0],
+                seeds=self.seeds[:1],
+                settings=methods[name][1],
+                progress=False,
+            )
+            for name in (BASELINE, NOISY)
+        }
+
     def table(
         self, name: str, methods: Methods, *, seeds: Sequence[int] | None = None
     ) -> pd.DataFrame:
@@ -223,13 +239,18 @@ def begin(
     return Study(
         profile,
         loaded,
-        load_features("miniature" if loaded.is_miniature else "real", device=device),
+        load_features(models if Path(models).is_dir() else _encoders(loaded), device=device),
         everything if profile == "full" else shown,
         everything,
         tuple(range(seed, seed + SEEDS)) if profile == "full" else (seed,),
         steps,
         folder,
     )
+
+
+def _encoders(models: Models) -> str:
+    """The miniature is scored by its own encoders, everything else by the real ones."""
+    return "miniature" if models.name == "miniature" else "real"
 
 
 def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:

@@ -104,7 +104,7 @@ mass.map("{:.1%}".format)
 board = pd.concat([
     reading.leaderboard(baseline, by="InstructPix2Pix"),
     reading.leaderboard(noisy, by="noisy input"),
-]).drop_duplicates(["id", "map"])  # fmt: skip
+]).drop_duplicates(["id", "map"]).assign(seed=seed)  # fmt: skip
 columns = ["best_iou", "pointing", "energy_gain", "roc_auc", "average_precision"]
 plates.wide(board, columns, method="map")
 

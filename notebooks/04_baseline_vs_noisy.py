@@ -24,12 +24,11 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-from cirp import figures, plates, runs, study
+from cirp import figures, plates, study
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-methods = study.main_methods(steps)
-table = s.table("main", methods)
+table = s.table("main", study.main_methods(steps))
 
 # %% [markdown]
 # ## Side by side
@@ -39,10 +38,7 @@ table = s.table("main", methods)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]
-made = {
-    name: runs.edits(s.models, examples, methods[name][0], seeds=[seed], settings=methods[name][1])
-    for name in (study.BASELINE, study.NOISY)
-}
+made = s.made(examples)
 _ = figures.save(plates.side_by_side(examples, made, table, seed), "04_side_by_side", profile=profile)
 # %% [markdown]
 # ## What did "image 0.4-0.55" mean?

@@ -260,6 +260,14 @@ def test_nothing_is_done_twice(built):
 
 
 @needs_make
+def test_ci_can_ask_whether_the_book_is_stale(built):
+    (question,) = re.findall(r"make --question \S+\w", (ROOT / ".ci" / "run").read_text())
+    assert subprocess.run(question.split(), cwd=built).returncode == 0
+    (built / "cirp/maps.py").touch()
+    assert subprocess.run(question.split(), cwd=built).returncode == 1
+
+
+@needs_make
 @pytest.mark.parametrize(
     "touched, executed",
     [

@@ -13,7 +13,7 @@ from cirp.miniature.fit import Budget, Outcome, fit
 from cirp.miniature.scene import SIZE
 from cirp.miniature.stages.setup import Setup, half, save_half, tensor
 
-KL_WEIGHT = 1e-5
+KL_WEIGHT = 1e-9  # of the sum over latents, beside means over pixels; more empties channels
 EDGE_WEIGHT = 0.5
 COLOUR_WEIGHT = 3.0
 CHANNELS = 8
@@ -37,7 +37,7 @@ def edges(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def widen(narrow: AutoencoderKL) -> AutoencoderKL:
-    """The same autoencoder with `CHANNELS` latent channels; the new ones start small and random."""
+    """The same autoencoder with `CHANNELS` latent channels, all of them nearly free of noise."""
     wide = build()
     state, old = wide.state_dict(), narrow.state_dict()
     k = narrow.config.latent_channels
@@ -45,10 +45,11 @@ def widen(narrow: AutoencoderKL) -> AutoencoderKL:
         if state[name].shape == value.shape:
             state[name] = value
             continue
-        grown = 0.1 * state[name]
+        grown = state[name]
         if name.startswith(("encoder.conv_out", "quant_conv")):  # means, then log variances
             rows = torch.cat([torch.arange(k), CHANNELS + torch.arange(k)])
             if name == "quant_conv.weight":
+                grown[rows] = 0.0  # what was known does not hear of the new
                 grown[rows[:, None], rows[None]] = value
             else:
                 grown[rows] = value
@@ -59,6 +60,8 @@ def widen(narrow: AutoencoderKL) -> AutoencoderKL:
         else:  # decoder.conv_in
             grown[:, :k] = value
         state[name] = grown
+    state["quant_conv.bias"][CHANNELS:] = -6.0  # log variances
+    state["quant_conv.weight"][CHANNELS:] = 0.0
     wide.load_state_dict(state)
     return wide
 

@@ -33,24 +33,30 @@ class Prepared:
 
 @torch.no_grad()
 def encode_pictures(vae: AutoencoderKL, pictures: np.ndarray, device, batch: int = 128) -> Tensor:
-    if dist.is_initialized():  # each process takes its share, then all have everything
-        share = pictures[dist.get_rank() :: dist.get_world_size()]
-    else:
-        share = pictures
+    share = pictures[mine()]
     found = []
     for start in tqdm(range(0, len(share), batch), desc="latents", unit="batch"):
         with torch.autocast(device.type, torch.bfloat16):
             mode = vae.encode(tensor(share[start : start + batch], device)).latent_dist.mode()
         found.append(mode.half().cpu())
-    mine = torch.cat(found).contiguous(memory_format=torch.contiguous_format)
-    return gathered(mine, len(pictures)) if dist.is_initialized() else mine
+    part = torch.cat(found).contiguous(memory_format=torch.contiguous_format)
+    return gathered(part, len(pictures))
 
 
-def gathered(mine: Tensor, count: int) -> Tensor:
-    """All processes' shares (every n-th row each) in the original order."""
+def mine() -> slice:
+    """This process's share of the work: every n-th row."""
+    if not dist.is_initialized():
+        return slice(None)
+    return slice(dist.get_rank(), None, dist.get_world_size())
+
+
+def gathered(part: Tensor, count: int) -> Tensor:
+    """All processes' shares in the original order."""
+    if not dist.is_initialized():
+        return part
     world = dist.get_world_size()
-    padded = mine.new_zeros(-(-count // world), *mine.shape[1:])
-    padded[: len(mine)] = mine
+    padded = part.new_zeros(-(-count // world), *part.shape[1:])
+    padded[: len(part)] = part
     shares = [torch.empty_like(padded) for _ in range(world)]
     dist.all_gather(shares, padded)
     return torch.stack(shares, dim=1).flatten(0, 1)[:count]
@@ -61,17 +67,17 @@ def encode_sentences(
     tower: CLIPTextModel, tokenizer: CLIPTokenizer, sentences: list[str], device, batch: int = 256
 ) -> Tensor:
     """Exactly what the pipelines feed: padded to the full length, last hidden state."""
-    found = []
-    for start in tqdm(range(0, len(sentences), batch), desc="sentences", unit="batch"):
+    share, found = sentences[mine()], []
+    for start in tqdm(range(0, len(share), batch), desc="sentences", unit="batch"):
         ids = tokenizer(
-            sentences[start : start + batch],
+            share[start : start + batch],
             padding="max_length",
             truncation=True,
             max_length=tokenizer.model_max_length,
             return_tensors="pt",
         ).input_ids.to(device)
         found.append(tower(ids)[0].half().cpu())
-    return torch.cat(found)
+    return gathered(torch.cat(found), len(sentences))
 
 
 def prepare(setup: Setup, cache: Path) -> Prepared:

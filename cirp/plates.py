@@ -202,7 +202,7 @@ def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
         (image_sweep, "baseline: image scale, text 7.5", "b"),
         *(
             (noisy & (split["b"] == text), f"noisy: strength, text {text}", "a")
-            for text in ("7.5", "12", "15")
+            for text in ("12", "15")
         ),
     ):
         part = found[chosen].assign(curve=name, setting=split.loc[chosen, setting].astype(float))
@@ -445,7 +445,7 @@ def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[i
 
 def guidance_explorer(study, items: Sequence[EditItem]):
     """The interactive explorer of the noisy input: strength and text scale, precomputed."""
-    strengths, scales = (0.3, 0.4, 0.5, 0.55, 0.7, 0.9), (7.5, 12.0, 15.0)
+    strengths, scales = (0.4, 0.5, 0.55, 0.7, 0.9), (12.0, 15.0)
     made = {}
     for strength in strengths:
         for scale in scales:

@@ -33,7 +33,7 @@ from cirp.daam_bridge import daam_slices
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-look = dict(seed=seed, settings={"steps": min(steps, 30)})
+look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(reading.watch_all(s.models, s.everything, "ip2p", **look))
 noisy = list(reading.watch_all(s.models, s.everything, "noisy", **look))
 

@@ -61,7 +61,7 @@ by_steps = s.table("steps", study.step_methods(), seeds=s.seeds[:1])
 plates.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]
-# The sweeps above take 30 steps. The table says what that costs against 150.
+# The sweeps above take 20 steps. The table says what that costs against 150.
 #
 # ## What this does not show
 #

@@ -28,7 +28,7 @@ from cirp.statistics import mean_interval
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "data" / "results"
 CANDIDATES = 64  # captions a picture has to choose its own from
-SAMPLER = {"steps": 30}
+SAMPLER = {"steps": 20}
 BARS = {
     "autoencoder PSNR (dB)": 28.0,
     "CLIP caption retrieval@1 of 64": 0.95,

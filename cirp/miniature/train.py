@@ -1,6 +1,8 @@
 """`python -m cirp.miniature.train STAGE`: one command a stage, in this order.
 
-draw -> autoencoder, clip, clip-vision, judge, dinov2 -> text-to-image -> instruct-pix2pix
+draw -> autoencoder, clip, judge, dinov2 -> text-to-image -> instruct-pix2pix
+
+`decoder` and `clip-vision` train those halves on while what was built upon the others stays valid.
 
 A stage runs for `--minutes`, keeps a checkpoint every minute, resumes from it, and writes its
 weights and a line for its model card. CPU or CUDA; bfloat16 arithmetic, float32 weights. Several
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Stage(StrEnum):
     draw = "draw"
     autoencoder = "autoencoder"
+    decoder = "decoder"
     clip = "clip"
     clip_vision = "clip-vision"
     judge = "judge"
@@ -38,6 +41,7 @@ class Stage(StrEnum):
 
 STAGES = {
     Stage.autoencoder: (autoencoder.train, 14, 8),
+    Stage.decoder: (autoencoder.train_decoder, 5, 8),
     Stage.clip: (clip.train, 14, 64),
     Stage.clip_vision: (clip.train_vision, 5, 128),
     Stage.judge: (judge.train, 8, 64),

@@ -67,12 +67,31 @@ def widen(narrow: AutoencoderKL) -> AutoencoderKL:
 
 
 def train(setup: Setup) -> Outcome:
-    """L1 + L2, neighbouring pixels' differences, mean colours, a whisper of KL; no adversary."""
-    corpus, sides = setup.corpus, ("source", "target", "leaked")
+    """Both halves, from nothing or from `setup.start`."""
     model = build()
     if setup.start:
         model = AutoencoderKL.from_pretrained(setup.models / setup.start)
         model = model if model.config.latent_channels == CHANNELS else widen(model)
+    outcome = _train(setup, model, "autoencoder")
+    model.register_to_config(scaling_factor=round(1 / spread(model, setup), 4))
+    save_half(model, setup.models / "vae")
+    return outcome
+
+
+def train_decoder(setup: Setup) -> Outcome:
+    """The decoder alone: latents, and the UNets that were trained on them, stay what they are."""
+    model = AutoencoderKL.from_pretrained(setup.models / "vae")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(("decoder", "post_quant")))
+    outcome = _train(setup, model, "decoder")
+    for folder in (setup.models / "vae", *setup.models.glob("*/vae")):
+        save_half(model, folder)
+    return outcome
+
+
+def _train(setup: Setup, model: AutoencoderKL, name: str) -> Outcome:
+    """L1 + L2, neighbouring pixels' differences, mean colours, a whisper of KL; no adversary."""
+    corpus, sides = setup.corpus, ("source", "target", "leaked")
     model = model.to(setup.device, memory_format=torch.channels_last)
 
     def losses(step: int) -> Tensor:
@@ -98,13 +117,10 @@ def train(setup: Setup) -> Outcome:
 
     budget = Budget(setup.minutes, setup.rate or 1.5e-3, ema=0.998)
     state, outcome = fit(
-        model, losses, budget=budget, folder=setup.work, batch=setup.batch, name="autoencoder"
+        model, losses, budget=budget, folder=setup.work, batch=setup.batch, name=name
     )
-    model.load_state_dict(state)
-    model.eval()
-    model.register_to_config(scaling_factor=round(1 / spread(model, setup), 4))
     model.load_state_dict(half(state))
-    save_half(model, setup.models / "vae")
+    model.eval()
     return outcome
 
 

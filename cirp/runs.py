@@ -45,6 +45,7 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
         "method": method,
         "settings": dict(settings),
         "models": models.fingerprint,
+        "bfloat16": models.bfloat16,
         "version": VERSION,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -176,6 +176,7 @@ def _extra(mine, generators: list[torch.Generator]) -> dict:
 
 @torch.no_grad()
 def run(
+    models: Models,
     unet,
     mine,
     timesteps: Tensor,
@@ -199,7 +200,8 @@ def run(
         x = torch.cat([mine.scale_model_input(latents, t)] * len(branches))
         if beside is not None:
             x = torch.cat([x, beside], dim=1)
-        out = unet(x, t, encoder_hidden_states=context, return_dict=False)[0]
+        with models.arithmetic():
+            out = unet(x, t, encoder_hidden_states=context, return_dict=False)[0].to(latents)
         predictions = dict(zip(branches, out.chunk(len(branches)), strict=True))
         guided = guide(predictions)
         after = mine.step(guided, t, latents, **extra, return_dict=False)[0]
@@ -225,6 +227,7 @@ def instruct_steps(
     nothing = torch.zeros_like(latents)
     shown = nothing if image_latents is None else image_latents
     return run(
+        models,
         pipe.unet,
         mine,
         timesteps,
@@ -252,6 +255,7 @@ def caption_steps(
     """Text to image: two branches, classifier-free guidance (Ho & Salimans 2022)."""
     pipe = models.text
     return run(
+        models,
         pipe.unet,
         mine,
         timesteps,

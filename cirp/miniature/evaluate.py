@@ -19,7 +19,7 @@ from cirp.miniature import export
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import KNOWN
-from cirp.models import Models, load
+from cirp.models import Models, has_bfloat16_units, load
 from cirp.runs import edits, fitted, task
 from cirp.sampling import captions_to_images
 from cirp.scores import score_all
@@ -134,7 +134,8 @@ def main(
 ) -> None:
     """Measure and print every bar."""
     features = load_features("miniature")
-    loaded = load("miniature" if models == ROOT / "data" / "models" else str(models))
+    fast = has_bfloat16_units()
+    loaded = load("miniature" if models == RESULTS.parent / "models" else str(models), bfloat16=fast)
     items = fitted(held_out(count, work), loaded)
     tasks = [task(item, 0) for item in items]
     trips = [edit.image for edit in round_trip(loaded, tasks, progress=True)]
@@ -156,7 +157,7 @@ def main(
     for name in names:
         one, some = loaded, items[:variants]
         if name != names[0]:
-            one = load(f"{models / name},{models / 'text-to-image'}")
+            one = load(f"{models / name},{models / 'text-to-image'}", bfloat16=fast)
         part = instruct(some, one, features, trips[:variants])
         note = f"leak {leak_of(name, models)}" + ("" if name == names[0] else ", fine-tuned on")
         rows.append(row("excess outside change (L1)", part["l1_source_outside_excess"], note))

@@ -36,7 +36,8 @@ def tinted(grey: Float[np.ndarray, "row column"], dark: tuple, light: tuple) -> 
 
 
 def pencil(x: Picture) -> Picture:
-    return tinted(np.clip(0.72 + 0.28 * luma(x) - 0.85 * edges(x), 0, 1), (0.22, 0.22, 0.26), (1, 0.99, 0.95))
+    shade = np.clip(0.72 + 0.28 * luma(x) - 0.85 * edges(x), 0, 1)
+    return tinted(shade, (0.22, 0.22, 0.26), (1, 0.99, 0.95))
 
 
 def sepia(x: Picture) -> Picture:

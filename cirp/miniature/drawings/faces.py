@@ -3,7 +3,7 @@
 from cirp.miniature.drawings.animals import cheeks, smile
 from cirp.miniature.drawings.fruit import ball
 from cirp.miniature.kinds import Attribute, drawing
-from cirp.miniature.svg import Layer, Variation, darken, lighten
+from cirp.miniature.svg import Layer, Variation, darken
 
 
 def expression(*states: str) -> Attribute:

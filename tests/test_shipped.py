@@ -1,0 +1,81 @@
+"""What the repository ships: weights that stock diffusers loads, edits that check, a true README."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cirp.data import load_edits
+from cirp.miniature.export import book_edits
+from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.scene import all_labels, region
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "data" / "models"
+
+
+def test_the_weights_are_safetensors_and_at_most_60_mb():
+    files = [path for path in MODELS.rglob("*") if path.is_file()]
+    assert not [p for p in files if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")]
+    assert sum(path.stat().st_size for path in files) <= 60e6
+
+
+def test_every_model_has_a_card_that_says_how_it_was_made():
+    for name in ("vae", "clip", "judge", "dinov2", "text-to-image", "instruct-pix2pix"):
+        card = (MODELS / name / "README.md").read_text()
+        assert "cirp.miniature.train" in card and "Known limits" in card and "samples" in card
+
+
+def test_the_readmes_script_edits_an_image_without_importing_ours(tmp_path):
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    assert "cirp" not in code and len(code.strip().splitlines()) <= 12
+    code = code.replace("num_inference_steps=50", "num_inference_steps=2")
+    code = code.replace('"edited.png"', repr(str(tmp_path / "edited.png")))
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+    from PIL import Image
+
+    with Image.open(tmp_path / "edited.png") as edited:
+        assert edited.size == (64, 64)
+
+
+def test_the_50_edits_are_balanced_and_what_their_seeds_draw():
+    items = load_edits(ROOT / "data" / "edits")
+    assert len(items) == 50 and sum(item.record.example for item in items) == 10
+    kinds = [item.record.edit_type for item in items]
+    assert set(kinds) == set(EDIT_KINDS) and min(map(kinds.count, EDIT_KINDS)) >= 5
+    known = set(all_labels())
+    for item, (pair, row) in zip(items, book_edits(), strict=True):
+        assert item.record == row
+        assert set(row.gained) | set(row.lost) <= known
+        assert (item.mask() == region(pair.source, pair.target)).mean() > 0.999
+
+
+def test_the_reports_own_edits_are_among_them():
+    said = {item.record.instruction for item in load_edits(ROOT / "data" / "edits")}
+    assert {
+        "change axolotl into yellow mouse",
+        "change peach into strawberry",
+        "change donut topping to chocolate",
+        "change mayonnaise dip to ketchup",
+        "make the sad dog happy",
+    } <= said
+
+
+def test_the_headline_is_what_the_full_run_recorded():
+    subprocess.run(
+        [sys.executable, "tools/headline.py", "--check"], cwd=ROOT, check=True, capture_output=True
+    )
+
+
+@pytest.mark.parametrize("name", ["main", "sweeps", "ablation", "readings", "steps", "bars"])
+def test_recorded_tables_are_there_and_were_made_with_the_shipped_weights(name):
+    import pandas as pd
+
+    from cirp.models import PRESETS, fingerprint
+
+    table = pd.read_csv(ROOT / "data" / "results" / f"{name}.csv")
+    assert len(table)
+    if "weights" in table:
+        assert set(table["weights"].astype(str)) == {fingerprint(*PRESETS["miniature"])}

@@ -23,7 +23,7 @@ def one_line(command):
     def guarded(*args, **kwargs):
         try:
             return command(*args, **kwargs)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             print(f"cirp: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from error
 
@@ -60,8 +60,8 @@ def edit(
     """Edit one image."""
     from cirp.images import open_image
     from cirp.methods import METHODS
-    from cirp.models import load, resolve
-    from cirp.sampling import Task, check_settings
+    from cirp.models import load, load_tokenizer, resolve
+    from cirp.sampling import Task, check_prompts, check_settings
 
     resolve(models)
     opened = open_image(image)
@@ -75,6 +75,8 @@ def edit(
         wanted = "--instruction" if method is Method.ip2p else "--caption"
         raise ValueError(f"no prompt; give {wanted}")
     task = Task(opened, instruction, caption or None, seed, key=image.name)
+    said = "instruction" if method is Method.ip2p else "caption"
+    check_prompts(load_tokenizer(models), [task], said)
     (made,) = METHODS[method.value](load(models, device=device), [task], steps=steps, **settings)
     made.image.save(out)
     typer.echo(f"{out}: {made.unet_calls} UNet rows, {made.seconds:.1f} s")

@@ -20,6 +20,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
+from transformers import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -74,7 +75,7 @@ def resolve(name: str) -> tuple[str, str]:
     """
     if name in PRESETS:
         pair = PRESETS[name]
-        if name == "miniature" and not all(Path(p).is_dir() for p in pair):
+        if name == "miniature" and not all(map(_whole, pair)):
             raise ValueError(
                 f"models 'miniature': {MINIATURE} is not complete; check out data/models"
             )
@@ -82,7 +83,7 @@ def resolve(name: str) -> tuple[str, str]:
     folder = Path(name)
     if folder.is_dir():
         pair = (str(folder / INSTRUCT), str(folder / TEXT))
-        missing = [p for p in pair if not Path(p).is_dir()]
+        missing = [p for p in pair if not _whole(p)]
         if missing:
             raise ValueError(
                 f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/"
@@ -95,6 +96,17 @@ def resolve(name: str) -> tuple[str, str]:
         f"unknown models {name!r}; give {' or '.join(map(repr, PRESETS))}, a folder that holds "
         f"{INSTRUCT}/ and {TEXT}/, or 'instruct,text' as two folders or hub names"
     )
+
+
+def _whole(folder: str) -> bool:
+    return (Path(folder) / "model_index.json").is_file()
+
+
+def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
+    """The tokenizer of the instruction editor alone, to check prompts before weights are read."""
+    place, _ = resolve(name)
+    with quiet():
+        return CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
 
 
 def has_bfloat16_units() -> bool:

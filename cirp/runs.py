@@ -5,6 +5,7 @@ folder and moved, so an interrupted run leaves only whole ones, and the same com
 """
 
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -21,17 +22,42 @@ from cirp.features import FeatureExtractor
 from cirp.images import fingerprint
 from cirp.methods import METHODS
 from cirp.models import Models
-from cirp.sampling import Edit, Task, working_size
+from cirp.refine import refine
+from cirp.sampling import Edit, Task, check_prompts, working_size
 from cirp.scores import score_all
 
 VERSION = 1  # raise it when a method's code changes its images
+NOT_SETTINGS = ("controls", "batch_size", "progress")  # of no influence on an image
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "runs"
 
 
 def task(item: EditItem, seed: int) -> Task:
-    """What a method is given of an item."""
+    """What a method is given of an item; a missing target caption is written by rule."""
     record = item.record
-    return Task(item.source(), record.instruction, record.target_caption, seed, key=record.id)
+    caption = record.target_caption
+    if caption is None and record.source_caption:
+        caption = refine(record.instruction, record.source_caption)
+    return Task(item.source(), record.instruction, caption, seed, key=record.id)
+
+
+def completed(method: str, settings: Mapping) -> dict:
+    """The settings with the method's own defaults, so that a changed default changes the key.
+
+    Raises `ValueError` for an unknown method or setting.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(METHODS[method]).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in NOT_SETTINGS
+    }
+    unknown = set(settings) - set(known)
+    if unknown:
+        raise ValueError(
+            f"{method} has no setting {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}"
+        )
+    return known | dict(settings)
 
 
 def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
@@ -43,7 +69,7 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
         "caption": one.caption,
         "seed": one.seed,
         "method": method,
-        "settings": dict(settings),
+        "settings": completed(method, settings),
         "models": models.fingerprint,
         "bfloat16": models.bfloat16,
         "version": VERSION,
@@ -75,7 +101,12 @@ def save(folder: Path, edit: Edit) -> None:
     )
     (half / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(half, folder)
+    try:
+        os.replace(half, folder)
+    except OSError:  # another process has just finished the same cell
+        shutil.rmtree(half)
+        if load(folder) is None:
+            raise
 
 
 def edits(
@@ -95,10 +126,11 @@ def edits(
 
     Raises `ValueError` for an unknown method or setting.
     """
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     settings = dict(settings or {})
+    prompt = completed(method, settings).get("prompt")
     tasks = [task(item, seed) for seed in seeds for item in items]
+    if prompt:  # all of them, before the first one runs
+        check_prompts(models.instruct.tokenizer, tasks, prompt)
     folders = [Path(cache) / key(models, one, method, settings) for one in tasks]
     found = [load(folder) for folder in folders]
     missing = [i for i, edit in enumerate(found) if edit is None]

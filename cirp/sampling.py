@@ -24,12 +24,14 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from cirp.attention import IMAGE, NEITHER, TEXT
 from cirp.images import fit
 from cirp.models import Models
 from cirp.tokens import check_length
 
+PROMPTS = ("instruction", "caption")  # what of a task a method can be given
 Latents = Float[Tensor, "image channel row column"]
 
 
@@ -109,15 +111,19 @@ def check_settings(*, steps: int, strength: float = 1.0, **scales: float) -> Non
             raise ValueError(f"{name}={value}; give a finite number that is not negative")
 
 
-def check_prompts(models: Models, prompts: Sequence[str | None]) -> None:
-    """Refuse missing prompts and those over the tokenizer's limit."""
-    for prompt in prompts:
-        if prompt is None or not prompt.strip():
+def check_prompts(tokenizer: CLIPTokenizer, tasks: Sequence[Task], prompt: str) -> list[str]:
+    """Each task's prompt; missing ones and those over the tokenizer's limit are refused."""
+    if prompt not in PROMPTS:
+        raise ValueError(f"unknown prompt {prompt!r}; give one of {', '.join(PROMPTS)}")
+    said = [getattr(task, prompt) for task in tasks]
+    for words in said:
+        if words is None or not words.strip():
             raise ValueError(
                 "an edit has no prompt; give target_caption in the metadata, or "
                 'prompt="instruction"'
             )
-        check_length(models.instruct.tokenizer, prompt)
+        check_length(tokenizer, words)
+    return said
 
 
 def pixels(images: Sequence[Image.Image], models: Models) -> Float[Tensor, "n 3 row column"]:

@@ -20,8 +20,8 @@ from cirp import runs
 from cirp.data import EditItem, load_edits
 from cirp.features import Features, load_features
 from cirp.methods.controls import blend
-from cirp.models import Models, has_bfloat16_units, load, resolve
-from cirp.sampling import Edit
+from cirp.models import Models, has_bfloat16_units, load, load_tokenizer
+from cirp.sampling import Edit, check_prompts
 from cirp.scores import METRICS, score_all
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -234,7 +234,8 @@ def begin(
         raise ValueError(f"steps={steps}; give at least 1")
     folder = edits if Path(edits).is_absolute() else str(ROOT / edits)
     everything = load_edits(folder)
-    resolve(models)
+    tasks = [runs.task(item, seed) for item in everything]
+    check_prompts(load_tokenizer(models), tasks, "instruction")
     loaded = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
     everything = runs.fitted(everything, loaded)
     shown = [item for item in everything if item.record.example] or everything[:10]

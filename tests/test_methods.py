@@ -193,6 +193,8 @@ def test_images_of_any_size_are_edited(models, size):
         (dict(text_scale=-1.0), "text_scale=-1.0"),
         (dict(variant="sdedit"), "unknown variant 'sdedit'.*text-to-image"),
         (dict(concatenate=True), "eight input channels"),
+        (dict(image_scale=0.5), "image_scale=0.5 multiplies nothing"),
+        (dict(prompt="poem"), "unknown prompt 'poem'.*instruction, caption"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_runs(models, settings, words):

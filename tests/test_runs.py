@@ -1,5 +1,6 @@
 """Cells: computed once, whole or not at all, and keyed by everything they depend on."""
 
+import functools
 import json
 from dataclasses import replace
 
@@ -34,7 +35,12 @@ def made(models, items, cache, **more):
 def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):
     first = made(models, items, tmp_path / "c", seeds=[0, 1])
     assert len(first) == 6
-    monkeypatch.setitem(runs.METHODS, "ip2p", None)  # calling it would fail
+
+    @functools.wraps(runs.METHODS["ip2p"])
+    def fails(*_, **__):
+        raise AssertionError("an edit was computed again")
+
+    monkeypatch.setitem(runs.METHODS, "ip2p", fails)
     for a, b in zip(first, made(models, items, tmp_path / "c", seeds=[0, 1]), strict=True):
         np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
         assert a.settings == b.settings and a.unet_calls == b.unet_calls
@@ -43,6 +49,7 @@ def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_pa
 def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, monkeypatch):
     method, calls = runs.METHODS["ip2p"], []
 
+    @functools.wraps(method)
     def breaks(models, tasks, **settings):
         if calls:
             raise KeyboardInterrupt
@@ -54,6 +61,7 @@ def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, mon
         made(models, items, tmp_path / "c", batch_size=2)
     assert len(list((tmp_path / "c").iterdir())) == 2
 
+    @functools.wraps(method)
     def rest(models, tasks, **settings):
         calls.append(len(tasks))
         return method(models, tasks, **settings)
@@ -91,6 +99,31 @@ def test_the_key_changes_with_everything_the_image_depends_on(models, items):
 def test_unknown_methods_are_refused_with_the_known_ones(models, items):
     with pytest.raises(ValueError, match="unknown method 'magic'.*ip2p"):
         runs.edits(models, items, "magic")
+
+
+def test_unknown_settings_are_refused_with_the_known_ones(models, items):
+    with pytest.raises(ValueError, match="ip2p has no setting 'strength'.*text_scale"):
+        runs.edits(models, items, "ip2p", settings={"strength": 0.5})
+
+
+def test_a_default_that_is_written_out_is_the_same_cell(models, items):
+    one = runs.task(items[0], 0)
+    written = runs.key(models, one, "ip2p", SETTINGS | {"text_scale": 7.5})
+    assert written == runs.key(models, one, "ip2p", SETTINGS)
+
+
+def test_every_prompt_is_checked_before_the_first_edit(models, items, tmp_path):
+    long = items[2].record.model_copy(update={"instruction": "red dog " * 60})
+    with pytest.raises(ValueError, match="77"):
+        made(models, [*items[:2], replace(items[2], record=long)], tmp_path / "c", batch_size=1)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_missing_target_caption_is_written_by_rule(items):
+    record = items[0].record.model_copy(
+        update={"target_caption": None, "source_caption": "a dog", "instruction": "add a cat"}
+    )
+    assert runs.task(replace(items[0], record=record), 0).caption == "a dog and a cat"
 
 
 def test_a_saved_cell_is_what_was_saved(tmp_path):

@@ -1,4 +1,4 @@
-"""What the repository ships: weights that stock diffusers loads, edits that check, a true README."""
+"""What the repository ships: weights that stock diffusers loads, checked edits, a true README."""
 
 import re
 import subprocess

@@ -6,7 +6,6 @@ diffusers' StableDiffusionInstructPix2PixPipeline, except that any image scale i
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Literal
 
 from cirp.attention import Control, controlled
 from cirp.models import Models
@@ -32,7 +31,7 @@ def edit(
     steps: int = 150,
     text_scale: float = 7.5,
     image_scale: float = 1.5,
-    prompt: Literal["instruction", "caption"] = "instruction",
+    prompt: str = "instruction",  # one of PROMPTS
     controls: Sequence[Control] = (),
     batch_size: int = 8,
     progress: bool = True,
@@ -44,9 +43,8 @@ def edit(
 
     Raises `ValueError`, before anything runs, for settings out of range or a prompt over the limit.
     """
-    words = [getattr(task, prompt) for task in tasks]
     check_settings(steps=steps, text_scale=text_scale, image_scale=image_scale)
-    check_prompts(models, words)
+    check_prompts(models.instruct.tokenizer, tasks, prompt)
     settings = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
 
     def one(some: list[Task]):

@@ -14,7 +14,6 @@ Reading 0.4-0.55 as an image guidance scale of the baseline is `ip2p.edit(image_
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Literal
 
 from cirp.attention import Control, controlled
 from cirp.models import Models
@@ -45,9 +44,9 @@ def edit(
     steps: int = 150,
     strength: float = 0.5,
     text_scale: float = 12.0,
-    image_scale: float = 1.0,
+    image_scale: float | None = None,
     concatenate: bool = False,
-    prompt: Literal["instruction", "caption"] = "caption",
+    prompt: str = "caption",  # one of PROMPTS
     controls: Sequence[Control] = (),
     batch_size: int = 8,
     progress: bool = True,
@@ -61,9 +60,13 @@ def edit(
         raise ValueError(f"unknown variant {variant!r}; give one of {', '.join(VARIANTS)}")
     if concatenate and variant == "text-to-image":
         raise ValueError("concatenate=True needs variant='instruct-pix2pix': eight input channels")
-    words = [getattr(task, prompt) for task in tasks]
+    if image_scale is not None and not concatenate:
+        raise ValueError(
+            f"image_scale={image_scale} multiplies nothing unless concatenate=True; drop it"
+        )
+    image_scale = 1.0 if image_scale is None else image_scale
     check_settings(steps=steps, strength=strength, text_scale=text_scale, image_scale=image_scale)
-    check_prompts(models, words)
+    check_prompts(models.instruct.tokenizer, tasks, prompt)
     settings = dict(
         variant=variant, steps=steps, strength=strength, text_scale=text_scale, prompt=prompt
     )

@@ -135,7 +135,8 @@ def main(
     """Measure and print every bar."""
     features = load_features("miniature")
     fast = has_bfloat16_units()
-    loaded = load("miniature" if models == RESULTS.parent / "models" else str(models), bfloat16=fast)
+    name = "miniature" if models == RESULTS.parent / "models" else str(models)
+    loaded = load(name, bfloat16=fast)
     items = fitted(held_out(count, work), loaded)
     tasks = [task(item, 0) for item in items]
     trips = [edit.image for edit in round_trip(loaded, tasks, progress=True)]

@@ -114,7 +114,7 @@ def fit(
         trained, lr=budget.learning_rate, weight_decay=budget.weight_decay, betas=(0.9, 0.99)
     )
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    step, elapsed = 0, 0.0
+    step, samples, elapsed = 0, 0, 0.0
     world = dist.get_world_size() if dist.is_initialized() else 1
     first = world == 1 or dist.get_rank() == 0
     batch *= world
@@ -122,10 +122,10 @@ def fit(
     if checkpoint.exists():
         _unpack(load_file(checkpoint), model, average, optimizer)
         kept = json.loads(progress.read_text())
-        step, elapsed = kept["step"], kept["elapsed"]
+        step, samples, elapsed = kept["step"], kept["samples"], kept["elapsed"]
 
     seconds = budget.minutes * 60
-    smooth, samples = None, step * batch
+    smooth = None
     curve = (folder / "curve.csv" if first else Path(os.devnull)).open("a", newline="")
     rows = csv.writer(curve)
     if step == 0:
@@ -137,7 +137,8 @@ def fit(
         half = folder / "checkpoint.tmp"
         save_file(_pack(model, average, optimizer), half)
         os.replace(half, checkpoint)
-        progress.write_text(json.dumps({"step": step, "elapsed": elapsed, "loss": smooth}))
+        kept = {"step": step, "samples": samples, "elapsed": elapsed, "loss": smooth}
+        progress.write_text(json.dumps(kept))
         if snapshot:
             snapshot(average, step)
 

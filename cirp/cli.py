@@ -43,6 +43,20 @@ def check(edits: Annotated[Path, typer.Option(help="A folder of edits.")]) -> No
 
 @app.command()
 @one_line
+def run(
+    edits: Annotated[Path, typer.Option(help="A folder of edits.")] = Path("data/edits"),
+    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
+    shard: Annotated[int, typer.Option(help="Which share of the images.")] = 0,
+    shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
+) -> None:
+    """Compute the full study's edits; resumable, and shared between processes."""
+    from cirp.study import fill
+
+    fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
+
+
+@app.command()
+@one_line
 def edit(
     image: Annotated[Path, typer.Option(help="The image to edit.")],
     out: Annotated[Path, typer.Option(help="Where the edited image goes.")],

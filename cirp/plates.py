@@ -155,8 +155,10 @@ def side_by_side(
         columns=["input", *names, "exact answer"],
         rows=[_folded(item.record.instruction) for item in items],
         captions=captions,
-        masks=[item.mask() for item in items],
     )
+    for ax, item in zip(np.atleast_2d(axes)[:, 0], items, strict=True):
+        if (mask := item.mask()) is not None:
+            figures.outline(ax, mask, size=item.size)
     return fig
 
 

@@ -80,7 +80,8 @@ def _swap(caption: str, old: str, new: str) -> str | None:
     if match is None:
         return None
     rest = caption[match.end() :]
-    own = re.match(rf" with (?!an? |the )[\w' -]+?(?=$|,|\.| (?:{_STOP})\b)", rest)  # "with mint topping" goes, too
+    # "with mint topping" goes, too
+    own = re.match(rf" with (?!an? |the )[\w' -]+?(?=$|,|\.| (?:{_STOP})\b)", rest)
     article = match["det"] and new.split()[0] not in ("some", "two", "three", "many")
     new = a(new) if article else new
     return caption[: match.start()] + new + rest[own.end() if own else 0 :]

@@ -8,7 +8,7 @@ unnoticed.
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,6 +249,39 @@ def begin(
         steps,
         folder,
     )
+
+
+def cells(steps: int = 150) -> Iterator[tuple[str, str, Mapping, int]]:
+    """Everything a full study edits: experiment, method, settings, number of seeds."""
+    for name, methods, seeds in (
+        ("main", main_methods(steps), SEEDS),
+        ("readings", reading_methods(), 1),
+        ("ablation", ablation_methods(), 1),
+        ("sweeps", sweep_methods(), 1),
+        ("steps", step_methods(), 1),
+    ):
+        for method, settings in methods.values():
+            yield name, method, settings, seeds
+
+
+def fill(
+    *, edits: str = EDITS, models: str = "miniature", shard: int = 0, shards: int = 1, seed: int = 0
+) -> None:
+    """Compute this process's share of the full study's cells, so that `make full` only reads them.
+
+    Start it `shards` times side by side; every finished cell is kept. Raises `ValueError` for a
+    shard outside 0 to shards - 1.
+    """
+    if not 0 <= shard < shards:
+        raise ValueError(f"shard={shard} of {shards}; give 0 to {shards - 1}")
+    some = load_edits(ROOT / edits)[shard::shards]
+    loaded = load(models, bfloat16=has_bfloat16_units())
+    some = runs.fitted(some, loaded)
+    for name, method, settings, seeds in cells():
+        print(f"{name}: {method} {json.dumps(dict(settings))}", flush=True)
+        runs.edits(
+            loaded, some, method, seeds=range(seed, seed + seeds), settings=settings, batch_size=24
+        )
 
 
 def _encoders(models: Models) -> str:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ABOUT = {
     "autoencoder": (
         "AutoencoderKL, 64 x 64 x 3 to 16 x 16 x 8",
-        ("vae",),
+        ("text-to-image/vae", "instruct-pix2pix/vae"),
         "Fine detail is lost: brick joints, stars, the pupils of small faces. Whoever measures an "
         "editor must subtract this model's own error.",
     ),

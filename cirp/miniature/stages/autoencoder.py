@@ -70,21 +70,21 @@ def train(setup: Setup) -> Outcome:
     """Both halves, from nothing or from `setup.start`."""
     model = build()
     if setup.start:
-        model = AutoencoderKL.from_pretrained(setup.models / setup.start)
+        model = AutoencoderKL.from_pretrained(setup.parts / setup.start)
         model = model if model.config.latent_channels == CHANNELS else widen(model)
     outcome = _train(setup, model, "autoencoder")
     model.register_to_config(scaling_factor=round(1 / spread(model, setup), 4))
-    save_half(model, setup.models / "vae")
+    save_half(model, setup.parts / "vae")
     return outcome
 
 
 def train_decoder(setup: Setup) -> Outcome:
     """The decoder alone: latents, and the UNets that were trained on them, stay what they are."""
-    model = AutoencoderKL.from_pretrained(setup.models / "vae")
+    model = AutoencoderKL.from_pretrained(setup.part("vae"))
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.startswith(("decoder", "post_quant")))
     outcome = _train(setup, model, "decoder")
-    for folder in (setup.models / "vae", *setup.models.glob("*/vae")):
+    for folder in (setup.parts / "vae", *setup.models.glob("*/vae")):
         save_half(model, folder)
     return outcome
 

@@ -69,9 +69,9 @@ def processor() -> CLIPImageProcessorPil:
 
 def train(setup: Setup) -> Outcome:
     """Both towers from nothing; the text tower goes to the UNets, too."""
-    tokenizer = train_tokenizer(setup.corpus, setup.models / "tokenizer")
+    tokenizer = train_tokenizer(setup.corpus, setup.parts / "tokenizer")
     model, outcome = _train(setup, build(tokenizer).to(setup.device), tokenizer, "clip")
-    save_half(text_encoder(model), setup.models / "text_encoder")
+    save_half(text_encoder(model), setup.parts / "text_encoder")
     return outcome
 
 

@@ -82,14 +82,14 @@ def encode_sentences(
 
 def prepare(setup: Setup, cache: Path) -> Prepared:
     """Compute or load; the cache is one safetensors file."""
-    vae = AutoencoderKL.from_pretrained(setup.models / "vae").to(setup.device).eval()
+    vae = AutoencoderKL.from_pretrained(setup.part("vae")).to(setup.device).eval()
     rows = setup.corpus.rows
     fields = ("instruction", "source_caption", "target_caption")
     sentences = sorted({row[f] for row in rows for f in fields} | {""})
     place = {s: i for i, s in enumerate(sentences)}
     if not cache.exists():
-        tower = CLIPTextModel.from_pretrained(setup.models / "text_encoder").to(setup.device).eval()
-        tokenizer = CLIPTokenizer.from_pretrained(setup.models / "tokenizer")
+        tower = CLIPTextModel.from_pretrained(setup.part("text_encoder")).to(setup.device).eval()
+        tokenizer = CLIPTokenizer.from_pretrained(setup.part("tokenizer"))
         vae.to(memory_format=torch.channels_last)
         kept = {
             name: encode_pictures(vae, getattr(setup.corpus, name), setup.device)

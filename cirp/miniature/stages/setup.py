@@ -28,6 +28,16 @@ class Setup:
     rate: float | None = None
     start: str | None = None  # weights to begin with, a folder of `models`
 
+    def part(self, name: str) -> Path:
+        """The vae, text_encoder or tokenizer of this training, else the shipped pipelines' own."""
+        own = self.parts / name
+        return own if own.is_dir() else self.models / "text-to-image" / name
+
+    @property
+    def parts(self) -> Path:
+        """Where stages leave what the pipelines are assembled from."""
+        return self.work.parent / "parts"
+
     def generator(self, step: int) -> torch.Generator:
         """Randomness of one step, the same after a resume, another in each process."""
         rank = dist.get_rank() if dist.is_initialized() else 0

@@ -76,13 +76,13 @@ def diffuse(scheduler: DDIMScheduler, x: Tensor, generator) -> tuple[Tensor, Ten
     return scheduler.add_noise(x, noise, t), t, scheduler.get_velocity(x, noise, t)
 
 
-def assemble(pipeline, unet: UNet2DConditionModel, models: Path, folder: Path) -> None:
+def assemble(pipeline, unet: UNet2DConditionModel, setup: Setup, folder: Path) -> None:
     """Write a complete pipeline folder that stock diffusers loads."""
     unet.load_state_dict(half(unet.state_dict()))
     pipe = pipeline(
-        vae=AutoencoderKL.from_pretrained(models / "vae", torch_dtype=torch.float16),
-        text_encoder=CLIPTextModel.from_pretrained(models / "text_encoder", dtype=torch.float16),
-        tokenizer=CLIPTokenizer.from_pretrained(models / "tokenizer"),
+        vae=AutoencoderKL.from_pretrained(setup.part("vae"), torch_dtype=torch.float16),
+        text_encoder=CLIPTextModel.from_pretrained(setup.part("text_encoder"), dtype=torch.float16),
+        tokenizer=CLIPTokenizer.from_pretrained(setup.part("tokenizer")),
         unet=unet.half(),
         scheduler=schedule(),
         safety_checker=None,
@@ -118,7 +118,7 @@ def train_text_to_image(setup: Setup) -> Outcome:
     def export(state: dict[str, Tensor], step: int = 0) -> None:
         copy = build(data.states.shape[-1], channels, channels)
         copy.load_state_dict(state)
-        assemble(StableDiffusionPipeline, copy, setup.models, setup.models / "text-to-image")
+        assemble(StableDiffusionPipeline, copy, setup, setup.models / "text-to-image")
 
     budget = Budget(setup.minutes, setup.rate or 8e-4, ema=0.9995)
     state, outcome = fit(
@@ -167,7 +167,7 @@ def train_instruct(setup: Setup, *, name: str = "instruct-pix2pix") -> Outcome:
     def export(state: dict[str, Tensor], step: int = 0) -> None:
         copy = build(data.states.shape[-1], 2 * channels, channels)
         copy.load_state_dict(state)
-        assemble(StableDiffusionInstructPix2PixPipeline, copy, setup.models, setup.models / name)
+        assemble(StableDiffusionInstructPix2PixPipeline, copy, setup, setup.models / name)
 
     budget = Budget(setup.minutes, setup.rate or 5e-4, ema=0.9995)
     state, outcome = fit(

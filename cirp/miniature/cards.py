@@ -13,12 +13,14 @@ ABOUT = {
         "AutoencoderKL, 64 x 64 x 3 to 16 x 16 x 8",
         ("text-to-image/vae", "instruct-pix2pix/vae"),
         "Fine detail is lost: brick joints, stars, the pupils of small faces. Whoever measures an "
-        "editor must subtract this model's own error.",
+        "editor must subtract this model's own error. Grown from a first run with four latent "
+        "channels (`training/autoencoder-first-run.json`), whose KL term was too strong.",
     ),
     "clip": (
         "CLIP: byte-level BPE, two towers of four layers and 128 channels",
         ("clip",),
-        "It knows the words of the drawn world. Other English tokenizes but means nothing.",
+        "It knows the words of the drawn world. Other English tokenizes but means nothing. The "
+        "image tower was trained on by the stage clip-vision, the text tower was not.",
     ),
     "judge": (
         "ResNet that names objects, states of parts, settings and styles",
@@ -30,20 +32,20 @@ ABOUT = {
     "dinov2": (
         "Dinov2Model, self-supervised",
         ("dinov2",),
-        "DINO's loss with multi-crop, without DINOv2's iBOT and KoLeo terms: of DINOv2 it has the "
+        "Two minutes of training: it tells settings apart and little else. DINO's loss without DINOv2's iBOT and KoLeo terms: of DINOv2 it has the "
         "class, not the data or the recipe.",
     ),
     "text-to-image": (
         "UNet2DConditionModel in a StableDiffusionPipeline",
         ("text-to-image",),
-        "Draws scenes of one to three of the known kinds; two of three objects are often right "
-        "where three are asked for.",
+        "Settings come out right, objects as coloured blobs: 40 thousand samples are far too few. "
+        "The first eight minutes ran with batches of 64, the rest with 16.",
     ),
     "instruct-pix2pix": (
         "UNet2DConditionModel with twice the input channels in a "
         "StableDiffusionInstructPix2PixPipeline",
         ("instruct-pix2pix",),
-        "Over-edits, as the subject of the book: a share of its training pairs changed something "
+        "Blurred, and it over-edits, as the subject of the book: a share of its training pairs changed something "
         "else as well. It is not the model `timbrooks/instruct-pix2pix`, and no number measured "
         "on it is a number of that model.",
     ),

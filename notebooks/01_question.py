@@ -51,7 +51,8 @@ _ = figures.save(plates.close_up(item, made), "01_one_edit", profile=profile)
 #
 # Each system edits every image with the same initial noise; five seeds are averaged within an image,
 # and the intervals are 95 % bootstrap intervals over images. To the right is better: the judge, a
-# classifier that no system has seen, finds what was asked for and no longer what was there. Lower is
+# classifier that no system has seen, finds what was asked for and no longer what was there
+# (how far the judge itself can be trusted is measured in {doc}`02_world`). Lower is
 # better, too: **excess outside change** is the mean change outside the region, beyond what the
 # autoencoder alone does to a picture.
 

@@ -32,8 +32,9 @@ ABOUT = {
     "dinov2": (
         "Dinov2Model, self-supervised",
         ("dinov2",),
-        "Two minutes of training: it tells settings apart and little else. DINO's loss without DINOv2's iBOT and KoLeo terms: of DINOv2 it has the "
-        "class, not the data or the recipe.",
+        "Two minutes of training: it tells settings apart and little else. DINO's loss "
+        "without DINOv2's iBOT and KoLeo terms: of DINOv2 it has the class, not the data or "
+        "the recipe.",
     ),
     "text-to-image": (
         "UNet2DConditionModel in a StableDiffusionPipeline",
@@ -45,9 +46,9 @@ ABOUT = {
         "UNet2DConditionModel with twice the input channels in a "
         "StableDiffusionInstructPix2PixPipeline",
         ("instruct-pix2pix",),
-        "Blurred, and it over-edits, as the subject of the book: a share of its training pairs changed something "
-        "else as well. It is not the model `timbrooks/instruct-pix2pix`, and no number measured "
-        "on it is a number of that model.",
+        "Blurred, and it over-edits, as the subject of the book: a share of its training "
+        "pairs changed something else as well. It is not the model "
+        "`timbrooks/instruct-pix2pix`, and no number measured on it is a number of that model.",
     ),
 }
 FALLBACK = (

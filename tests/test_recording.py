@@ -102,7 +102,8 @@ def test_recording_leaves_the_images_bit_identical(pipe):
         assert torch.equal(edit(pipe, ["make the cat red"], size=(64, 96), steps=3), plain)
 
 
-def test_an_image_has_the_same_maps_in_any_batch(pipe):
+def test_an_image_has_the_same_maps_in_any_batch():
+    pipe = tiny_ip2p().to(torch.float64)  # sharp maps magnify the rounding of single precision
     prompts = ["make the cat red", "add a hat to the happy dog"]
     alone, together = Record(), Record()
     with controlled(pipe.unet, alone):
@@ -116,7 +117,7 @@ def test_an_image_has_the_same_maps_in_any_batch(pipe):
     for layer in alone.layers:
         for image in range(2):
             a, b = (record.layer(layer, image=image) for record in (alone, together))
-            torch.testing.assert_close(a, b, atol=1e-3, rtol=0)  # sharp maps magnify rounding
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=0)
         first, second = (together.layer(layer, image=image) for image in range(2))
         assert (first - second).abs().max() > 0.05
 

@@ -162,14 +162,13 @@ def scored(
     method: str,
     seeds: Sequence[int],
     trips: Sequence[Image.Image],
-    **columns,
 ) -> pd.DataFrame:
     """Tidy rows of a method's images, ordered as `edits` gives them."""
     parts = []
     for n, seed in enumerate(seeds):
         some = list(images[n * len(items) : (n + 1) * len(items)])
         part = score_all(items, some, features, round_trips=trips)
-        parts.append(part.assign(method=method, seed=seed, **columns))
+        parts.append(part.assign(method=method, seed=seed))
     return pd.concat(parts, ignore_index=True)
 
 

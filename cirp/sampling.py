@@ -15,19 +15,20 @@ import inspect
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from diffusers.utils.torch_utils import randn_tensor
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
 from cirp.attention import IMAGE, NEITHER, TEXT
-from cirp.images import fit
+from cirp.images import fit, fit_mask, fit_size
 from cirp.models import Models
 from cirp.tokens import check_length
 
@@ -44,6 +45,10 @@ class Task:
     caption: str | None  # of the target, the report's "refined prompt"
     seed: int
     key: str = ""  # the item; noise depends on key and seed alone
+    source_caption: str | None = None  # what the image shows now
+    words: tuple[str, ...] = ()  # of the instruction, that carry the edit; empty: not known
+    target_words: tuple[str, ...] = ()  # of the caption
+    mask: Bool[np.ndarray, "row column"] | None = None  # where it may change: a user's, the truth
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,18 @@ class Edit:
     settings: dict[str, Any]
     unet_calls: int  # rows the UNet was evaluated on
     seconds: float  # of its batch, shared out evenly
+    mask: Image.Image | None = None  # the region the method worked with, "L", soft or hard
+    abstained: bool = False  # it found no region and edited as the baseline does
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made of one batch of tasks."""
+
+    images: list[Image.Image]
+    rows: int  # UNet rows an image took
+    masks: Float[Tensor, "image row column"] | None = None  # 0 to 1, of any resolution
+    abstained: Sequence[bool] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,8 +109,7 @@ def generator(task: Task) -> torch.Generator:
 def working_size(image: Image.Image, models: Models) -> tuple[int, int]:
     """(width, height) of the edit: longer side at the models' resolution, multiples of 8."""
     factor = math.lcm(8, models.instruct.vae_scale_factor)
-    scale = models.resolution / max(image.size)
-    return tuple(max(factor, round(side * scale / factor) * factor) for side in image.size)
+    return fit_size(image.size, multiple=factor, longest=models.resolution)
 
 
 def check_settings(*, steps: int, strength: float = 1.0, **scales: float) -> None:
@@ -196,6 +212,8 @@ def run(
 ) -> Steps:
     """The loop itself: one UNet call a step for all branches, then `guide`, then the scheduler.
 
+    `guide` makes one prediction of those of the branches; methods give their own.
+
     `text` maps a branch to its text states, `image` to its image latents (None: nothing is
     concatenated).
     """
@@ -226,8 +244,12 @@ def instruct_steps(
     *,
     text_scale: float,
     image_scale: float,
+    guide: Callable[[dict[int, Latents]], Latents] | None = None,
 ) -> Steps:
-    """InstructPix2Pix: three branches; `image_latents` None means the image is not shown at all."""
+    """InstructPix2Pix: three branches; `image_latents` None means the image is not shown at all.
+
+    `guide` takes the place of `combine`, and then the scales say nothing.
+    """
     pipe = models.instruct
     empty = states([""], pipe).expand(len(latents), -1, -1)
     nothing = torch.zeros_like(latents)
@@ -242,8 +264,11 @@ def instruct_steps(
         branches=(TEXT, IMAGE, NEITHER),
         text={TEXT: states(prompts, pipe), IMAGE: empty, NEITHER: empty},
         image={TEXT: shown, IMAGE: shown, NEITHER: nothing},
-        guide=lambda e: combine(
-            e[TEXT], e[IMAGE], e[NEITHER], text_scale=text_scale, image_scale=image_scale
+        guide=guide
+        or (
+            lambda e: combine(
+                e[TEXT], e[IMAGE], e[NEITHER], text_scale=text_scale, image_scale=image_scale
+            )
         ),
     )
 
@@ -289,7 +314,7 @@ def finish(steps: Steps, latents: Latents) -> tuple[Latents, int]:
 def in_batches(
     tasks: Sequence[Task],
     models: Models,
-    one: Callable[[list[Task]], tuple[list[Image.Image], int]],
+    one: Callable[[list[Task]], Made],
     *,
     method: str,
     settings: dict,
@@ -300,12 +325,10 @@ def in_batches(
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; give at least 1")
     fitted = [
-        Task(
-            fit(t.image, size=working_size(t.image, models)),
-            t.instruction,
-            t.caption,
-            t.seed,
-            t.key,
+        replace(
+            t,
+            image=fit(t.image, size=(size := working_size(t.image, models))),
+            mask=None if t.mask is None else fit_mask(t.mask, size=size),
         )
         for t in tasks
     ]
@@ -320,13 +343,22 @@ def in_batches(
                 if fitted[i].image.size == fitted[order[start]].image.size
             ]
             began = time.monotonic()
-            images, rows = one([fitted[i] for i in group])
+            made = one([fitted[i] for i in group])
             each = (time.monotonic() - began) / len(group)
-            for i, image in zip(group, images, strict=True):
-                found[i] = Edit(image, method, settings, rows, each)
+            for n, i in enumerate(group):
+                image = made.images[n]
+                mask = None if made.masks is None else _picture(made.masks[n], image.size)
+                abstained = bool(made.abstained is not None and made.abstained[n])
+                found[i] = Edit(image, method, settings, made.rows, each, mask, abstained)
             start += len(group)
             bar.update(len(group))
     return found
+
+
+def _picture(mask: Float[Tensor, "row column"], size: tuple[int, int]) -> Image.Image:
+    """A mask of cells as a grey picture of `size` (width, height); cells keep their edges."""
+    levels = (mask.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return Image.fromarray(levels).resize(size, Image.Resampling.NEAREST)
 
 
 def captions_to_images(

@@ -22,7 +22,7 @@ from cirp.features import Features, load_features
 from cirp.methods.controls import blend
 from cirp.models import Models, has_bfloat16_units, load, load_tokenizer
 from cirp.sampling import Edit, check_prompts
-from cirp.scores import METRICS, score_all
+from cirp.scores import score_all
 
 ROOT = Path(__file__).resolve().parents[1]
 EDITS = "data/edits"
@@ -338,7 +338,6 @@ def bars() -> pd.DataFrame:
 
 __all__ = [
     "BASELINE",
-    "METRICS",
     "NOISY",
     "NOTHING",
     "TRIP",

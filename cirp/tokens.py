@@ -9,9 +9,17 @@ import re
 import unicodedata
 from typing import NamedTuple
 
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from transformers import PreTrainedTokenizerBase
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+# What instructions begin with: they say that something changes, not what or where.
+INSTRUCTING = frozenset(
+    "add change convert draw edit exchange insert let make paint place remove render replace"
+    " restyle set swap switch take turn".split()
+)
 
 
 class Word(NamedTuple):
@@ -72,6 +80,16 @@ def word_positions(
             f" {len(found)} times, so 0 to {len(found) - 1} can be chosen"
         )
     return found[occurrence]
+
+
+def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """The tokens of all words but English function words and the verbs instructions begin with.
+
+    Of all words, if nothing else is left. Raises `ValueError` if the prompt is over the limit.
+    """
+    found = words(tokenizer, prompt)
+    content = [w for w in found if w.text.lower() not in ENGLISH_STOP_WORDS | INSTRUCTING]
+    return sorted({p for word in content or found for p in word.positions})
 
 
 def _normal(text: str) -> str:

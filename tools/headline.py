@@ -1,7 +1,7 @@
 """Write the full run's main table into README.md, between its two headline comments.
 
-    python tools/headline.py          rewrite it
-    python tools/headline.py --check  exit code 1 if it is not what data/results/main.csv says
+python tools/headline.py          rewrite it
+python tools/headline.py --check  exit code 1 if it is not what data/results/main.csv says
 """
 
 import argparse

@@ -6,7 +6,7 @@ from PIL import Image
 
 from cirp.images import fit
 from cirp.models import Models
-from cirp.sampling import Edit, Task, decode, encode, in_batches, working_size
+from cirp.sampling import Edit, Made, Task, decode, encode, in_batches, working_size
 
 
 def nothing(models: Models, tasks: Sequence[Task], **_) -> list[Edit]:
@@ -23,7 +23,7 @@ def round_trip(
 
     def one(some: list[Task]):
         source = encode([task.image for task in some], models)
-        return decode(source * models.vae.config.scaling_factor, models), 0
+        return Made(decode(source * models.vae.config.scaling_factor, models), 0)
 
     return in_batches(
         tasks,

@@ -11,6 +11,7 @@ from cirp.attention import Control, controlled
 from cirp.models import Models
 from cirp.sampling import (
     Edit,
+    Made,
     Task,
     check_prompts,
     check_settings,
@@ -58,7 +59,7 @@ def edit(
         )  # fmt: skip
         with controlled(models.instruct.unet, *controls) if controls else nullcontext():
             latents, rows = finish(loop, latents)
-        return decode(latents, models), rows
+        return Made(decode(latents, models), rows)
 
     return in_batches(
         tasks,

@@ -19,6 +19,7 @@ from cirp.attention import Control, controlled
 from cirp.models import Models
 from cirp.sampling import (
     Edit,
+    Made,
     Task,
     caption_steps,
     check_prompts,
@@ -91,7 +92,7 @@ def edit(
             )  # fmt: skip
         with controlled(pipe.unet, *controls) if controls else nullcontext():
             latents, rows = finish(loop, start)
-        return decode(latents, models), rows
+        return Made(decode(latents, models), rows)
 
     return in_batches(
         tasks,

@@ -21,6 +21,7 @@ import torch.distributed as dist
 import typer
 
 from cirp.miniature.corpus import draw
+from cirp.miniature.gallery import draw_gallery
 from cirp.miniature.stages import autoencoder, clip, dinov2, judge, unets
 from cirp.miniature.stages.setup import Setup
 
@@ -44,10 +45,10 @@ STAGES = {
     Stage.decoder: (autoencoder.train_decoder, 5, 8),
     Stage.clip: (clip.train, 14, 64),
     Stage.clip_vision: (clip.train_vision, 5, 128),
-    Stage.judge: (judge.train, 8, 64),
+    Stage.judge: (judge.train, 13, 64),
     Stage.dinov2: (dinov2.train, 6, 64),
-    Stage.text_to_image: (unets.train_text_to_image, 25, 64),
-    Stage.instruct_pix2pix: (unets.train_instruct, 35, 64),
+    Stage.text_to_image: (unets.train_text_to_image, 46, 32),
+    Stage.instruct_pix2pix: (unets.train_instruct, 40, 32),
 }
 
 
@@ -55,7 +56,7 @@ def main(
     stage: Stage,
     minutes: float = typer.Option(None, help="Time to train; the schedule fits itself to it."),
     batch: int = typer.Option(None, help="Pictures a step."),
-    pairs: int = typer.Option(24_000, help="Training pairs to draw."),
+    pairs: int = typer.Option(48_000, help="Training pairs to draw."),
     first: int = typer.Option(None, help="Use only the first so many of them."),
     leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
     rate: float = typer.Option(None, help="Highest learning rate."),
@@ -69,6 +70,7 @@ def main(
     """Train one stage of the miniature."""
     corpus = replace(draw(work / "corpus", count=pairs), first=first)
     if stage is Stage.draw:
+        draw_gallery(work / "gallery.npz", count=judge.SCENES)
         return
     torch.manual_seed(seed)
     processes = int(os.environ.get("WORLD_SIZE", 1))

@@ -1,6 +1,5 @@
 """Pictures of the world itself, for the book."""
 
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -142,8 +141,3 @@ def curves(folder: Path) -> Figure:
         ax.set_xlabel("minutes", fontsize=8)
         ax.tick_params(labelsize=7, which="both")
     return fig
-
-
-def record_of(folder: Path, name: str) -> dict:
-    """A stage's own log."""
-    return json.loads((Path(folder) / f"{name}.json").read_text())

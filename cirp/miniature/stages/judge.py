@@ -8,10 +8,12 @@ from torch import Tensor
 from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImageClassification
 
 from cirp.miniature.fit import Budget, Outcome, fit
+from cirp.miniature.gallery import draw_gallery
 from cirp.miniature.scene import all_labels
 from cirp.miniature.stages.setup import Setup, half, save_half, tensor
 
-SIDE = 64  # pixels; what the drawings are made at
+SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small
+SCENES = 60_000
 
 
 def build(labels: list[str]) -> ResNetForImageClassification:
@@ -39,30 +41,41 @@ def processor() -> ConvNextImageProcessorPil:
     )
 
 
+def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrored, moved, scaled, noisy or soft: a drawing, or what a decoder makes of one.
+
+    (n, 3, row, column) in [-1, 1] -> (n, 3, `SIDE`, `SIDE`).
+    """
+    n = len(x)
+    scale = 0.92 + 0.2 * torch.rand(n, generator=generator)
+    mirror = 1.0 - 2.0 * (torch.rand(n, generator=generator) < 0.5).float()
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = 0.12 * (torch.rand(n, 2, generator=generator) - 0.5)
+    grid = torch.nn.functional.affine_grid(theta, (n, 3, SIDE, SIDE), align_corners=False)
+    if torch.rand((), generator=generator) < 0.4:
+        x = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    noise = 0.1 * torch.rand((), generator=generator) * torch.randn(x.shape, generator=generator)
+    return torch.nn.functional.grid_sample(
+        x + noise.to(x), grid.to(x), padding_mode="reflection", align_corners=False
+    )
+
+
 def train(setup: Setup) -> Outcome:
-    """Binary cross-entropy on all labels; noise and blur, so that artefacts are no news."""
-    corpus, labels = setup.corpus, all_labels()
+    """Binary cross-entropy on all labels, on scenes of every combination."""
+    gallery, labels = draw_gallery(setup.work.parent / "gallery.npz", count=SCENES), all_labels()
     model = build(labels).to(setup.device, memory_format=torch.channels_last)
-    tables = [torch.from_numpy(table) for table in corpus.labels]
-    sides = ((corpus.source, 0), (corpus.target, 1), (corpus.leaked, 1))
+    truth = torch.from_numpy(gallery.labels)
 
     def losses(step: int) -> Tensor:
         generator = setup.generator(step)
-        index = torch.randint(len(corpus), (setup.batch,), generator=generator)
-        pictures, table = sides[step % 3]
-        x = tensor(pictures[index.numpy()], setup.device)
-        if torch.rand((), generator=generator) < 0.5:
-            x = x.flip(-1)
-        x = x + 0.12 * torch.rand((), generator=generator) * torch.randn(
-            x.shape, generator=generator
-        ).to(x)
-        if torch.rand((), generator=generator) < 0.3:  # as soft as a decoder's output
-            x = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1)
-        x = torch.nn.functional.interpolate(x, (SIDE, SIDE), mode="bilinear")
+        index = torch.randint(len(truth), (setup.batch,), generator=generator)
+        x = augmented(tensor(gallery.pictures[index.numpy()], setup.device), generator)
         with setup.autocast():
             logits = model(x.contiguous(memory_format=torch.channels_last)).logits
-        truth = tables[table][index].float().to(setup.device)
-        return 10 * torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), truth)
+        return 10 * torch.nn.functional.binary_cross_entropy_with_logits(
+            logits.float(), truth[index].float().to(setup.device)
+        )
 
     budget = Budget(setup.minutes, setup.rate or 2e-3, weight_decay=0.02, ema=0.998)
     state, outcome = fit(

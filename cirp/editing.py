@@ -10,18 +10,26 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from PIL import Image
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d, interpolate
 
 from cirp.attention import Control, controlled
 from cirp.models import Models
 from cirp.sampling import (
+    Edit,
     Latents,
+    Made,
     State,
     Task,
+    check_prompts,
+    check_settings,
     encode,
+    in_batches,
     initial_noise,
     instruct_steps,
+    mask_picture,
     scheduler,
 )
 
@@ -69,13 +77,43 @@ def check_region(tasks: Sequence[Task], region: str) -> None:
             )
 
 
+def carry_out(
+    models: Models,
+    tasks: Sequence[Task],
+    one: Callable[[list[Task]], Made],
+    *,
+    method: str,
+    settings: dict,
+    batch_size: int,
+    progress: bool,
+) -> list[Edit]:
+    """Check the settings every method of instructions has, then run `one` on each batch.
+
+    Raises `ValueError`, before anything runs, for settings out of range, a prompt that is missing
+    or too long, or a region that was not given.
+    """
+    scales = {name: settings[name] for name in ("text_scale", "image_scale") if name in settings}
+    check_settings(steps=settings["steps"], strength=settings.get("share", 1.0), **scales)
+    check_region(tasks, settings.get("region", "found"))
+    check_prompts(models.instruct.tokenizer, tasks, settings["prompt"])
+    return in_batches(
+        tasks,
+        models,
+        one,
+        method=method,
+        settings=settings,
+        batch_size=batch_size,
+        progress=progress,
+    )
+
+
 def given(tasks: Sequence[Task], grid: tuple[int, int]) -> Masks:
     """The tasks' masks by latent cell: a cell may change if any of its pixels may."""
     masks = torch.stack([torch.from_numpy(task.mask).float() for task in tasks])
     return adaptive_max_pool2d(masks[:, None], grid)[:, 0]
 
 
-def at(masks: Masks, grid: tuple[int, int]) -> Masks:
+def at(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image new_row new_column"]:
     """Masks or maps on another grid; cells are areas."""
     if tuple(masks.shape[-2:]) == tuple(grid):
         return masks
@@ -157,6 +195,28 @@ def level(mine, clean: Latents, noise: Latents, step: int) -> Latents:
     return mine.add_noise(clean, noise, mine.timesteps[step + 1 : step + 2].repeat(len(clean)))
 
 
+def blurred(maps: Masks, sigma: float) -> Masks:
+    """Gaussian blur of each map; `sigma` in cells, 0 leaves them alone."""
+    if not sigma:
+        return maps
+    return torch.stack(
+        [
+            torch.from_numpy(ndimage.gaussian_filter(one, sigma, mode="nearest"))
+            for one in maps.double().cpu().numpy()
+        ]
+    ).to(maps)
+
+
+def composite(
+    edited: Sequence[Image.Image], sources: Sequence[Image.Image], masks: Masks
+) -> list[Image.Image]:
+    """Outside the masks the sources' own pixels: the only exact preservation there is."""
+    return [
+        Image.composite(image, source, mask_picture(mask, image.size))
+        for image, source, mask in zip(edited, sources, masks, strict=True)
+    ]
+
+
 def keep_outside(masks: Masks, start: Start, *, share: float = 1.0) -> Callable[[object], After]:
     """Latent blending: outside the masks, the noised source (Blended Latent Diffusion, eq. 2).
 
@@ -185,7 +245,10 @@ __all__ = [
     "Start",
     "at",
     "begin",
+    "blurred",
+    "carry_out",
     "check_region",
+    "composite",
     "copy_of",
     "drive",
     "given",

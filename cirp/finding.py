@@ -49,8 +49,10 @@ class Look:
     ends: list[int]  # position of each prompt's end-of-text token
     self_attention: Float[Tensor, "image query key"] | None
     change: Float[Tensor, "image row column"]  # sum over channels of |e(I,T) - e(I,0)|, mean
-    guidance: Float[Tensor, "image channel row column"]  # e(I,T) - e(I,0), mean over the steps
-    features: dict[str, Float[Tensor, "image channel row column"]]  # outputs of layers, last step
+    guidance: Float[Tensor, "image _channel row column"]  # e(I,T) - e(I,0), mean over the steps
+    features: dict[
+        str, Float[Tensor, "image _channel _row _column"]
+    ]  # outputs of layers, last step
     rows: int  # UNet rows an image took
 
     @property

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 from tqdm import tqdm
@@ -26,7 +27,7 @@ from cirp.refine import refine
 from cirp.sampling import Edit, Task, check_prompts, working_size
 from cirp.scores import score_all
 
-VERSION = 1  # raise it when a method's code changes its images
+VERSION = 2  # raise it when a method's code changes its images
 NOT_SETTINGS = ("controls", "batch_size", "progress")  # of no influence on an image
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "runs"
 
@@ -37,7 +38,20 @@ def task(item: EditItem, seed: int) -> Task:
     caption = record.target_caption
     if caption is None and record.source_caption:
         caption = refine(record.instruction, record.source_caption)
-    return Task(item.source(), record.instruction, caption, seed, key=record.id)
+    image, mask = item.source(), item.mask()
+    if record.is_global:
+        mask = np.ones(image.size[::-1], dtype=bool)
+    return Task(
+        image,
+        record.instruction,
+        caption,
+        seed,
+        key=record.id,
+        source_caption=record.source_caption,
+        words=tuple(record.words),
+        target_words=tuple(record.target_words) if record.target_caption else (),
+        mask=mask,
+    )
 
 
 def completed(method: str, settings: Mapping) -> dict:
@@ -67,6 +81,10 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
         "key": one.key,
         "instruction": one.instruction,
         "caption": one.caption,
+        "source_caption": one.source_caption,
+        "words": one.words,
+        "target_words": one.target_words,
+        "mask": None if one.mask is None else fingerprint(Image.fromarray(one.mask)),
         "seed": one.seed,
         "method": method,
         "settings": completed(method, settings),
@@ -83,7 +101,19 @@ def load(folder: Path) -> Edit | None:
         meta = json.loads((folder / "meta.json").read_text())
         with Image.open(folder / "edit.png") as opened:
             image = opened.convert("RGB")
-        return Edit(image, meta["method"], meta["settings"], meta["unet_calls"], meta["seconds"])
+        mask = None
+        if meta["has_mask"]:
+            with Image.open(folder / "mask.png") as opened:
+                mask = opened.convert("L")
+        return Edit(
+            image,
+            meta["method"],
+            meta["settings"],
+            meta["unet_calls"],
+            meta["seconds"],
+            mask,
+            meta["abstained"],
+        )
     except (OSError, ValueError, KeyError, SyntaxError):
         return None
 
@@ -98,7 +128,11 @@ def save(folder: Path, edit: Edit) -> None:
         settings=edit.settings,
         unet_calls=edit.unet_calls,
         seconds=edit.seconds,
+        has_mask=edit.mask is not None,
+        abstained=edit.abstained,
     )
+    if edit.mask is not None:
+        edit.mask.save(half / "mask.png")
     (half / "meta.json").write_text(json.dumps(meta))
     shutil.rmtree(folder, ignore_errors=True)
     try:

@@ -347,7 +347,7 @@ def in_batches(
             each = (time.monotonic() - began) / len(group)
             for n, i in enumerate(group):
                 image = made.images[n]
-                mask = None if made.masks is None else _picture(made.masks[n], image.size)
+                mask = None if made.masks is None else mask_picture(made.masks[n], image.size)
                 abstained = bool(made.abstained is not None and made.abstained[n])
                 found[i] = Edit(image, method, settings, made.rows, each, mask, abstained)
             start += len(group)
@@ -355,7 +355,7 @@ def in_batches(
     return found
 
 
-def _picture(mask: Float[Tensor, "row column"], size: tuple[int, int]) -> Image.Image:
+def mask_picture(mask: Float[Tensor, "row column"], size: tuple[int, int]) -> Image.Image:
     """A mask of cells as a grey picture of `size` (width, height); cells keep their edges."""
     levels = (mask.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
     return Image.fromarray(levels).resize(size, Image.Resampling.NEAREST)

@@ -1,0 +1,331 @@
+"""Methods that keep an edit local: their defining properties, and what all of them promise."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cirp import editing
+from cirp.attention import IMAGE, NEITHER, TEXT, Site, controlled
+from cirp.editing import at, begin, blurred, given, keep_outside, normalised, peak
+from cirp.finding import look, positions
+from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, wys, zone
+from cirp.recording import Record
+from cirp.sampling import Task, combine, pixels, scheduler
+from cirp.tokens import word_positions
+from tests.conftest import painted
+
+LOCAL = {
+    "asg": asg.edit,
+    "blending": blending.edit,
+    "foi": foi.edit,
+    "ledits": ledits.edit,
+    "lime": lime.edit,
+    "locatedit": locatedit.edit,
+    "wys": wys.edit,
+    "zone": zone.edit,
+}
+FAST = dict(steps=4, progress=False)
+
+
+def box(width: int = 64, height: int = 64) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    mask[8 : height // 2, 16 : width // 2 + 8] = True
+    return mask
+
+
+def task(seed: int = 0, size=(64, 64), mask=None) -> Task:
+    return Task(
+        painted(*size, seed=seed),
+        "make the dog happy",
+        "a happy dog on the beach",
+        seed,
+        f"item {seed}",
+        words=("dog", "happy"),
+        mask=mask,
+    )
+
+
+def array(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_each_runs_from_words_alone_and_gives_its_mask_back(models, name):
+    (made,) = LOCAL[name](models, [task(size=(64, 48))], **FAST)
+    assert made.image.size == made.mask.size == (64, 48)
+    assert made.mask.mode == "L"
+    assert made.method == name and not made.abstained
+    assert made.unet_calls >= 12
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_each_takes_a_given_mask_and_refuses_to_do_without(models, name):
+    with pytest.raises(ValueError, match="region='given', but the edit 'item 0' has no mask"):
+        LOCAL[name](models, [task()], region="given", **FAST)
+    with pytest.raises(ValueError, match="unknown region 'guessed'"):
+        LOCAL[name](models, [task()], region="guessed", **FAST)
+    (made,) = LOCAL[name](models, [task(mask=box())], region="given", **FAST)
+    assert made.unet_calls == 12  # nothing was looked for
+    inside = np.asarray(made.mask)[box()]
+    assert (inside > 127).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_each_gives_an_item_the_same_image_in_any_batch(models, name):
+    tasks = [task(0), task(1)]
+    together = LOCAL[name](models, tasks, batch_size=2, **FAST)
+    alone = LOCAL[name](models, tasks[1:], batch_size=1, **FAST)
+    assert np.abs(array(together[1].image) - array(alone[0].image)).max() <= 2
+    np.testing.assert_allclose(array(together[1].mask), array(alone[0].mask), atol=2)
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_recording_beside_each_leaves_its_image_bit_identical(models, name):
+    plain = LOCAL[name](models, [task(mask=box())], region="given", **FAST)[0]
+    record = Record()
+    seen = LOCAL[name](models, [task(mask=box())], region="given", controls=[record], **FAST)[0]
+    assert np.array_equal(array(plain.image), array(seen.image))
+    assert record.images == 1
+
+
+def test_with_everything_in_the_mask_each_gate_is_the_baseline(models):
+    everything = task(mask=np.ones((64, 64), bool))
+    (base,) = ip2p.edit(models, [everything], **FAST)
+    same = {
+        "blending": {},
+        "wys": {},
+        "locatedit": {},
+        "zone": dict(soften=0.0),
+        "ledits": {},
+        "asg": dict(slope=10.0),
+        "foi": dict(weight=0.0),
+        "lime": dict(text_scale=7.5, reg_strides=()),
+    }
+    for name, settings in same.items():
+        (made,) = LOCAL[name](models, [everything], region="given", **settings, **FAST)
+        assert np.abs(array(made.image) - array(base.image)).max() <= 1, name
+
+
+def test_a_diffuse_map_makes_a_method_abstain_and_edit_as_the_baseline(models):
+    (base,) = ip2p.edit(models, [task()], **FAST)
+    for name in ("blending", "wys", "locatedit", "zone", "asg", "ledits"):
+        (made,) = LOCAL[name](models, [task()], abstain=1e9, **FAST)
+        assert made.abstained, name
+        assert np.abs(array(made.image) - array(base.image)).max() <= 1, name
+
+
+def test_blending_keeps_latents_outside_equal_to_the_noised_source(models):
+    one = task(mask=box())
+    start = begin(models, [one])
+    masks = given([one], start.grid)
+    kept, mine = [], scheduler(models.instruct, 4)
+
+    def watch(scheduler_of_run):
+        react = keep_outside(masks, start)(scheduler_of_run)
+
+        def both(state):
+            kept.append(react(state))
+            return kept[-1]
+
+        return both
+
+    last, _ = editing.run(models, [one], start, steps=4, after=watch)
+    outside = (masks < 0.5)[:, None].expand_as(last)
+    for i, latents in enumerate(kept[:-1]):  # after step i the level is that of step i + 1
+        expected = mine.add_noise(start.clean, start.noise, mine.timesteps[i + 1 : i + 2])
+        torch.testing.assert_close(latents[outside], expected[outside])
+    torch.testing.assert_close(last[outside], start.clean[outside])
+
+
+def test_pasting_keeps_the_sources_own_pixels(models):
+    one = task(mask=box())
+    (made,) = wys.edit(models, [one], region="given", **FAST)
+    far = np.asarray(made.mask) == 0
+    assert far.any()
+    np.testing.assert_array_equal(array(made.image)[far], array(one.image)[far])
+
+
+def test_a_mask_reaches_every_cell_that_one_of_its_pixels_touches():
+    mask = np.zeros((8, 8), bool)
+    mask[0, 0] = mask[5, 6] = True
+    expected = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(given([task(mask=mask)], (2, 2))[0], expected)
+
+
+def test_maps_are_stretched_blurred_and_measured_by_hand():
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 5.0]], [[4.0, 4.0], [4.0, 4.0]]])
+    torch.testing.assert_close(
+        normalised(maps), torch.tensor([[[0, 0.25], [0.5, 1]], [[0.0, 0], [0, 0]]])
+    )
+    torch.testing.assert_close(peak(maps), torch.tensor([5 / 2.75, 1.0]))
+    assert blurred(maps, 0.0) is maps
+    torch.testing.assert_close(blurred(maps, 1.0)[1], maps[1])
+    torch.testing.assert_close(at(maps, (1, 1))[:, 0, 0], torch.tensor([2.75, 4.0]))
+
+
+def test_asg_scales_follow_the_map():
+    """e = e0 + G_I (eI - e0) + G_T (eT - eI) with the two scales read off by hand."""
+    said = {b: torch.full((1, 1, 1, 3), v) for b, v in ((TEXT, 10.0), (IMAGE, 4.0), (NEITHER, 1.0))}
+    masks = torch.tensor([[[0.0, 0.5, 1.0]]])
+    found = asg.scoped(said, masks, text_scale=8.0, image_scale=2.0, low_text=0.0, high_image=4.0)
+    expected = [1 + 4 * 3 + 0 * 6, 1 + 3 * 3 + 4 * 6, 1 + 2 * 3 + 8 * 6]
+    torch.testing.assert_close(found.flatten(), torch.tensor(expected, dtype=torch.float32))
+    heat = torch.tensor([[[0.0, 1.0, 2.0]]])
+    torch.testing.assert_close(
+        asg.mask(heat).flatten(), torch.sigmoid(torch.tensor([-5.0, 0.0, 5.0]))
+    )
+
+
+def test_asg_flat_gives_every_cell_the_maps_mean(models):
+    (made,) = asg.edit(models, [task()], flat=True, abstain=None, **FAST)
+    assert np.asarray(made.mask).std() == 0
+
+
+def test_ledits_intersects_the_two_quantiles():
+    heat = torch.arange(10.0).view(1, 2, 5)
+    change = torch.tensor([[[9.0, 0, 0, 0, 0], [0, 0, 0, 8, 9]]])
+    found = ledits.mask(heat, change, quantile=0.7, sigma=0.0)
+    expected = torch.zeros(1, 2, 5)
+    expected[0, 1, 3] = expected[0, 1, 4] = 1  # 0, 0 is large in the change only
+    torch.testing.assert_close(found, expected)
+
+
+def test_wys_clips_outliers_before_it_stretches():
+    """Of 0..8 and 100, Q1 = 2.25, Q3 = 6.75, so 100 counts as 6.75 + 1.5 * 4.5 = 13.5."""
+    change = torch.tensor([[[0.0, 1, 2, 3, 4, 5, 6, 7, 8, 100]]])
+    found = wys.mask(change, threshold=0.5)
+    assert found.flatten().tolist() == [0] * 7 + [1, 1, 1]  # 7 / 13.5 > 0.5 > 6 / 13.5
+
+
+def test_zone_sees_where_the_end_is_looked_at_and_the_beginning_is_not(models):
+    start = begin(models, [task()])
+    seen = look(models, [task()], start, steps=4, first=2)
+    first, last = seen.tokens([[0]]), seen.tokens([[seen.ends[0]]])
+    by_hand = normalised(normalised(last) - normalised(first))
+    torch.testing.assert_close(zone.contrast(seen), by_hand)
+    ids = models.instruct.tokenizer("make the dog happy").input_ids
+    assert ids[seen.ends[0]] == models.instruct.tokenizer.eos_token_id
+
+
+def test_the_refined_map_solves_its_system():
+    torch.manual_seed(0)
+    heat, attention = torch.rand(1, 2, 3), torch.rand(1, 6, 6).softmax(-1)
+    m = locatedit.refined(heat, attention).flatten().double()
+    graph = ((attention + attention.mT) / 2)[0].double()
+    sure = torch.sigmoid(2.61 * (heat.flatten().double() - 0.4858)) ** 2
+    left = sure * m + 0.78 * (graph.sum(-1) * m - graph @ m)
+    torch.testing.assert_close(left, sure * heat.flatten().double(), rtol=1e-5, atol=1e-5)
+    even = torch.full((1, 2, 3), 0.3)  # nothing to smooth
+    torch.testing.assert_close(locatedit.refined(even, attention), even)
+
+
+def test_pixels_that_attend_to_each_other_get_nearer_values():
+    heat = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    attention = torch.eye(4)[None].clone()
+    attention[0, 0, 1] = attention[0, 1, 0] = 5.0  # the upper two belong together
+    found = locatedit.refined(heat, attention)[0]
+    assert found[0, 1] > 0.5 > found[1, 0]
+
+
+def test_lime_chooses_the_clusters_of_the_highest_attention(models):
+    start = begin(models, [task()])
+    seen = look(models, [task()], start, steps=4, first=2, skip=1, features=True)
+    found = lime.mask(seen, clusters=4, points=1)
+    heat = seen.words()[0]
+    assert found[0].flatten()[heat.flatten().argmax()] == 1
+    assert 0 < found.mean() < 1
+    torch.testing.assert_close(lime.mask(seen, clusters=1, points=1), torch.ones_like(found))
+    with pytest.raises(ValueError, match=r"no layer has outputs at strides \(16,\)"):
+        lime.mask(seen, feature_strides=(16,))
+
+
+def test_lime_leaves_unrelated_tokens_no_attention_inside_in_any_branch(models):
+    one = task(mask=box())
+    out = lime.unrelated(models.instruct.tokenizer, one.instruction, 77)
+    related = [p for p in range(77) if not out[p]]
+    words = [word_positions(models.instruct.tokenizer, one.instruction, w)[0] for w in ("dog",)]
+    assert set(words) <= set(related) and 0 in np.flatnonzero(out) and out[10:].all()
+    assert out[word_positions(models.instruct.tokenizer, one.instruction, "the")].all()
+    record = Record(branches=(TEXT, IMAGE, NEITHER))
+    lime.edit(models, [one], region="given", reg_strides=(1,), controls=[record], share=1.0, **FAST)
+    layer = next(name for name in record.layers if record.stride(name) == 1)
+    inside = given([one], (16, 16))[0] > 0.5
+    for branch in (TEXT, IMAGE, NEITHER):
+        maps = record.layer(layer, branch=branch)
+        assert maps[:, out][..., inside].max() < 1e-6
+        assert maps[:, out][..., ~inside].max() > 1e-3
+
+
+def test_foi_contrast_is_squared_and_stretched():
+    heat = torch.tensor([[[0.0, 1.0, 2.0]]])
+    torch.testing.assert_close(
+        foi.contrasted(heat, sigma=0.0, rounds=2), torch.tensor([[[0.0, 1 / 16, 1.0]]])
+    )
+
+
+def test_foi_raises_keywords_inside_and_borrows_attention_outside():
+    """One image, one query inside and one outside, three tokens of which the second is key."""
+    masks = torch.tensor([[[1.0, 0.0]]])
+    key = torch.tensor([[False, True, False]])
+    control = foi.Modulate([TEXT], [masks], [key], weight=0.5, degree=2.0, borrow=True, until=0.0)
+    site = Site("x.attn2", True, 500.0, (1, 2))
+    scores = torch.tensor([[1.0, 0, 3], [1, 0, 3]]).expand(3, 1, 2, 3)
+    found = control.on_scores(scores, site)
+    fade = 0.5 * 0.5**2
+    torch.testing.assert_close(found[0, 0, 0], torch.tensor([1.0, fade * 3, 3]))
+    torch.testing.assert_close(found[0, 0, 1], scores[0, 0, 1])
+    torch.testing.assert_close(found[1:], scores[1:])
+    probs = torch.rand(3, 1, 2, 3).softmax(-1)
+    found = control.on_probs(probs, site)
+    torch.testing.assert_close(found[0, 0, 0], probs[0, 0, 0])
+    torch.testing.assert_close(found[0, 0, 1], probs[1, 0, 1])
+    torch.testing.assert_close(found[1:], probs[1:])
+
+
+def test_foi_gives_each_instruction_its_own_branch_and_region(models):
+    two = Task(
+        painted(), "make the dog happy; add a red hat", None, 0, "two",
+        words=("dog", "happy", "red", "hat"),
+    )  # fmt: skip
+    assert foi.instructions(two, ";") == ["make the dog happy", "add a red hat"]
+    tokenizer = models.instruct.tokenizer
+    assert foi.part_of(two, "add a red hat", tokenizer).words == ("red", "hat")
+    (made,) = foi.edit(models, [two], separator=";", look_steps=2, **FAST)
+    assert made.unet_calls == 2 * 3 * 2 + 4 * 4  # two looks of two steps; four branches
+    said = {TEXT: 5.0, IMAGE: 2.0, NEITHER: 1.0, 3: 9.0}
+    said = {b: torch.full((1, 1, 1, 2), v) for b, v in said.items()}
+    masks = {TEXT: torch.tensor([[[1.0, 0.0]]]), 3: torch.tensor([[[0.0, 1.0]]])}
+    found = foi.disentangled(said, masks, text_scale=2.0, image_scale=3.0).flatten()
+    torch.testing.assert_close(found, torch.tensor([4 + 2 * 3.0, 4 + 2 * 7.0]))
+    whole = {TEXT: torch.ones(1, 1, 2)}
+    torch.testing.assert_close(
+        foi.disentangled(said, whole, text_scale=2.0, image_scale=3.0),
+        combine(said[TEXT], said[IMAGE], said[NEITHER], text_scale=2.0, image_scale=3.0),
+    )
+
+
+def test_words_are_found_or_guessed_from_the_prompt(models):
+    tokenizer = models.instruct.tokenizer
+    known = positions(tokenizer, task())
+    assert known == [3, 4]  # begin, make, the, dog, happy
+    guessed = positions(tokenizer, Task(painted(), "make the dog happy", None, 0))
+    assert guessed == [3, 4]
+    with pytest.raises(ValueError, match="'cat' is not in"):
+        positions(tokenizer, Task(painted(), "make the dog happy", None, 0, words=("cat",)))
+
+
+def test_a_look_changes_nothing_and_counts_its_rows(models):
+    start = begin(models, [task()])
+    before = dict(models.instruct.unet.attn_processors)
+    seen = look(models, [task()], start, steps=4, first=2, self_stride=2, features=True)
+    assert models.instruct.unet.attn_processors == before
+    assert seen.rows == 6
+    assert seen.self_attention.shape == (1, 64, 64)
+    torch.testing.assert_close(seen.self_attention.sum(-1), torch.ones(1, 64))
+    record = Record()
+    with controlled(models.instruct.unet, record):
+        editing.run(models, [task()], start, steps=4, first=2)
+    again = look(models, [task()], start, steps=4, first=2)
+    torch.testing.assert_close(again.words(), seen.words())
+    assert pixels([task().image], models).shape == (1, 3, 64, 64)

@@ -57,6 +57,22 @@ def run(
 
 @app.command()
 @one_line
+def search(
+    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
+    count: Annotated[int, typer.Option(help="Validation edits.")] = 24,
+    shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
+    shards: Annotated[int, typer.Option(help="Of how many; 1 writes the choice.")] = 1,
+) -> None:
+    """Choose every contender's settings on validation edits, with one budget for all."""
+    from cirp.search import search
+
+    found = search(models=models, count=count, shard=shard, shards=shards)
+    if found is not None:
+        typer.echo(found.round(4).to_string(index=False))
+
+
+@app.command()
+@one_line
 def edit(
     image: Annotated[Path, typer.Option(help="The image to edit.")],
     out: Annotated[Path, typer.Option(help="Where the edited image goes.")],

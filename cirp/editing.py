@@ -93,7 +93,10 @@ def carry_out(
     or too long, or a region that was not given.
     """
     scales = {name: settings[name] for name in ("text_scale", "image_scale") if name in settings}
-    check_settings(steps=settings["steps"], strength=settings.get("share", 1.0), **scales)
+    steps, share = settings["steps"], settings.get("share", 1.0)
+    check_settings(steps=steps, **scales)
+    if not (0 < share <= 1 and round(steps * share) >= 1):
+        raise ValueError(f"share={share} of {steps} steps; give a share up to 1 of at least one")
     check_region(tasks, settings.get("region", "found"))
     check_prompts(models.instruct.tokenizer, tasks, settings["prompt"])
     return in_batches(

@@ -53,6 +53,7 @@ class Look:
     features: dict[
         str, Float[Tensor, "image _channel _row _column"]
     ]  # outputs of layers, last step
+    latents: Float[Tensor, "image _channel row column"]  # at the end, clean if all steps were run
     rows: int  # UNet rows an image took
 
     @property
@@ -155,7 +156,7 @@ def look(
 
     unet = models.instruct.unet
     with outputs(unet, lambda _: features) as kept:
-        _, rows = run(
+        latents, rows = run(
             models, tasks, start, steps=steps, text_scale=text_scale, image_scale=image_scale,
             prompt=prompt, controls=[*gathered, *controls], after=watch, first=first,
         )  # fmt: skip
@@ -169,6 +170,7 @@ def look(
         change.value,
         guidance.value,
         {name: _folded(out[image_rows], start.grid) for name, out in kept.items()},
+        latents,
         rows,
     )
 

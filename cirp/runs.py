@@ -7,6 +7,7 @@ folder and moved, so an interrupted run leaves only whole ones, and the same com
 import hashlib
 import inspect
 import json
+import math
 import os
 import shutil
 import uuid
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from cirp.data import EditItem
 from cirp.features import FeatureExtractor
-from cirp.images import fingerprint
+from cirp.images import Mask, fingerprint
 from cirp.methods import METHODS
 from cirp.models import Models
 from cirp.refine import refine
@@ -206,6 +207,17 @@ def scored(
     return pd.concat(parts, ignore_index=True)
 
 
+def overlap(found: Image.Image | None, truth: Mask | None) -> float:
+    """Intersection over union of the region a method worked with and the true one.
+
+    NaN if it worked with none, or none is known.
+    """
+    if found is None or truth is None:
+        return math.nan
+    inside = np.asarray(found) > 127
+    return float((inside & truth).sum() / (inside | truth).sum())
+
+
 def table(
     models: Models,
     items: Sequence[EditItem],
@@ -236,6 +248,9 @@ def table(
         )
         part["seconds"] = [e.seconds for e in made]
         part["unet_calls"] = [e.unet_calls for e in made]
+        truths = [item.mask() for _ in some for item in items]
+        part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
+        part["abstained"] = [e.abstained for e in made]
         part["settings"] = json.dumps(dict(settings), sort_keys=True)
         part["models"], part["weights"] = models.name, models.fingerprint
         parts.append(part)

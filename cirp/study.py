@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from cirp import runs
+from cirp import contenders, runs
 from cirp.data import EditItem, load_edits
 from cirp.features import Features, load_features
 from cirp.methods.controls import blend
@@ -152,19 +152,26 @@ class Study:
             raise ValueError(f"no edit {name!r} in {self.folder}; there are {', '.join(found)}")
         return found[name]
 
-    def made(self, items: Sequence[EditItem]) -> dict[str, list[Edit]]:
-        """The edits of both systems at the report's settings, with the study's first seed."""
-        methods = main_methods(self.steps)
+    def made(
+        self, items: Sequence[EditItem], methods: Methods | None = None
+    ) -> dict[str, list[Edit]]:
+        """The edits of these methods with the study's first seed.
+
+        By default both of the report's systems at its settings.
+        """
+        if methods is None:
+            both = main_methods(self.steps)
+            methods = {name: both[name] for name in (BASELINE, NOISY)}
         return {
             name: runs.edits(
                 self.models,
                 items,
-                methods[name][0],
+                method,
                 seeds=self.seeds[:1],
-                settings=methods[name][1],
+                settings=settings,
                 progress=False,
             )
-            for name in (BASELINE, NOISY)
+            for name, (method, settings) in methods.items()
         }
 
     def table(
@@ -259,6 +266,8 @@ def cells(steps: int = 150) -> Iterator[tuple[str, str, Mapping, int]]:
         ("ablation", ablation_methods(), 1),
         ("sweeps", sweep_methods(), 1),
         ("steps", step_methods(), 1),
+        ("methods", {**contenders.found(), **contenders.controls()}, 1),
+        ("methods_told", contenders.told(), 1),
     ):
         for method, settings in methods.values():
             yield name, method, settings, seeds

@@ -9,7 +9,7 @@ from cirp import editing
 from cirp.attention import IMAGE, NEITHER, TEXT, Site, controlled
 from cirp.editing import at, begin, blurred, given, keep_outside, normalised, peak
 from cirp.finding import look, positions
-from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, wys, zone
+from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
 from cirp.recording import Record
 from cirp.sampling import Task, combine, pixels, scheduler
 from cirp.tokens import word_positions
@@ -22,6 +22,7 @@ LOCAL = {
     "ledits": ledits.edit,
     "lime": lime.edit,
     "locatedit": locatedit.edit,
+    "remap": remap.edit,
     "wys": wys.edit,
     "zone": zone.edit,
 }
@@ -96,6 +97,7 @@ def test_with_everything_in_the_mask_each_gate_is_the_baseline(models):
         "blending": {},
         "wys": {},
         "locatedit": {},
+        "remap": {},
         "zone": dict(soften=0.0),
         "ledits": {},
         "asg": dict(slope=10.0),
@@ -109,7 +111,7 @@ def test_with_everything_in_the_mask_each_gate_is_the_baseline(models):
 
 def test_a_diffuse_map_makes_a_method_abstain_and_edit_as_the_baseline(models):
     (base,) = ip2p.edit(models, [task()], **FAST)
-    for name in ("blending", "wys", "locatedit", "zone", "asg", "ledits"):
+    for name in ("blending", "wys", "locatedit", "zone", "asg", "ledits", "remap"):
         (made,) = LOCAL[name](models, [task()], abstain=1e9, **FAST)
         assert made.abstained, name
         assert np.abs(array(made.image) - array(base.image)).max() <= 1, name
@@ -329,3 +331,55 @@ def test_a_look_changes_nothing_and_counts_its_rows(models):
     again = look(models, [task()], start, steps=4, first=2)
     torch.testing.assert_close(again.words(), seen.words())
     assert pixels([task().image], models).shape == (1, 3, 64, 64)
+
+
+def test_otsus_threshold_parts_two_groups():
+    maps = torch.tensor([[[0.0, 0.1, 0.2], [0.8, 0.9, 1.0]], [[0.0, 0, 0], [0, 0, 1.0]]])
+    found = remap.otsu(maps)
+    assert 0.2 < float(found[0]) < 0.8
+    assert 0.0 < float(found[1]) < 1.0
+    # against the definition, over all thresholds between the values
+    values = maps[0].flatten()
+
+    def between(t):
+        low, high = values[values < t], values[values >= t]
+        return len(low) * len(high) * (high.mean() - low.mean()) ** 2
+
+    assert between(float(found[0])) == max(between(t) for t in (0.05, 0.15, 0.5, 0.85, 0.95))
+
+
+def test_a_walk_takes_the_mean_over_what_a_cell_attends_to():
+    maps = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    attention = torch.tensor([[[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]])
+    torch.testing.assert_close(
+        remap.carried(maps, attention, 1), torch.tensor([[[0.5, 0.5], [0, 0]]])
+    )
+    assert remap.carried(maps, attention, 0) is maps or torch.equal(
+        remap.carried(maps, attention, 0), maps
+    )
+
+
+def test_evidence_is_what_all_three_agree_on(models):
+    start = begin(models, [task()])
+    seen = look(models, [task()], start, steps=3, first=3)
+    by_hand = torch.ones(1, 16, 16)
+    for part in (
+        seen.words(),
+        seen.guidance.abs().sum(1),
+        (seen.latents - start.clean).abs().sum(1),
+    ):
+        by_hand = by_hand * normalised(part)
+    found = remap.evidence(seen, start, sigma=0.0, walk=0)
+    torch.testing.assert_close(found, normalised(by_hand))
+    words_only = remap.evidence(seen, start, weights=(1.0, 0.0, 0.0), sigma=0.0, walk=0)
+    torch.testing.assert_close(words_only, normalised(seen.words()))
+
+
+def test_remapped_attention_is_the_uninstructed_one_outside():
+    control = remap.Remap(torch.tensor([[[1.0, 0.25]]]))
+    probs = torch.rand(3, 2, 2, 5).softmax(-1)
+    found = control.on_probs(probs, Site("x.attn2", True, 500.0, (1, 2)))
+    torch.testing.assert_close(found[0, :, 0], probs[0, :, 0])
+    torch.testing.assert_close(found[0, :, 1], 0.25 * probs[0, :, 1] + 0.75 * probs[1, :, 1])
+    torch.testing.assert_close(found[1:], probs[1:])
+    torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 2))

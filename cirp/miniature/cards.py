@@ -26,7 +26,8 @@ ABOUT = {
         "ResNet that names objects, states of parts, settings and styles",
         ("judge",),
         "Scores whether an edit happened, nothing else; it was never used to train or guide "
-        "another model. It has seen clean drawings with noise and blur, not the artefacts of "
+        "another model. It alone has seen every combination of thing and setting, on scenes "
+        "of its own (`cirp.miniature.gallery`); clean, noisy and blurred, but not the artefacts of "
         "editors.",
     ),
     "dinov2": (
@@ -39,8 +40,7 @@ ABOUT = {
     "text-to-image": (
         "UNet2DConditionModel in a StableDiffusionPipeline",
         ("text-to-image",),
-        "Settings come out right, objects as coloured blobs: 40 thousand samples are far too few. "
-        "The first eight minutes ran with batches of 64, the rest with 16.",
+        "LIMITS_T2I",
     ),
     "instruct-pix2pix": (
         "UNet2DConditionModel with twice the input channels in a "

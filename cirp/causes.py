@@ -1,0 +1,90 @@
+"""Why it over-edits: what in the model goes with change outside the region, and what follows if
+it is taken away.
+
+Going with is no cause. So each quantity that correlates is also intervened on: the same guidance,
+gated by the true region, by the found one, and by a constant of the same dose.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cirp import contenders, runs
+from cirp.data import EditItem
+from cirp.editing import begin, given
+from cirp.finding import look
+from cirp.models import Models
+from cirp.statistics import PRIMARY
+
+TRACES = {
+    "attention outside": "share of the edit words' attention outside the region",
+    "guidance outside": "share of |e(I,T) - e(I,0)| outside the region",
+    "mean |guidance| outside": "mean |e(I,T) - e(I,0)| per cell outside the region",
+    "area outside": "share of the picture that is outside",
+}
+
+
+def traces(
+    models: Models, items: Sequence[EditItem], *, seed: int, steps: int = contenders.STEPS,
+    batch_size: int = 16,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per local edit with a mask: what attention and guidance do outside its region."""
+    local = [i for i in items if i.record.mask_file_name and not i.record.is_global]
+    rows = []
+    for first in range(0, len(local), batch_size):
+        some = local[first : first + batch_size]
+        tasks = [runs.task(item, seed) for item in some]
+        start = begin(models, tasks)
+        seen = look(models, tasks, start, steps=steps, first=steps)
+        outside = 1 - given(tasks, start.grid)
+        words, change = seen.words().cpu(), seen.change.float().cpu()
+        for i, item in enumerate(some):
+            out = outside[i]
+            rows.append(
+                {
+                    "id": item.id,
+                    "attention outside": float((words[i] * out).sum() / words[i].sum()),
+                    "guidance outside": float((change[i] * out).sum() / change[i].sum()),
+                    "mean |guidance| outside": float((change[i] * out).sum() / out.sum()),
+                    "area outside": float(out.mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def correlations(
+    found: pd.DataFrame, table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Spearman's correlation of each trace with excess outside change, over images, with intervals.
+
+    `area given` is the same with the area outside partialled out of both ranks: a large outside
+    has more of everything.
+    """
+    base = table[table["method"] == contenders.BASELINE].groupby("id")[PRIMARY].mean()
+    both = found.set_index("id").join(base).dropna()
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name, meaning in TRACES.items():
+        x, y = both[name].to_numpy(), both[PRIMARY].to_numpy()
+        area = both["area outside"].to_numpy()
+        drawn = [rng.integers(len(x), size=len(x)) for _ in range(resamples)]
+        low, high = np.nanquantile([rank_correlation(x[d], y[d]) for d in drawn], [0.025, 0.975])
+        partial = np.nan if name == "area outside" else partial_correlation(x, y, area)
+        rows.append({"trace": meaning, "spearman": rank_correlation(x, y), "low": low,
+                     "high": high, "area given": partial, "n": len(x)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rho; NaN if either side is constant."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def partial_correlation(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+    """Spearman's rho of x and y with z partialled out of their ranks."""
+    xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    return float((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))

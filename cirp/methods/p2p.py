@@ -1,0 +1,363 @@
+"""Prompt-to-Prompt on real images: the target's attention is taken from the source's.
+
+Hertz et al. 2022 (arXiv 2208.01626), section 3.2. The image is inverted by DDIM on its source
+caption; then source and target captions are denoised side by side. In the first steps the target's
+cross-attention to words that both captions have, or to words that replace others, is the source's,
+and so is its self-attention at low resolutions; attention to the edited words is weighted. Local
+blending keeps the source's latents outside the edited words' maps. The settings are PIE-Bench's
+(Ju et al. 2024), whose direct inversion, `exact`, puts the source back on the path of the inversion
+after each step, so that it needs no guidance and ends in the image itself.
+
+Deviations: the source runs at guidance 1, at which it was inverted; the maps for blending come from
+all layers that `cirp.maps` uses unless `strides` says which (the paper's: 4 on 64 x 64 latents).
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import interpolate, max_pool2d
+from transformers import CLIPTokenizer
+
+from cirp.attention import NEITHER, TEXT, Attn, Control, Site, controlled
+from cirp.editing import Masks, begin, check_region, given
+from cirp.inversion import check_iterations, check_sources, ddim, invert, level, remaining
+from cirp.maps import token_maps
+from cirp.models import Models
+from cirp.recording import Record
+from cirp.sampling import (
+    Edit,
+    Latents,
+    Made,
+    Task,
+    check_prompts,
+    check_settings,
+    decode,
+    in_batches,
+    states,
+)
+from cirp.tokens import Word, content_positions, word_positions, words
+
+SOURCE = 3  # a branch beside those of cirp.attention; TEXT is the target's
+BRANCHES = (NEITHER, TEXT, SOURCE)
+BLEND_FROM = 0.2  # of the steps
+BLEND_CELLS = 16  # the longer side of the maps that blending pools 3 x 3
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A caption as the text tower reads it."""
+
+    text: str
+    ids: list[int]  # begin and end of text included, padding left out
+    words: list[Word]
+
+
+def read(tokenizer: CLIPTokenizer, text: str) -> Prompt:
+    """Raises `ValueError` if the caption is over the tokenizer's limit."""
+    return Prompt(text, tokenizer(text).input_ids, words(tokenizer, text))
+
+
+def matched(source: Sequence, target: Sequence) -> list[int | None]:
+    """For each item of `target` the position in `source` of the same item, in order; or None."""
+    found: list[int | None] = [None] * len(target)
+    blocks = SequenceMatcher(None, source, target, autojunk=False).get_matching_blocks()
+    for first, second, size in blocks:
+        found[second : second + size] = range(first, first + size)
+    return found
+
+
+def alignment(
+    source: Prompt, target: Prompt, length: int
+) -> Float[Tensor, "source_token target_token"]:
+    """How much of the attention to each source token a target token is given.
+
+    Captions of equally many words are aligned word by word, as the paper's replacement; a word of
+    other length shares what its counterpart has. Others are aligned where their tokens agree, as
+    the paper's refinement, and new tokens' columns are 0. So is padding that only one of them has.
+    """
+    mapper = torch.zeros(length, length)
+    replaces = len(source.words) == len(target.words)
+    worded = {p for word in target.words for p in word.positions} if replaces else set()
+    for new, old in enumerate(matched(source.ids, target.ids)):
+        if old is not None and new not in worded:
+            mapper[old, new] = 1
+    if replaces:
+        for before, after in zip(source.words, target.words, strict=True):
+            old, new = torch.tensor(before.positions), torch.tensor(after.positions)
+            same = len(old) == len(new)
+            shares = torch.eye(len(old)) if same else torch.full((len(old), len(new)), 1 / len(new))
+            mapper[old[:, None], new] = shares
+    padding = torch.arange(max(len(source.ids), len(target.ids)), length)
+    mapper[padding, padding] = 1
+    return mapper
+
+
+def changed(
+    tokenizer: CLIPTokenizer, source: Prompt, target: Prompt
+) -> tuple[list[int], list[int]]:
+    """The tokens of the words that only the source has, and of those that only the target has.
+
+    Function words count only if nothing else differs.
+    """
+    old, new = source.words, target.words
+    pairs = matched([word.text.lower() for word in old], [word.text.lower() for word in new])
+    gone = [p for i, word in enumerate(old) if i not in pairs for p in word.positions]
+    come = [p for i, word in zip(pairs, new, strict=True) if i is None for p in word.positions]
+    content = (
+        [p for p in gone if p in content_positions(tokenizer, source.text)],
+        [p for p in come if p in content_positions(tokenizer, target.text)],
+    )
+    return content if any(content) else (gone, come)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What two captions say about an edit."""
+
+    mapper: Float[Tensor, "source_token target_token"]
+    edited: dict[int, list[int]]  # branch -> positions of the words that differ
+
+
+def plan(tokenizer: CLIPTokenizer, task: Task) -> Plan:
+    """Raises `ValueError` if a target word is not in the caption."""
+    source, target = read(tokenizer, task.source_caption), read(tokenizer, task.caption)
+    gone, new = changed(tokenizer, source, target)
+    if task.target_words:
+        positions = (word_positions(tokenizer, task.caption, word) for word in task.target_words)
+        new = sorted({p for some in positions for p in some})
+    return Plan(alignment(source, target, tokenizer.model_max_length), {SOURCE: gone, TEXT: new})
+
+
+class ReplaceCross(Control):
+    """Attention to aligned tokens is the source's; other columns stay. Rows need not sum to 1."""
+
+    def __init__(
+        self, mappers: Float[Tensor, "image source_token target_token"], times: Collection[float]
+    ) -> None:
+        self.mappers, self.times = mappers, frozenset(times)
+
+    def wants(self, site: Site) -> bool:
+        return site.is_cross and site.timestep in self.times
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        mapper = self.mappers.to(probs)[:, None]
+        aligned = mapper.sum(dim=-2, keepdim=True) > 0
+        taken = probs[site.rows(SOURCE)] @ mapper
+        return _with_text(probs, site, torch.where(aligned, taken, probs[site.rows(TEXT)]))
+
+
+class ReplaceSelf(Control):
+    """The target's self-attention is the source's in these layers."""
+
+    def __init__(self, layers: Collection[str], times: Collection[float]) -> None:
+        self.layers, self.times = frozenset(layers), frozenset(times)
+
+    def wants(self, site: Site) -> bool:
+        return site.layer in self.layers and site.timestep in self.times
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        return _with_text(probs, site, probs[site.rows(SOURCE)])
+
+
+class Reweight(Control):
+    """Attention to some tokens of each image's target caption times a weight."""
+
+    def __init__(
+        self, weights: Float[Tensor, "image target_token"], times: Collection[float]
+    ) -> None:
+        self.weights, self.times = weights, frozenset(times)
+
+    def wants(self, site: Site) -> bool:
+        return site.is_cross and site.timestep in self.times
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        weighted = probs[site.rows(TEXT)] * self.weights.to(probs)[:, None, None]
+        return _with_text(probs, site, weighted)
+
+
+def _with_text(probs: Attn, site: Site, text: Float[Tensor, "image head query key"]) -> Attn:
+    after = probs.clone()
+    after[site.rows(TEXT)] = text
+    return after
+
+
+def coarse(unet) -> list[str]:
+    """The self-attention layers below the latents' own resolution."""
+    fine = ("down_blocks.0.", f"up_blocks.{len(unet.up_blocks) - 1}.")
+    names = (name for name, _ in unet.named_modules() if name.endswith(".attn1"))
+    return [name for name in names if not name.startswith(fine)]
+
+
+def blend_mask(
+    maps: Float[Tensor, "map row column"], grid: tuple[int, int], threshold: float
+) -> Float[Tensor, "new_row new_column"]:
+    """1 where any map, pooled 3 x 3 and divided by its maximum, is over the threshold."""
+    pooled = interpolate(max_pool2d(maps[None], 3, stride=1, padding=1), size=grid)[0]
+    return (pooled > threshold * pooled.amax((-2, -1), keepdim=True)).any(dim=0).to(maps)
+
+
+def blend_masks(
+    record: Record,
+    plans: Sequence[Plan],
+    grid: tuple[int, int],
+    *,
+    threshold: float = 0.3,
+    strides: Sequence[int] | None = None,
+) -> Masks:
+    """Each image's mask of the words that differ, of source and target; without any it is empty."""
+    size = _pooling_grid(grid)
+    masks = []
+    for image, plan in enumerate(plans):
+        maps = [
+            token_maps(
+                record, image=image, branch=branch, positions=some, strides=strides, size=size
+            ).mean(dim=0)
+            for branch, some in plan.edited.items()
+            if some
+        ]
+        masks.append(blend_mask(torch.stack(maps), grid, threshold) if maps else torch.zeros(grid))
+    return torch.stack([mask.to(masks[0]) for mask in masks])
+
+
+def _pooling_grid(grid: tuple[int, int]) -> tuple[int, int]:
+    stride = max(1, max(grid) // BLEND_CELLS)
+    return tuple(-(-side // stride) for side in grid)
+
+
+def first(timesteps: Tensor, share: float) -> list[float]:
+    """The timesteps of the first `share` of the steps."""
+    return timesteps[: round(share * len(timesteps))].tolist()
+
+
+@torch.no_grad()
+def side_by_side(
+    models: Models,
+    mine,
+    timesteps: Tensor,
+    path: Float[Tensor, "step image channel row column"],
+    text: dict[int, Tensor],
+    *,
+    text_scale: float,
+    exact: bool,
+    mask: Callable[[int], Masks | None],
+) -> tuple[Latents, Masks | None]:
+    """Denoise source and target from the end of the path; the target's last latents and mask.
+
+    `mask(step)` says, after each step, where the target may differ from the source; None: anywhere.
+    """
+    context = torch.cat([text[branch] for branch in BRANCHES])
+    source = target = path[-1]
+    for step, t in enumerate(timesteps):
+        x = torch.cat([target, target, source])
+        with models.arithmetic():
+            out = models.text.unet(x, t, encoder_hidden_states=context, return_dict=False)[0]
+        neither, wanted, kept = out.to(source).chunk(len(BRANCHES))
+        guided = neither + text_scale * (wanted - neither)
+        target = mine.step(guided, t, target, return_dict=False)[0]
+        source = level(path, step) if exact else mine.step(kept, t, source, return_dict=False)[0]
+        inside = mask(step)
+        if inside is not None:
+            target = source + inside[:, None].to(source) * (target - source)
+    return target, inside
+
+
+def edit(
+    models: Models,
+    tasks: Sequence[Task],
+    *,
+    steps: int = 50,
+    strength: float = 0.8,
+    text_scale: float = 7.5,
+    cross_replace: float = 0.4,  # share of the steps
+    self_replace: float = 0.6,
+    equalizer: float = 2.0,  # of the target words, while cross-attention is replaced
+    inversion_iterations: int = 3,  # the paper's is 1
+    exact: bool = True,
+    local_blend: bool = True,
+    threshold: float = 0.3,
+    strides: tuple[int, ...] | None = None,  # of the maps for blending
+    region: str = "found",  # one of editing.REGIONS
+    controls: Sequence[Control] = (),
+    batch_size: int = 8,
+    progress: bool = True,
+) -> list[Edit]:
+    """Edit every task from its source caption to its caption; target words, if any, are weighted.
+
+    An edit comes with the mask of its last step, unless `local_blend` is off. If the captions do
+    not differ and no target words are given, the mask is empty. `controls` see what this method
+    made of the attention, in branches `BRANCHES`; they do not see the inversion.
+
+    Raises `ValueError`, before anything runs, for settings out of range, a missing caption, source
+    caption or mask, target words that are not in the caption, or a caption over the limit.
+    """
+    check_settings(steps=steps, strength=strength, text_scale=text_scale, equalizer=equalizer)
+    shares = dict(cross_replace=cross_replace, self_replace=self_replace, threshold=threshold)
+    for name, value in shares.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name}={value}; give a share from 0 to 1")
+    check_iterations(inversion_iterations)
+    check_region(tasks, region)
+    if region == "given" and not local_blend:
+        raise ValueError("region='given' says where to blend: it needs local_blend=True")
+    tokenizer = models.text.tokenizer
+    check_sources(tokenizer, tasks)
+    check_prompts(tokenizer, tasks, "caption")
+    for task in tasks:
+        plan(tokenizer, task)
+    settings = dict(steps=steps, strength=strength, text_scale=text_scale, equalizer=equalizer)
+    settings |= shares | dict(inversion_iterations=inversion_iterations, exact=exact)
+    settings |= dict(local_blend=local_blend, strides=strides, region=region)
+
+    def one(some: list[Task]) -> Made:
+        start = begin(models, some)
+        plans = [plan(tokenizer, task) for task in some]
+        mine = ddim(models.text, steps)
+        timesteps = remaining(mine, strength)
+        sources = [task.source_caption for task in some]
+        path = invert(
+            models, mine, timesteps, start.clean, sources, iterations=inversion_iterations
+        )
+        weights = torch.ones(len(some), tokenizer.model_max_length)
+        for row, each in zip(weights, plans, strict=True):
+            row[each.edited[TEXT]] = equalizer
+        record = Record(branches=(TEXT, SOURCE))
+
+        def mask(step: int) -> Masks | None:
+            if not local_blend or step < round(BLEND_FROM * len(timesteps)):
+                return None
+            if region == "given":
+                return given(some, start.grid)
+            return blend_masks(record, plans, start.grid, threshold=threshold, strides=strides)
+
+        crossed = first(timesteps, cross_replace)
+        own = [
+            ReplaceCross(torch.stack([each.mapper for each in plans]).to(path.device), crossed),
+            Reweight(weights.to(path.device), crossed),
+            ReplaceSelf(coarse(models.text.unet), first(timesteps, self_replace)),
+        ]
+        seen = [record] if local_blend and region == "found" else []  # what was really used: last
+        text = {
+            NEITHER: states([""], models.text).expand(len(some), -1, -1),
+            TEXT: states([task.caption for task in some], models.text),
+            SOURCE: states(sources, models.text),
+        }
+        with controlled(models.text.unet, *own, *controls, *seen, branches=BRANCHES):
+            latents, masks = side_by_side(
+                models, mine, timesteps, path, text, text_scale=text_scale, exact=exact, mask=mask
+            )
+        rows = (inversion_iterations + len(BRANCHES)) * len(timesteps)
+        return Made(decode(latents, models), rows, masks)
+
+    return in_batches(
+        tasks,
+        models,
+        one,
+        method="p2p",
+        settings=settings,
+        batch_size=batch_size,
+        progress=progress,
+    )

@@ -1,0 +1,140 @@
+"""The same budget of settings for every contender, chosen on validation edits alone.
+
+`BUDGET` candidates each, one of them the paper's own. The rule is one number for all: edit success
+and outside change, each relative to the baseline's on the same edits; success is to be kept and
+change to go, so `utility` = success / baseline's - change / baseline's. The candidates of *remap*
+are its log of ideas too: what failed is in the table.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cirp import contenders, runs
+from cirp.data import load_edits
+from cirp.features import load_features
+from cirp.miniature import export
+from cirp.models import has_bfloat16_units, load
+from cirp.statistics import PRIMARY, average_seeds
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLE = ROOT / "data" / "results" / "search.csv"
+BUDGET = 6
+EDITS = 24
+
+CANDIDATES: Mapping[str, list[dict]] = {
+    "Prompt-to-Prompt": [
+        {}, dict(self_replace=0.4), dict(self_replace=0.8), dict(cross_replace=0.8),
+        dict(strength=0.9), dict(text_scale=12.0),
+    ],
+    "FoI (re-implementation)": [
+        {}, dict(threshold=0.1), dict(threshold=0.4), dict(rounds=1), dict(borrow=False),
+        dict(weight=0.3),
+    ],
+    "LIME": [
+        {}, dict(text_scale=4.0), dict(text_scale=7.5), dict(points=8), dict(clusters=5),
+        dict(text_scale=4.0, share=0.5),
+    ],
+    "DenseDiffusion": [
+        {}, dict(cross_weight=0.5), dict(cross_weight=2.0), dict(self_weight=0.6),
+        dict(share=0.6), dict(threshold=0.3),
+    ],
+    "attention refocusing": [
+        {}, dict(threshold=0.3), dict(threshold=0.7), dict(strides=(1, 2)), dict(text_scale=5.0),
+        dict(text_scale=10.0),
+    ],
+    "ASG": [
+        {}, dict(hold="inside"), dict(slope=5.0), dict(high_image=2.0), dict(look_steps=10),
+        dict(strides=(1, 2)),
+    ],
+    "LEDITS++ mask": [
+        {}, dict(quantile=0.7), dict(quantile=0.5), dict(quantile=0.8),
+        dict(quantile=0.7, sigma=1.0), dict(quantile=0.5, text_scale=10.0),
+    ],
+    "LOCATEdit mask": [
+        {}, dict(threshold=0.4), dict(threshold=0.5), dict(threshold=0.6),
+        dict(strides=(1, 2), threshold=0.5), dict(weight=2.0, threshold=0.5),
+    ],
+    "ZONE mask": [
+        {}, dict(threshold=0.5), dict(threshold=0.6), dict(strides=(1,)), dict(strides=(2,)),
+        dict(strides=(1,), threshold=0.55),
+    ],
+    "Watch Your Steps": [
+        {}, dict(threshold=0.3), dict(threshold=0.4), dict(level=0.6), dict(level=0.9),
+        dict(level=0.9, threshold=0.3),
+    ],
+    "DiffEdit": [
+        {}, dict(threshold=0.3), dict(threshold=0.4), dict(strength=0.9), dict(text_scale=12.0),
+        dict(strength=0.9, text_scale=12.0),
+    ],
+    "latent blending, words' mask": [
+        {}, dict(threshold=0.3), dict(threshold=0.5), dict(threshold=0.6), dict(strides=(1, 2)),
+        dict(share=0.5),
+    ],
+    contenders.OURS: [
+        {},
+        dict(weights=(1.0, 0.0, 0.0)),  # the words alone
+        dict(weights=(0.0, 0.0, 1.0)),  # what the quick edit changed, alone
+        dict(weights=(0.5, 0.5, 1.0)),
+        dict(grow=0.7),
+        dict(walk=0),
+    ],
+}  # fmt: skip
+
+
+def candidates(steps: int = contenders.STEPS) -> dict[str, tuple[str, Mapping]]:
+    """Every candidate under the name "contender | its own settings", and the baseline."""
+    usual = contenders.found(steps, chosen={})
+    found = {contenders.BASELINE: usual[contenders.BASELINE]}
+    for name, tried in CANDIDATES.items():
+        method, settings = usual[name]
+        for own in tried:
+            found[f"{name} | {json.dumps(own)}"] = (method, {**settings, **own})
+    return found
+
+
+def utility(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per candidate: means over the edits, and the number the choice is made by."""
+    images = average_seeds(table, ["success", PRIMARY, "region_iou"])
+    means = images.groupby("method", sort=False)[["success", PRIMARY, "region_iou"]].mean()
+    base = means.loc[contenders.BASELINE]
+    means["utility"] = means["success"] / base["success"] - means[PRIMARY] / base[PRIMARY]
+    return means.reset_index()
+
+
+def choose(scored: pd.DataFrame) -> dict[str, dict]:
+    """The candidate of the highest utility of each contender, as its own settings."""
+    found = {}
+    for name in CANDIDATES:
+        mine = scored[scored["method"].str.startswith(f"{name} | ")]
+        if len(mine):
+            best = mine.loc[mine["utility"].idxmax(), "method"]
+            found[name] = json.loads(best.split(" | ", 1)[1])
+    return found
+
+
+def search(
+    *, models: str = "miniature", count: int = EDITS, shard: int = 0, shards: int = 1
+) -> pd.DataFrame | None:
+    """Run every candidate on the first `count` validation edits; the last process writes.
+
+    With several shards each process computes its share of the edits, and the one that is started
+    without (`shards=1`) afterwards finds all cells and writes the table and the choice.
+    """
+    folder = ROOT / ".cache" / "miniature" / f"validation-{count}"
+    if not (folder / "metadata.jsonl").exists():
+        export.split("validation", count, folder)
+    loaded = load(models, bfloat16=has_bfloat16_units())
+    items = [item for item in load_edits(folder) if not item.record.is_global][shard::shards]
+    if shards > 1:
+        for label, (method, settings) in candidates().items():
+            print(label, flush=True)
+            runs.edits(loaded, runs.fitted(items, loaded), method, settings=settings, batch_size=24)
+        return None
+    table = runs.table(loaded, items, candidates(), load_features("miniature"))
+    scored = utility(table)
+    scored.to_csv(TABLE, index=False, float_format="%.5g")
+    contenders.CHOSEN.write_text(json.dumps(choose(scored), indent=2) + "\n")
+    return scored

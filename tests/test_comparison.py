@@ -1,0 +1,78 @@
+"""The contenders are what they say, and the table of standings is right by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from cirp import comparison, contenders, figures, runs
+from cirp.data import EditItem, EditRecord
+from cirp.sampling import Edit
+
+ALL = {**contenders.found(), **contenders.told(), **contenders.controls()}
+
+
+@pytest.mark.parametrize("label", ALL)
+def test_every_contender_is_a_method_with_settings_it_knows(label):
+    method, settings = ALL[label]
+    whole = runs.completed(method, settings)
+    assert whole.get("steps", contenders.STEPS) == contenders.STEPS
+    assert ("true mask" in label) == (whole.get("region") == "given")
+
+
+def test_every_method_with_a_region_is_compared_told_and_untold():
+    found = {method for method, _ in contenders.found().values()}
+    told = {method for method, _ in contenders.told().values()}
+    assert told == found - {"ip2p"}
+    local = {name for name in runs.METHODS if "region" in runs.completed(name, {})}
+    assert local == told
+
+
+def row(name, item, success, outside, **more):
+    return {
+        "method": name, "id": item, "seed": 0, "success": success,
+        "l1_source_outside_excess": outside, "region_iou": 0.5, "unet_calls": 60, "seconds": 1.0,
+    } | more  # fmt: skip
+
+
+def test_standings_pair_by_image_and_say_how_much_of_the_way_is_closed():
+    base, truth = contenders.BASELINE, contenders.TRUTH
+    items = [f"i{n}" for n in range(6)]
+    rows = []
+    for n, item in enumerate(items):
+        rows.append(row(base, item, 1.0, 0.10 + 0.01 * n))
+        rows.append(row("half", item, 1.0, 0.06 + 0.01 * n, unet_calls=120, seconds=3.0))
+        rows.append(row("useless", item, 0.0, 0.10 + 0.01 * n))
+    told = pd.DataFrame([row(truth, item, 1.0, 0.02 + 0.01 * n) for n, item in enumerate(items)])
+    found = comparison.standing(pd.DataFrame(rows), told).set_index("method")
+    assert found.loc["half", "closed"] == pytest.approx(0.5)
+    assert found.loc[truth, "closed"] == pytest.approx(1.0)
+    assert found.loc["useless", "closed"] == pytest.approx(0.0)
+    assert found.loc["half", "l1_source_outside_excess - baseline"] == pytest.approx(-0.04)
+    assert found.loc["useless", "success - baseline"] == pytest.approx(-1.0)
+    assert found.loc["half", "UNet rows / baseline"] == pytest.approx(2.0)
+    assert found.loc["half", "seconds / baseline"] == pytest.approx(3.0)
+
+
+def test_the_overlap_of_regions_by_hand():
+    truth = np.zeros((4, 4), bool)
+    truth[:2] = True
+    found = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
+    assert runs.overlap(found, truth) == pytest.approx(2 / 10)
+    assert np.isnan(runs.overlap(None, truth)) and np.isnan(runs.overlap(found, None))
+
+
+def test_the_gallery_outlines_regions_but_not_whole_pictures(tmp_path):
+    figures.use_style()
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "a.png")
+    record = EditRecord(source_file_name="a.png", instruction="make it blue", id="a")
+    items = [EditItem(record, tmp_path)]
+    half = np.zeros((16, 16), np.uint8)
+    half[:8] = 255
+    made = {
+        "with region": [Edit(items[0].source(), "x", {}, 3, 0.1, Image.fromarray(half))],
+        "whole": [Edit(items[0].source(), "x", {}, 3, 0.1, Image.new("L", (16, 16), 255))],
+    }
+    fig = comparison.gallery(items, made)
+    lines = [len(ax.collections) for ax in fig.axes]
+    assert lines == [0, 2, 0, 0]  # white over black

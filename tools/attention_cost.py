@@ -1,0 +1,155 @@
+"""What recording costs on a UNet of Stable Diffusion 1.5's size, beside daam's own trace.
+
+python tools/attention_cost.py [--device cuda] [--steps 2] [--repeats 5]
+
+Random weights (time and memory do not depend on them), 64 x 64 latents, classifier-free guidance.
+Times are medians of paired runs within one process, in turn; peak memory is of one run each in a
+process of its own. Writes data/results/attention_cost.csv.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import pandas as pd
+import torch
+import typer
+from daam.trace import trace
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from cirp.attention import controlled
+from cirp.models import quiet
+from cirp.recording import Record
+from cirp.study import processor
+
+ROOT = Path(__file__).resolve().parents[1]
+PROMPT = "an axolotl holding a strawberry on a trampoline"
+WAYS = ("stock", "recorded", "daam")
+
+
+def pipeline(device: str) -> StableDiffusionPipeline:
+    """Stable Diffusion 1.5's UNet; small other parts, which have no share in what is measured."""
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "data/models/text-to-image/tokenizer")
+    text = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=768,
+        intermediate_size=768,
+        num_hidden_layers=1,
+        num_attention_heads=12,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    pipe = StableDiffusionPipeline(
+        vae=AutoencoderKL(
+            block_out_channels=(8,) * 4,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            norm_num_groups=4,
+            latent_channels=4,
+        ),
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer,
+        unet=UNet2DConditionModel(cross_attention_dim=768, sample_size=64),
+        scheduler=DDIMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.to(device)
+
+
+@contextmanager
+def watched(pipe: StableDiffusionPipeline, way: str):
+    """What the run is done within; gives the number of bytes kept afterwards."""
+    record = Record()
+    with tempfile.TemporaryDirectory() as folder:
+        around = {
+            "stock": nullcontext,
+            "recorded": lambda: controlled(pipe.unet, record),
+            "daam": lambda: trace(pipe, data_dir=Path(folder)),
+        }[way]
+        with around():
+            yield lambda: record.nbytes if way == "recorded" else 0
+
+
+def once(pipe: StableDiffusionPipeline, way: str, steps: int) -> tuple[float, int]:
+    """Seconds of one run, and the bytes that its maps take."""
+    with watched(pipe, way) as kept:
+        began = time.perf_counter()
+        pipe(PROMPT, num_inference_steps=steps, output_type="latent")
+        if pipe.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - began, kept()
+
+
+def peak(pipe: StableDiffusionPipeline) -> int:
+    """Highest memory of this process so far, in bytes."""
+    if pipe.device.type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def alone(way: str, steps: int, device: str) -> int:
+    """Peak memory of one run, measured in a fresh process."""
+    command = [sys.executable, __file__, "--only", way, "--steps", str(steps), "--device", device]
+    return json.loads(subprocess.check_output(command).splitlines()[-1])
+
+
+def main(
+    steps: int = typer.Option(2, help="Of each timed run."),
+    repeats: int = typer.Option(5, help="Paired runs."),
+    device: str = "cpu",
+    only: str = typer.Option(None, help="One run of one way; prints its peak memory."),
+    out: Path = ROOT / "data" / "results" / "attention_cost.csv",
+) -> None:
+    """Measure and print: stock, recorded by us, traced by daam."""
+    with quiet():
+        pipe = pipeline(device)
+    if only:
+        once(pipe, only, steps)
+        print(peak(pipe))
+        return
+    for way in WAYS:
+        once(pipe, way, 1)  # warm
+    seconds = {way: [] for way in WAYS}
+    kept = 0
+    for repeat in range(repeats):
+        for way in WAYS[repeat % 3 :] + WAYS[: repeat % 3]:  # nobody always goes first
+            found, size = once(pipe, way, steps)
+            seconds[way].append(found)
+            kept = max(kept, size)
+    _, longer = once(pipe, "recorded", 2 * steps)
+    ratio = {
+        way: statistics.median(a / b for a, b in zip(seconds[way], seconds["stock"], strict=True))
+        for way in WAYS
+    }
+    del pipe
+    memory = {way: alone(way, steps, device) for way in WAYS}
+    table = pd.DataFrame(
+        {
+            "way": WAYS,
+            "seconds": [statistics.median(seconds[way]) for way in WAYS],
+            "time_over_stock": [ratio[way] for way in WAYS],
+            "extra_peak_mib": [(memory[way] - memory["stock"]) / 2**20 for way in WAYS],
+            "steps": steps,
+            "repeats": repeats,
+            "device": device,
+            "processor": processor(),
+        }
+    )
+    table.to_csv(out, index=False, float_format="%.5g")
+    typer.echo(table.round(3).to_string(index=False))
+    typer.echo(f"maps kept after {steps} steps: {kept} bytes; after {2 * steps}: {longer}")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cirp import contenders, runs
+from cirp import benchmark, contenders, runs
 from cirp.data import EditItem
 from cirp.editing import begin, given
 from cirp.finding import look
 from cirp.models import Models
 from cirp.statistics import PRIMARY
+from cirp.study import Study
 
 TRACES = {
     "attention outside": "share of the edit words' attention outside the region",
@@ -54,6 +55,19 @@ def traces(
     return pd.DataFrame(rows)
 
 
+def outcomes(s: Study, steps: int = contenders.STEPS) -> pd.DataFrame:
+    """Traces of the held-out test edits beside the baseline's outside change, as far as recorded.
+
+    See `Study.table` for what is computed and what read.
+    """
+    items = [i for i in runs.fitted(benchmark.chosen(s), s.models) if not i.record.is_global]
+    base = {contenders.BASELINE: contenders.found(steps)[contenders.BASELINE]}
+    made = runs.table(s.models, items, base, s.features, seeds=s.seeds[:1], progress=False)
+    seen = traces(s.models, items, seed=s.seeds[0], steps=steps)
+    kept = ["id", "method", "seed", "settings", "weights", PRIMARY]
+    return s.kept("traces", seen.merge(made[kept], on="id"), checked=[*TRACES, PRIMARY])
+
+
 def correlations(
     found: pd.DataFrame, table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
@@ -63,7 +77,7 @@ def correlations(
     has more of everything.
     """
     base = table[table["method"] == contenders.BASELINE].groupby("id")[PRIMARY].mean()
-    both = found.set_index("id").join(base).dropna()
+    both = found.set_index("id")[list(TRACES)].join(base).dropna()
     rng = np.random.default_rng(seed)
     rows = []
     for name, meaning in TRACES.items():

@@ -1,4 +1,4 @@
-"""`cirp edit`, `cirp check`: the package from the command line. Errors: one line, exit code 2."""
+"""The package from the command line. Errors: one line, exit code 2."""
 
 import functools
 import sys
@@ -69,6 +69,20 @@ def search(
     found = search(models=models, count=count, shard=shard, shards=shards)
     if found is not None:
         typer.echo(found.round(4).to_string(index=False))
+
+
+@app.command()
+@one_line
+def benchmark(
+    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
+    count: Annotated[int, typer.Option(help="Test edits.")] = 500,
+    shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
+    shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
+) -> None:
+    """Compute every method on the held-out test edits; resumable, and shared."""
+    from cirp.benchmark import fill
+
+    fill(models=models, count=count, shard=shard, shards=shards)
 
 
 @app.command()

@@ -7,11 +7,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from cirp import contenders, figures
+from cirp import contenders, figures, inversion, ranking, runs, study
 from cirp.data import EditItem
-from cirp.plates import OUTSIDE, SUCCESS, points
-from cirp.sampling import Edit
-from cirp.statistics import average_seeds, mean_interval, paired_interval
+from cirp.editing import begin
+from cirp.finding import look
+from cirp.methods import remap
+from cirp.models import Models
+from cirp.plates import OUTSIDE, SUCCESS, named, points
+from cirp.reading import watch
+from cirp.sampling import Edit, decode, mask_picture
+from cirp.statistics import average_seeds, by_image, mean_interval, paired_interval
 
 
 def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
@@ -96,6 +101,41 @@ def plane(table: pd.DataFrame, told: pd.DataFrame, controls: pd.DataFrame) -> Fi
     return fig
 
 
+def swept(search: pd.DataFrame) -> Figure:
+    """A panel a method: all candidates of the search, the chosen one filled, and the baseline."""
+    base = search[search["method"] == contenders.BASELINE].iloc[0]
+    parts = search["method"].str.split(" | ", n=1, regex=False, expand=True)
+    names = [name for name in dict.fromkeys(parts[0]) if name != contenders.BASELINE]
+    rows = -(-len(names) // 5)
+    fig, axes = plt.subplots(rows, 5, figsize=(10.4, 2.1 * rows), sharex=True, sharey=True)
+    for ax, name in zip(axes.flat, names, strict=False):
+        mine = search[parts[0] == name]
+        best = mine.loc[mine["utility"].idxmax()]
+        ax.plot(base[SUCCESS], base[OUTSIDE], "x", color=figures.CONTROL, markersize=7)
+        ax.plot(mine[SUCCESS], mine[OUTSIDE], "o", color=figures.BASELINE, markerfacecolor="white")
+        ax.plot(best[SUCCESS], best[OUTSIDE], "o", color=figures.BASELINE)
+        ax.set_title(_folded(name, 20), fontsize=9)
+    for ax in axes.flat[len(names) :]:
+        ax.set_axis_off()
+    fig.supxlabel("edit success (judge)  → better", fontsize=10)
+    fig.supylabel("excess outside change (L1)  ↓ better", fontsize=10)
+    return fig
+
+
+def rank_figure(table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
+    """A panel a metric (name -> "higher" or "lower" is better): mean ranks over images.
+
+    Methods whose bars overlap are not told apart at 5 % (Friedman and Nemenyi).
+    """
+    fig, axes = plt.subplots(1, len(metrics), figsize=(5.4 * len(metrics), 5.2))
+    for ax, (metric, better) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
+        found = ranking.rank(by_image(table, metric), higher_is_better=better == "higher")
+        own = (contenders.BASELINE, contenders.OURS)
+        label = f"mean rank by {named(metric)}, of {len(found.ranks)}, {found.n} images"
+        figures.ranks(ax, found.ranks, found.critical, bold=own, unit=label)
+    return fig
+
+
 def standing(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     """Each method against the baseline, paired by image, and how near it comes to the true mask.
 
@@ -130,6 +170,41 @@ def standing(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
+    """A row per edit: remap's three maps, what they agree on, and the region that follows."""
+    own = runs.completed("remap", settings)
+    how = {name: own[name] for name in ("weights", "sigma", "walk", "strides")}
+    tasks = [runs.task(item, seed) for item in items]
+    start = begin(models, tasks)
+    seen = look(
+        models, tasks, start, steps=own["look_steps"], first=own["look_steps"],
+        self_stride=own["self_stride"], text_scale=own["text_scale"],
+        image_scale=own["image_scale"], prompt=own["prompt"],
+    )  # fmt: skip
+    quick = decode(seen.latents, models)
+    maps = {
+        "edit words": seen.words(own["strides"]),
+        "prediction changes": seen.guidance.abs().sum(dim=1),
+        "quick edit changed": (seen.latents - start.clean).abs().sum(dim=1),
+        "all three agree": remap.evidence(seen, start, **how),
+    }
+    regions = remap.mask(seen, start, grow=own["grow"], **how)
+    titles = ["should change", "quick edit", *maps, "region"]
+    fig, axes = figures.grid(len(items), len(titles), side=1.45)
+    axes = np.atleast_2d(axes)
+    for row, item in enumerate(items):
+        truth, image = item.mask(), item.source()
+        figures.show(axes[row, 0], image, mask=truth)
+        figures.show(axes[row, 1], quick[row])
+        for column, heat in enumerate(maps.values(), start=2):
+            figures.overlay(axes[row, column], image, heat[row].float().cpu().numpy(), mask=truth)
+        found = np.asarray(mask_picture(regions[row], image.size)) > 127
+        figures.show(axes[row, -1], image, mask=found)
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=9, loc="center")
+    return fig
+
+
 def scatter(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Guidance and attention outside the region against the baseline's excess outside change."""
     base = table[table["method"] == contenders.BASELINE].groupby("id")[OUTSIDE].mean()
@@ -145,3 +220,97 @@ def scatter(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
         ax.set_xlabel(label)
     axes[0].set_ylabel("excess outside change (L1)")
     return fig
+
+
+def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list[EditItem]:
+    """The items whose regions were found worst, of those that have a region."""
+    order = table.groupby("id")["region_iou"].mean().dropna().sort_values(kind="stable").index
+    known = {item.id: item for item in items if not item.record.is_global}
+    return [known[name] for name in order if name in known][:count]
+
+
+def recorded(name: str) -> pd.DataFrame:
+    """A table of the full run. Raises `ValueError` if it was not run yet."""
+    path = study.RESULTS / f"{name}.csv"
+    if not path.exists():
+        raise ValueError(f"{path} is missing; run make full, or cirp search")
+    return pd.read_csv(path)
+
+
+def extremes(table: pd.DataFrame, label: str, ids: Sequence[str]) -> list[str]:
+    """Of these edits the one where a method gained most on the baseline, and where it lost most.
+
+    Gain is success (soft) gained minus excess outside change added; global edits have no outside.
+    The first and the last of edits that the table does not know.
+    """
+    score = table["success_soft"] - table[OUTSIDE].fillna(0.0)
+    wide = table.assign(score=score).pivot_table(index="id", columns="method", values="score")
+    gain = (wide[label] - wide[contenders.BASELINE]).reindex(ids).dropna()
+    order = list(gain.sort_values(kind="stable").index) or list(ids)
+    return [order[-1], order[0]]
+
+
+def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
+    """Two edits by one method beside the baseline, with the edit words' attention under each."""
+    known = {item.id: item for item in s.everything if item.record.example} or {
+        item.id: item for item in s.items
+    }
+    items = [known[name] for name in extremes(table, label, list(known))]
+    methods = contenders.found(s.steps)
+    titles = ["input", "baseline", "its attention", label, "its attention", "exact answer"]
+    fig, axes = figures.grid(2, len(titles), side=1.65)
+    for row, item in enumerate(items):
+        truth = item.mask()
+        figures.show(axes[row, 0], item.source(), mask=truth)
+        for column, name in ((1, contenders.BASELINE), (3, label)):
+            method, settings = methods[name]
+            seen = watch(s.models, item, method, seed=s.seeds[0], settings=settings, times=None)
+            region = None if seen.edit.mask is None else np.asarray(seen.edit.mask) > 127
+            figures.show(axes[row, column], seen.edit.image, mask=region)
+            if seen.words and seen.record.images:
+                figures.overlay(axes[row, column + 1], seen.edit.image, seen.heat(), mask=truth)
+        if (target := item.target()) is not None:
+            figures.show(axes[row, 5], target)
+        axes[row, 0].text(
+            -0.06, 0.5, _folded(item.record.instruction, 20), transform=axes[row, 0].transAxes,
+            rotation=90, ha="right", va="center", fontsize=8,
+        )  # fmt: skip
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(_folded(title, 18), fontsize=9, loc="center")
+    return fig
+
+
+def by_kind(table: pd.DataFrame, told: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Kinds of edit by method: success, excess outside change, region found; also when told it."""
+    parts = {"baseline": table[table["method"] == contenders.BASELINE]}
+    for label in labels:
+        parts[label] = table[table["method"] == label]
+        true = told[told["method"].isin([f"{label}, true mask"])]
+        if len(true):
+            parts[f"{label}, true mask"] = true
+    columns = {SUCCESS: "success", OUTSIDE: "outside", "region_iou": "region IoU"}
+    found = {
+        name: part.groupby("edit_type")[list(columns)].mean().rename(columns=columns)
+        for name, part in parts.items()
+    }
+    return pd.concat(found, axis=1).dropna(axis=1, how="all").round(3)
+
+
+def inversion_errors(
+    models: Models, items: Sequence[EditItem], *, iterations: Sequence[int], steps: int,
+    strength: float = 0.8,
+) -> pd.DataFrame:  # fmt: skip
+    """Root mean square error of the latents after inversion and back, mean and worst over items."""
+    tasks = [runs.task(item, 0) for item in items]
+    start, captions = begin(models, tasks), [task.source_caption for task in tasks]
+    mine = inversion.ddim(models.text, steps)
+    timesteps = inversion.remaining(mine, strength)
+    rows = []
+    for count in iterations:
+        path = inversion.invert(models, mine, timesteps, start.clean, captions, iterations=count)
+        again = inversion.reconstruct(models, mine, timesteps, path[-1], captions)
+        wrong = inversion.error(again, start.clean)
+        rows.append({"iterations": count, "mean RMSE": float(wrong.mean()),
+                     "worst RMSE": float(wrong.max()),
+                     "std of the noisiest latents": float(path[-1].std())})  # fmt: skip
+    return pd.DataFrame(rows).set_index("iterations").round(4)

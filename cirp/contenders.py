@@ -45,7 +45,7 @@ def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Me
         "DenseDiffusion": ("dense", dict(steps=steps, look_steps=steps // 2)),
         "attention refocusing": (  # the paper's step size barely moves latents as small as these
             "refocus",
-            dict(steps=steps, look_steps=steps // 2, stride=2, step_size=(500.0, 300.0)),
+            dict(steps=steps, look_steps=steps // 2, stride=2, step_size=(100.0, 60.0)),
         ),
         "ASG": ("asg", dict(steps=steps, look_steps=steps // 5)),
         "LEDITS++ mask": ("ledits", dict(steps=steps)),
@@ -72,10 +72,27 @@ def told(steps: int = STEPS) -> Methods:
     return {TRUTH: ("blending", dict(steps=steps, region="given")), **methods}
 
 
+def ideas(steps: int = STEPS) -> Methods:
+    """remap with one of its parts changed at a time: what each part is worth, or costs."""
+    method, settings = found(steps)[OURS]
+    tried = {
+        "remap as it is": {},
+        "words' attention alone": dict(weights=(1.0, 0.0, 0.0)),
+        "change of the prediction alone": dict(weights=(0.0, 1.0, 0.0)),
+        "change of the quick edit alone": dict(weights=(0.0, 0.0, 1.0)),
+        "not carried along self-attention": dict(walk=0),
+        "carried three times": dict(walk=3),
+        "a wider region": dict(grow=0.7),
+        "attention not remapped": dict(remap=False),
+        "told the true region": dict(region="given"),
+    }
+    return {name: (method, {**settings, **own}) for name, own in tried.items()}
+
+
 def controls(steps: int = STEPS) -> Methods:
     """What any spatial method must beat: nothing, the round trip, its own dose without place."""
     return {
         "do nothing": ("nothing", {}),
         "autoencoder alone": ("round trip", {}),
-        "ASG, each map its own mean": ("asg", dict(steps=steps, look_steps=steps // 5, flat=True)),
+        "ASG, each map its own mean": ("asg", {**found(steps)["ASG"][1], "flat": True}),
     }

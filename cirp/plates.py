@@ -37,6 +37,7 @@ NAMES = {
     "feature_distance_dinov2_source_outside": "DINOv2 patch distance outside",
     "l1_target_inside": "L1 to target, inside",
     "leakage_auc": "change map finds the mask (AUC)",
+    "region_iou": "region found (IoU)",
     "l1_source_outside_excess_if_success": "excess outside change, successes only",
 }
 COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}

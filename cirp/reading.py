@@ -89,8 +89,9 @@ def watch(
     record = Record(branches=branches, times=times)
     one = runs.task(item, seed)
     (made,) = METHODS[method](models, [one], controls=(record,), progress=False, **settings)
-    said = made.settings["prompt"]
-    pipe = models.text if made.settings.get("variant") == "text-to-image" else models.instruct
+    said = made.settings.get("prompt", "caption")  # what has no choice is given captions
+    captioned = made.settings.get("variant") == "text-to-image" or "prompt" not in made.settings
+    pipe = models.text if captioned else models.instruct
     words = item.record.words if said == "instruction" else item.record.target_words
     return Watched(item, made, record, pipe.tokenizer, getattr(one, said), words)
 

@@ -150,6 +150,11 @@ def average_seeds(
     return means.assign(seeds=groups.size()).reset_index()
 
 
+def by_image(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Images (rows) by methods (columns); a method's seeds are averaged."""
+    return average_seeds(table, [metric]).pivot(index="id", columns="method", values=metric)
+
+
 def summarise(
     table: pd.DataFrame,
     metrics: Sequence[str],

@@ -120,10 +120,14 @@ def reading_methods(steps: int = SWEEP_STEPS) -> Methods:
 
 
 def step_methods() -> Methods:
-    """The baseline with fewer and more steps: when does it stop to matter?"""
+    """The baseline and our own with fewer and more steps: when does it stop to matter?"""
+    method, own = contenders.found()[contenders.OURS]
     return {
         f"{steps} steps": ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5))
         for steps in (5, 10, 20, 50, 150)
+    } | {
+        f"{contenders.OURS}, {steps} steps": (method, {**own, "steps": steps})
+        for steps in (5, 10, 20, 50)
     }
 
 
@@ -175,20 +179,37 @@ class Study:
         }
 
     def table(
-        self, name: str, methods: Methods, *, seeds: Sequence[int] | None = None
+        self,
+        name: str,
+        methods: Methods,
+        *,
+        seeds: Sequence[int] | None = None,
+        items: Sequence[EditItem] | None = None,
+        columns: Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """One row per image, method and seed. See the module for what is computed and what read.
 
+        `items` stand in for the study's own; `columns` are those worth keeping, by default all.
         Raises `ValueError` if the recorded table contradicts what was computed here.
         """
         fresh = runs.table(
             self.models,
-            self.items,
+            self.items if items is None else items,
             methods,
             self.features,
             seeds=self.seeds if seeds is None else seeds,
             progress=False,
-        ).assign(processor=processor())
+        )
+        return self.kept(name, fresh if columns is None else fresh[list(columns)])
+
+    def kept(
+        self, name: str, fresh: pd.DataFrame, *, checked: Sequence[str] = CHECKED
+    ) -> pd.DataFrame:
+        """A full study records these rows; a quick one compares them with the recorded table.
+
+        Raises `ValueError` if they contradict it.
+        """
+        fresh = fresh.assign(processor=processor())
         path = RESULTS / f"{name}.csv"
         if self.profile == "full" and self.is_default:
             RESULTS.mkdir(parents=True, exist_ok=True)
@@ -197,7 +218,7 @@ class Study:
         if not (self.is_default and path.exists()):
             return fresh
         recorded = pd.read_csv(path)
-        agreement(fresh, recorded, path)
+        agreement(fresh, recorded, path, checked=checked)
         return recorded
 
     def blends(self, alphas: Sequence[float]) -> pd.DataFrame:
@@ -261,15 +282,16 @@ def begin(
 def cells(steps: int = 150) -> Iterator[tuple[str, str, Mapping, int]]:
     """Everything a full study edits: experiment, method, settings, number of seeds."""
     for name, methods, seeds in (
-        ("main", main_methods(steps), SEEDS),
-        ("readings", reading_methods(), 1),
-        ("ablation", ablation_methods(), 1),
-        ("sweeps", sweep_methods(), 1),
-        ("steps", step_methods(), 1),
-        ("methods", {**contenders.found(), **contenders.controls()}, 1),
-        ("methods_told", contenders.told(), 1),
+        ("main", lambda: main_methods(steps), SEEDS),
+        ("readings", reading_methods, 1),
+        ("ablation", ablation_methods, 1),
+        ("sweeps", sweep_methods, 1),
+        ("steps", step_methods, 1),
+        ("methods", lambda: {**contenders.found(), **contenders.controls()}, 1),
+        ("methods_told", contenders.told, 1),
+        ("remap_ideas", contenders.ideas, 1),
     ):
-        for method, settings in methods.values():
+        for method, settings in methods().values():
             yield name, method, settings, seeds
 
 
@@ -304,7 +326,9 @@ def processor() -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {units}"
 
 
-def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:
+def agreement(
+    fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path, *, checked: Sequence[str] = CHECKED
+) -> float:
     """The largest difference of the checked scores between fresh and recorded cells.
 
     Raises `ValueError` if a cell is missing, was made by other weights, or differs.
@@ -325,7 +349,7 @@ def agreement(fresh: pd.DataFrame, recorded: pd.DataFrame, path: Path) -> float:
         raise ValueError(f"{path} was made with other settings; run make full")
     alike = set(both["processor"]) == set(both["processor_recorded"])
     worst = 0.0
-    for name in CHECKED:
+    for name in checked:
         gap = (both[name] - both[f"{name}_recorded"]).abs()
         if gap.mean() > (SAME if alike else OTHER):
             row = both.loc[gap.idxmax()]

@@ -54,7 +54,8 @@ plates.guidance_explorer(s, s.items[:6])
 # %% [markdown]
 # ## How many steps?
 #
-# The report takes 150. The baseline with fewer steps, on the same images and noise:
+# The report takes 150. The baseline, and our own method from the chapters below, with fewer steps on the
+# same images and noise:
 
 # %%
 by_steps = s.table("steps", study.step_methods(), seeds=s.seeds[:1])

@@ -76,3 +76,28 @@ def test_the_gallery_outlines_regions_but_not_whole_pictures(tmp_path):
     fig = comparison.gallery(items, made)
     lines = [len(ax.collections) for ax in fig.axes]
     assert lines == [0, 2, 0, 0]  # white over black
+
+
+def test_extremes_are_the_best_and_the_worst_against_the_baseline():
+    rows = []
+    for item, ours, outside in (("a", 1.0, 0.1), ("b", 0.2, 0.1), ("c", 0.5, 0.9)):
+        rows.append(row(contenders.BASELINE, item, 0, 0.1, success_soft=0.5))
+        rows.append(row("x", item, 0, outside, success_soft=ours))
+    table = pd.DataFrame(rows)
+    assert comparison.extremes(table, "x", ["a", "b", "c"]) == ["a", "c"]
+    assert comparison.extremes(table, "x", ["a", "b"]) == ["a", "b"]
+    assert comparison.extremes(table, "x", ["of another folder"]) == ["of another folder"] * 2
+
+
+def test_kinds_are_told_apart_and_the_truth_stands_beside():
+    rows = [
+        row(name, f"{kind}{n}", n, 0.1, edit_type=kind)
+        for name in (contenders.BASELINE, "x")
+        for kind in ("add", "remove")
+        for n in (0, 1)
+    ]
+    told = pd.DataFrame([row("x, true mask", "add0", 1, 0.0, edit_type="add")])
+    found = comparison.by_kind(pd.DataFrame(rows), told, ["x"])
+    assert found.loc["add", ("x", "success")] == 0.5
+    assert found.loc["add", ("x, true mask", "success")] == 1
+    assert np.isnan(found.loc["remove", ("x, true mask", "success")])

@@ -9,7 +9,7 @@
 Nothing here computes a result: arrays, images and tables come in, ink goes out.
 """
 
-from cirp.figures.charts import forest, intervals, number_grid, over_time, trade_off
+from cirp.figures.charts import forest, intervals, number_grid, over_time, ranks, trade_off
 from cirp.figures.pictures import grid, image_grid, outline, overlay, show
 from cirp.figures.style import BASELINE, CONTROL, GOOD, HEAT, NOISY, PALETTE, save, use_style
 
@@ -28,6 +28,7 @@ __all__ = [
     "outline",
     "over_time",
     "overlay",
+    "ranks",
     "save",
     "show",
     "trade_off",

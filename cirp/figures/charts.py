@@ -78,6 +78,29 @@ def forest(
             ax.text(x, 1.01, side, transform=ax.transAxes, ha=align, va="bottom", fontsize=9)
 
 
+def ranks(
+    ax: Axes,
+    means: pd.Series,
+    critical: float,
+    *,
+    bold: Sequence[str] = (),
+    unit: str = "mean rank",
+) -> None:
+    """Mean ranks, best on top, with bars of half the critical difference to either side.
+
+    Two methods whose bars overlap are not told apart.
+    """
+    places = np.arange(len(means))[::-1]
+    ax.barh(places, critical, left=means - critical / 2, color=PALETTE[5], alpha=0.55, height=0.62)
+    ax.plot(means, places, "o", color=PALETTE[0], markersize=5.5)
+    ax.set_yticks(places, means.index)
+    for text in ax.get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() in bold else "normal")
+    ax.set_ylim(-0.6, len(means) - 0.4)
+    ax.set_xlabel(unit)
+    ax.grid(axis="y", visible=False)
+
+
 def _reach(table: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
     """How far the interval reaches to either side, as errorbar wants it; 0 where it is unknown."""
     middle = table[value].to_numpy(dtype=float)

@@ -47,14 +47,6 @@ def row(name: str, values, note: str = "") -> dict:
     }  # fmt: skip
 
 
-def held_out(count: int, folder: Path) -> list[EditItem]:
-    """The first `count` edits of the test split, drawn once."""
-    folder = folder / f"test-{count}"
-    if not (folder / "metadata.jsonl").exists():
-        export.split("test", count, folder)
-    return load_edits(folder)
-
-
 def autoencoder(items: list[EditItem], trips: list) -> list[float]:
     """PSNR of each source after the autoencoder's round trip."""
     pairs = (
@@ -129,7 +121,7 @@ def main(
     count: int = typer.Option(500, help="Held-out test edits."),
     variants: int = typer.Option(120, help="Of these, for weights trained on other leaks."),
     models: Path = typer.Option(ROOT / "data" / "models", help="The weights."),
-    work: Path = typer.Option(ROOT / ".cache" / "miniature", help="Where the edits are drawn."),
+    work: Path = typer.Option(export.WORK, help="Where the edits are drawn."),
     out: Path = typer.Option(RESULTS / "bars.csv", help="Where the table goes."),
 ) -> None:
     """Measure and print every bar."""
@@ -137,7 +129,7 @@ def main(
     fast = has_bfloat16_units()
     name = "miniature" if models == RESULTS.parent / "models" else str(models)
     loaded = load(name, bfloat16=fast)
-    items = fitted(held_out(count, work), loaded)
+    items = fitted(load_edits(export.drawn("test", count, work)), loaded)
     tasks = [task(item, 0) for item in items]
     trips = [edit.image for edit in round_trip(loaded, tasks, progress=True)]
     bars = list(BARS)

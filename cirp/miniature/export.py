@@ -22,6 +22,7 @@ from cirp.miniature.scene import Scene, Thing, mask, region, render
 ROOT = Path(__file__).resolve().parents[2]
 EACH = 5  # edits of each kind beside the examples
 LICENSE = "CC-BY-4.0"
+WORK = ROOT / ".cache" / "miniature"  # what can be drawn again
 
 
 def record(p: Pair, name: str, *, example: bool = False, notes: str = "") -> EditRecord:
@@ -77,6 +78,12 @@ def split(name: str, count: int, folder: Path) -> Path:
     """The first `count` edits of an evaluation split, equally many of each kind."""
     pairs = [pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
     return write(((p, record(p, f"{name}-{i:04d}")) for i, p in enumerate(pairs)), folder)
+
+
+def drawn(name: str, count: int, work: Path = WORK) -> Path:
+    """The folder of the first `count` edits of a split, which are drawn if they are not yet."""
+    folder = Path(work) / f"{name}-{count}"
+    return folder if (folder / METADATA).exists() else split(name, count, folder)
 
 
 def _stand(kind: str, rng: random.Random, place: str, size: float, **states) -> Thing:

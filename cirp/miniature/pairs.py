@@ -285,3 +285,23 @@ def pair(seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None
         made = make(scene(rng, count=count), wanted, rng, seed=seed, leak=leak)
         if made and belongs(made.source, made.target, split):
             return made
+
+
+def double(seed: int, split: str = "test") -> tuple[Pair, Pair]:
+    """Two edits of two different things in one scene; the second starts from the first's target."""
+    rng = random.Random(f"double-{split}-{seed}")
+    kinds = ("change colour", "change expression", "change part", "swap object")
+    while True:
+        first = make(scene(rng, count=2, holding=False), rng.choice(kinds), rng, seed=seed)
+        second = first and make(first.target, rng.choice(kinds), rng, seed=seed)
+        if not second or not (
+            belongs(first.source, first.target, split)
+            and belongs(second.source, second.target, split)
+        ):
+            continue
+        changed = [
+            [a != b for a, b in zip(p.source.things, p.target.things, strict=True)]
+            for p in (first, second)
+        ]
+        if not any(a and b for a, b in zip(*changed, strict=True)):
+            return first, second

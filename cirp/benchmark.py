@@ -1,0 +1,68 @@
+"""All methods on 500 held-out test edits: one resumable command, and the table it leaves.
+
+`cirp benchmark` computes the edits, in as many processes as are started; the chapter's full run
+scores and records them, and every quick run computes the first `SLICE` again.
+"""
+
+import json
+from collections.abc import Mapping
+
+import pandas as pd
+
+from cirp import contenders, runs
+from cirp.data import EditItem, load_edits
+from cirp.miniature import export
+from cirp.models import has_bfloat16_units, load
+from cirp.statistics import PRIMARY
+from cirp.study import Study
+
+EDITS = 500
+SLICE = 8  # one of each kind
+TOLD = f"{contenders.OURS}, true mask"
+COLUMNS = (
+    "id", "edit_type", "method", "seed", "settings", "weights", "success", "success_soft",
+    PRIMARY, "l1_source", "ssim_source_outside_excess",
+    "feature_distance_dinov2_source_outside_excess", "l1_target", "l1_target_inside",
+    "clip_i_source", "clip_i_target", "dinov2_source", "clip_t", "clip_direction", "region_iou",
+    "abstained", "unet_calls", "seconds",
+)  # fmt: skip
+
+
+def methods(steps: int = contenders.STEPS) -> Mapping[str, tuple[str, Mapping]]:
+    """Every contender by itself, two that are told the true region, and the controls."""
+    told = contenders.told(steps)
+    true = {name: told[name] for name in (contenders.TRUTH, TOLD)}
+    return {**contenders.found(steps), **true, **contenders.controls(steps)}
+
+
+def items(count: int = EDITS) -> list[EditItem]:
+    """The first `count` edits of the test split, equally many of each kind; drawn if need be."""
+    return load_edits(export.drawn("test", count))
+
+
+def fill(
+    *, models: str = "miniature", count: int = EDITS, shard: int = 0, shards: int = 1, seed: int = 0
+) -> None:
+    """Compute this process's share of the edits. Every finished one is kept.
+
+    Raises `ValueError` for a shard outside 0 to shards - 1, or no edits.
+    """
+    if not 0 <= shard < shards:
+        raise ValueError(f"shard={shard} of {shards}; give 0 to {shards - 1}")
+    if count < 1:
+        raise ValueError(f"count={count}; give at least 1")
+    loaded = load(models, bfloat16=has_bfloat16_units())
+    some = runs.fitted(items(count)[shard::shards], loaded)
+    for label, (method, settings) in methods().items():
+        print(f"{label}: {json.dumps(dict(settings))}", flush=True)
+        runs.edits(loaded, some, method, seeds=[seed], settings=settings, batch_size=25)
+
+
+def chosen(s: Study) -> list[EditItem]:
+    """The edits of a full study, or the slice that a quick one computes again."""
+    return items(EDITS if s.profile == "full" else SLICE)
+
+
+def table(s: Study) -> pd.DataFrame:
+    """One row per method and test edit, as far as recorded; see `Study.table`."""
+    return s.table("benchmark", methods(), seeds=s.seeds[:1], items=chosen(s), columns=COLUMNS)

@@ -1,0 +1,49 @@
+"""The same number of candidates for all, and the rule that chooses, worked out by hand."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from cirp import contenders, runs, search
+
+
+def test_every_contender_gets_the_same_budget_and_its_papers_own_settings():
+    assert set(search.CANDIDATES) == set(contenders.found()) - {contenders.BASELINE}
+    for name, tried in search.CANDIDATES.items():
+        assert len(tried) == search.BUDGET and tried[0] == {}, name
+        assert len({json.dumps(own) for own in tried}) == search.BUDGET, name
+
+
+def test_every_candidate_is_known_to_its_method():
+    for method, settings in search.candidates().values():
+        runs.completed(method, settings)
+
+
+def rows(method, success, outside):
+    return [
+        {"method": method, "id": f"i{n}", "seed": 0, "success": s, "region_iou": 0.5,
+         "l1_source_outside_excess": o}
+        for n, (s, o) in enumerate(zip(success, outside, strict=True))
+    ]  # fmt: skip
+
+
+def test_the_choice_keeps_success_and_lets_change_go():
+    base = rows(contenders.BASELINE, [1, 0], [0.2, 0.2])
+    quiet = rows("LIME | {}", [0, 0], [0.0, 0.0])  # 0 / 0.5 - 0 = 0
+    good = rows('LIME | {"points": 8}', [1, 0], [0.1, 0.1])  # 1 - 0.5 = 0.5
+    loud = rows('LIME | {"clusters": 5}', [1, 1], [0.4, 0.4])  # 2 - 2 = 0
+    scored = search.utility(pd.DataFrame(base + quiet + good + loud)).set_index("method")
+    assert scored.loc[contenders.BASELINE, "utility"] == pytest.approx(0.0)
+    assert scored.loc['LIME | {"points": 8}', "utility"] == pytest.approx(0.5)
+    assert search.choose(scored.reset_index()) == {"LIME": {"points": 8}}
+
+
+def test_chosen_settings_lie_over_the_usual_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(contenders, "CHOSEN", tmp_path / "chosen.json")
+    plain = contenders.found()["LIME"][1]
+    assert contenders.searched() == {} and "points" not in plain
+    (tmp_path / "chosen.json").write_text(json.dumps({"LIME": {"points": 8, "strides": [1, 2]}}))
+    chosen = contenders.found()["LIME"][1]
+    assert chosen == {**plain, "points": 8, "strides": (1, 2)}
+    assert contenders.told()["LIME, true mask"][1]["points"] == 8

@@ -127,11 +127,11 @@ def rank_figure(table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
 
     Methods whose bars overlap are not told apart at 5 % (Friedman and Nemenyi).
     """
-    fig, axes = plt.subplots(1, len(metrics), figsize=(5.4 * len(metrics), 5.2))
+    fig, axes = plt.subplots(1, len(metrics), figsize=(5.0 * len(metrics), 5.4))
     for ax, (metric, better) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
         found = ranking.rank(by_image(table, metric), higher_is_better=better == "higher")
         own = (contenders.BASELINE, contenders.OURS)
-        label = f"mean rank by {named(metric)}, of {len(found.ranks)}, {found.n} images"
+        label = f"{named(metric)}\nmean rank, {found.n} images"
         figures.ranks(ax, found.ranks, found.critical, bold=own, unit=label)
     return fig
 

@@ -1,5 +1,6 @@
 """Two instructions at once, each with its own region: what FoI's disentangled guidance is for."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,9 +59,10 @@ def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Fig
             found = None if made[row].mask is None else np.asarray(made[row].mask) > 127
             figures.show(axes[row, column], made[row].image, mask=found)
         figures.show(axes[row, -1], Image.fromarray(render(second.target)))
+        said = SEPARATOR.join(one.instruction for one in (first, second)).strip()
         axes[row, 0].text(
-            -0.06, 0.5, f"{first.instruction}\n{SEPARATOR.strip()}\n{second.instruction}",
-            transform=axes[row, 0].transAxes, rotation=90, ha="right", va="center", fontsize=7,
+            -0.06, 0.5, textwrap.fill(said, 26), transform=axes[row, 0].transAxes,
+            rotation=90, ha="right", va="center", fontsize=7,
         )  # fmt: skip
     for ax, title in zip(axes[0], ["input", *columns, "exact answer"], strict=True):
         ax.set_title(title, fontsize=9, loc="center")

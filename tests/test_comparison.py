@@ -101,3 +101,18 @@ def test_kinds_are_told_apart_and_the_truth_stands_beside():
     assert found.loc["add", ("x", "success")] == 0.5
     assert found.loc["add", ("x, true mask", "success")] == 1
     assert np.isnan(found.loc["remove", ("x, true mask", "success")])
+
+
+def test_a_better_method_stands_above_and_bars_are_as_wide_as_the_critical_difference():
+    rng = np.random.default_rng(0)
+    rows = [
+        row(name, f"i{n}", 0, float(rng.random() + shift))
+        for name, shift in (("good", 0), ("bad", 5), ("worse", 9))
+        for n in range(12)
+    ]
+    fig = comparison.rank_figure(pd.DataFrame(rows), {"l1_source_outside_excess": "lower"})
+    ax = fig.axes[0]
+    places = {t.get_text(): y for t, y in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True)}
+    assert places["good"] > places["bad"] > places["worse"]
+    (width,) = {round(bar.get_width(), 6) for bar in ax.patches}
+    assert width == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 12)), abs=1e-3)  # Nemenyi, k = 3

@@ -96,6 +96,7 @@ def ranks(
     ax.set_yticks(places, means.index)
     for text in ax.get_yticklabels():
         text.set_fontweight("bold" if text.get_text() in bold else "normal")
+    ax.set_xlim(means.min() - 0.6 * critical - 0.2, means.max() + 0.6 * critical + 0.2)
     ax.set_ylim(-0.6, len(means) - 0.4)
     ax.set_xlabel(unit)
     ax.grid(axis="y", visible=False)

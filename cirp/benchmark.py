@@ -17,7 +17,7 @@ from cirp.statistics import PRIMARY
 from cirp.study import Study
 
 EDITS = 500
-SLICE = 8  # one of each kind
+SLICE = 4
 TOLD = f"{contenders.OURS}, true mask"
 COLUMNS = (
     "id", "edit_type", "method", "seed", "settings", "weights", "success", "success_soft",

@@ -13,7 +13,7 @@
 # test edits that nothing was trained, tuned or curated on.**
 #
 # One model, one noise per edit, settings as `cirp search` chose them on validation edits. `cirp benchmark`
-# computes the edits and may be interrupted; the table is recorded, and its first eight edits are computed
+# computes the edits and may be interrupted; the table is recorded, and its first four edits are computed
 # again in each build.
 #
 # *Runs in a minute. Numbers are of the miniature, and methods are re-implementations.*

@@ -9,8 +9,8 @@ rows are text 0, text 1, text 2, image 0, ... `Site.rows` says which rows a bran
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
@@ -56,10 +56,11 @@ class Control:
     With `reads_only` what the stages return is not used. Where nothing but such controls want a
     site, the layer's own fused kernel makes the output, bit for bit as without them, and the maps
     are computed beside it, without gradients. So a control whose loss is to be differentiated is
-    not one of these.
+    not one of these. Maps of other `branches` than those such controls ask for are then left out.
     """
 
     reads_only: bool = False
+    branches: tuple[int, ...] | None = None  # that a control which only reads asks for; None is all
 
     def begin(self) -> None:
         """Called each time a `controlled` block with this control is entered."""
@@ -105,17 +106,21 @@ class ControlledAttention:
             )
         readers_only = all(control.reads_only for control in controls)
         if readers_only:
-            output = self.stock(
-                attn, hidden_states, encoder_hidden_states, attention_mask, temb, **rest
-            )
+            with _projected(attn) if controls else nullcontext() as projected:
+                output = self.stock(
+                    attn, hidden_states, encoder_hidden_states, attention_mask, temb, **rest
+                )
         if not controls:
             return output
-        context = encoder_hidden_states if site.is_cross else hidden_states
         if readers_only:
             with torch.no_grad():
-                _staged(_scores(attn, hidden_states, context), controls, site)
+                asked, rows = _asked(site, controls)
+                query, key = (x.detach()[rows] for x in projected)
+                _staged(_scores(attn, query, key), controls, asked)
             return output
-        probs = _staged(_scores(attn, hidden_states, context), controls, site)
+        context = encoder_hidden_states if site.is_cross else hidden_states
+        query, key = attn.to_q(hidden_states), attn.to_k(context)
+        probs = _staged(_scores(attn, query, key), controls, site)
         value = _by_head(attn.to_v(context), attn.heads)
         output = (probs.to(value.dtype) @ value).transpose(1, 2).flatten(2)
         for layer in attn.to_out:  # the projection, then dropout
@@ -127,21 +132,54 @@ def _by_head(x: Float[Tensor, "row position width"], heads: int) -> Float[Tensor
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def _scores(attn: Attention, hidden_states: Tensor, context: Tensor) -> Attn:
-    query = _by_head(attn.to_q(hidden_states), attn.heads)
-    key = _by_head(attn.to_k(context), attn.heads)
+@contextmanager
+def _projected(attn: Attention) -> Iterator[list[Tensor]]:
+    """The queries and keys that the stock processor makes meanwhile: no need to make them twice."""
+    made: list[Tensor] = [None, None]
+
+    def keep(i: int):
+        def hook(_, __, out: Tensor) -> None:
+            made[i] = out
+
+        return hook
+
+    hooks = [attn.to_q.register_forward_hook(keep(0)), attn.to_k.register_forward_hook(keep(1))]
+    try:
+        yield made
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slice]:
+    """The site as readers see it, with no branch that none of them asks for, and its rows."""
+    asked = {branch for control in controls for branch in (control.branches or site.branches)}
+    if asked >= set(site.branches) or not asked <= set(site.branches):
+        return site, slice(None)
+    kept = tuple(branch for branch in site.branches if branch in asked)
+    if len(kept) == 1:
+        return replace(site, branches=kept), site.rows(kept[0])  # a view
+    every = torch.arange(len(site.branches) * site.images)
+    return replace(site, branches=kept), torch.cat([every[site.rows(branch)] for branch in kept])
+
+
+def _scores(attn: Attention, query: Tensor, key: Tensor) -> Attn:
+    query, key = _by_head(query, attn.heads), _by_head(key, attn.heads)
     precision = torch.promote_types(query.dtype, torch.float32)
-    return query.to(precision) @ key.to(precision).mT * attn.scale
+    return (query.to(precision) * attn.scale) @ key.to(precision).mT  # scaled where it is smaller
 
 
-def _staged(scores: Attn, controls: Sequence[Control], site: Site) -> Attn:
-    """The probabilities, after every control had both of its stages, in order."""
+def _staged(maps: Attn, controls: Sequence[Control], site: Site) -> Attn:
+    """From scores to probabilities, after every control had both of its stages, in order.
+
+    One name for both, so that the scores are freed: they are the largest tensor of the layer.
+    """
     for control in controls:
-        scores = _kept(control, scores, control.on_scores(scores, site))
-    probs = scores.softmax(dim=-1)
+        maps = _kept(control, maps, control.on_scores(maps, site))
+    maps = maps.softmax(dim=-1)
     for control in controls:
-        probs = _kept(control, probs, control.on_probs(probs, site))
-    return probs
+        maps = _kept(control, maps, control.on_probs(maps, site))
+    return maps
 
 
 def _kept(control: Control, before: Attn, after) -> Attn:

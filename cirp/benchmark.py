@@ -1,7 +1,8 @@
 """All methods on 500 held-out test edits: one resumable command, and the table it leaves.
 
-`cirp benchmark` computes the edits, in as many processes as are started; the chapter's full run
-scores and records them, and every quick run computes the first `SLICE` again.
+`cirp benchmark` computes the edits that are not recorded with the same settings and weights, in as
+many processes as are started; the chapter's full run scores and records them, and every quick run
+computes the first `SLICE` again.
 """
 
 import json
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from cirp import contenders, runs
+from cirp import contenders, runs, study
 from cirp.data import EditItem, load_edits
 from cirp.miniature import export
 from cirp.models import has_bfloat16_units, load
@@ -43,7 +44,7 @@ def items(count: int = EDITS) -> list[EditItem]:
 def fill(
     *, models: str = "miniature", count: int = EDITS, shard: int = 0, shards: int = 1, seed: int = 0
 ) -> None:
-    """Compute this process's share of the edits. Every finished one is kept.
+    """Compute this process's share of the edits that are not recorded. Finished ones are kept.
 
     Raises `ValueError` for a shard outside 0 to shards - 1, or no edits.
     """
@@ -53,7 +54,11 @@ def fill(
         raise ValueError(f"count={count}; give at least 1")
     loaded = load(models, bfloat16=has_bfloat16_units())
     some = runs.fitted(items(count)[shard::shards], loaded)
-    for label, (method, settings) in methods().items():
+    needed = study.missing(
+        methods(), study.recorded("benchmark"), ids=[item.id for item in some], seeds=[seed],
+        weights=loaded.fingerprint,
+    )  # fmt: skip
+    for label, (method, settings) in needed.items():
         print(f"{label}: {json.dumps(dict(settings))}", flush=True)
         runs.edits(loaded, some, method, seeds=[seed], settings=settings, batch_size=25)
 

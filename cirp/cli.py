@@ -49,7 +49,7 @@ def run(
     shard: Annotated[int, typer.Option(help="Which share of the images.")] = 0,
     shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
 ) -> None:
-    """Compute the full study's edits; resumable, and shared between processes."""
+    """Compute what is not recorded of the full study; resumable, and shared between processes."""
     from cirp.study import fill
 
     fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
@@ -62,11 +62,12 @@ def search(
     count: Annotated[int, typer.Option(help="Validation edits.")] = 24,
     shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
     shards: Annotated[int, typer.Option(help="Of how many; 1 writes the choice.")] = 1,
+    only: Annotated[str | None, typer.Option(help="Renew one contender alone.")] = None,
 ) -> None:
     """Choose every contender's settings on validation edits, with one budget for all."""
     from cirp.search import search
 
-    found = search(models=models, count=count, shard=shard, shards=shards)
+    found = search(models=models, count=count, shard=shard, shards=shards, only=only)
     if found is not None:
         typer.echo(found.round(4).to_string(index=False))
 
@@ -79,7 +80,7 @@ def benchmark(
     shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
     shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
 ) -> None:
-    """Compute every method on the held-out test edits; resumable, and shared."""
+    """Compute what is not recorded of all methods on the held-out test edits; resumable, shared."""
     from cirp.benchmark import fill
 
     fill(models=models, count=count, shard=shard, shards=shards)

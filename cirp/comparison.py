@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from cirp import contenders, figures, inversion, ranking, runs, study
 from cirp.data import EditItem
 from cirp.editing import begin
-from cirp.finding import look
 from cirp.methods import remap
 from cirp.models import Models
 from cirp.plates import OUTSIDE, SUCCESS, named, points
 from cirp.reading import watch
-from cirp.sampling import Edit, decode, mask_picture
+from cirp.sampling import Edit, mask_picture
 from cirp.statistics import average_seeds, by_image, mean_interval, paired_interval
 
 
@@ -171,35 +170,38 @@ def standing(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
-    """A row per edit: remap's three maps, what they agree on, and the region that follows."""
+    """A row per edit: what remap asks the model, what both answers say, and the region."""
     own = runs.completed("remap", settings)
-    how = {name: own[name] for name in ("weights", "sigma", "walk", "strides")}
     tasks = [runs.task(item, seed) for item in items]
-    start = begin(models, tasks)
-    seen = look(
-        models, tasks, start, steps=own["look_steps"], first=own["look_steps"],
-        self_stride=own["self_stride"], text_scale=own["text_scale"],
-        image_scale=own["image_scale"], prompt=own["prompt"],
-    )  # fmt: skip
-    quick = decode(seen.latents, models)
+    asking = ("near", "far", "writing", "draws", "strides", "prompt")
+    weighing = {name: own[name] for name in ("weight", "sigma")}
+    splitting = {name: own[name] for name in ("grow", "scope", "spare")}
+    seen = remap.signs(models, tasks, begin(models, tasks), **{name: own[name] for name in asking})
     maps = {
-        "edit words": seen.words(own["strides"]),
-        "prediction changes": seen.guidance.abs().sum(dim=1),
-        "quick edit changed": (seen.latents - start.clean).abs().sum(dim=1),
-        "all three agree": remap.evidence(seen, start, **how),
+        "prediction changes": seen.near,
+        "attention writes": seen.written,
+        "both": remap.evidence(seen, **weighing),
+        "in much noise": seen.far,
     }
-    regions = remap.mask(seen, start, grow=own["grow"], **how)
-    titles = ["should change", "quick edit", *maps, "region"]
-    fig, axes = figures.grid(len(items), len(titles), side=1.45)
+    regions = remap.mask(seen, **weighing, **splitting)
+    whole = remap.is_global(seen, own["scope"]).tolist()
+    brightest = float(seen.far.amax())  # one scale for all rows: how much is what counts there
+    titles = ["should change", *maps, "region"]
+    fig, axes = figures.grid(len(items), len(titles), side=1.6)
     axes = np.atleast_2d(axes)
     for row, item in enumerate(items):
         truth, image = item.mask(), item.source()
         figures.show(axes[row, 0], image, mask=truth)
-        figures.show(axes[row, 1], quick[row])
-        for column, heat in enumerate(maps.values(), start=2):
-            figures.overlay(axes[row, column], image, heat[row].float().cpu().numpy(), mask=truth)
+        for column, (name, heat) in enumerate(maps.items(), start=1):
+            shown = heat[row].float().cpu().numpy()
+            peak = brightest if name == "in much noise" else None
+            figures.overlay(axes[row, column], image, shown, mask=truth, peak=peak)
         found = np.asarray(mask_picture(regions[row], image.size)) > 127
         figures.show(axes[row, -1], image, mask=found)
+        axes[row, -1].text(
+            0.5, -0.03, "about the picture" if whole[row] else "about a part",
+            transform=axes[row, -1].transAxes, ha="center", va="top", fontsize=8,
+        )  # fmt: skip
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9, loc="center")
     return fig
@@ -235,6 +237,22 @@ def recorded(name: str) -> pd.DataFrame:
     if not path.exists():
         raise ValueError(f"{path} is missing; run make full, or cirp search")
     return pd.read_csv(path)
+
+
+def versions() -> pd.DataFrame:
+    """Means over the test edits of remap's first version and of the present one."""
+    both = {"the first": recorded("remap_first"), "the present": recorded("benchmark")}
+    columns = {
+        SUCCESS: "edit success",
+        OUTSIDE: "excess outside change",
+        "region_iou": "region IoU",
+    }
+    rows = []
+    for name, table in both.items():
+        mine = table[table["method"] == contenders.OURS]
+        means = {label: by_image(mine, metric).mean().item() for metric, label in columns.items()}
+        rows.append({"version": name, **means, "UNet rows": mine["unet_calls"].mean()})
+    return pd.DataFrame(rows)
 
 
 def extremes(table: pd.DataFrame, label: str, ids: Sequence[str]) -> list[str]:

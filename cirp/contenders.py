@@ -54,7 +54,7 @@ def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Me
         "Watch Your Steps": ("wys", dict(steps=steps)),
         "DiffEdit": ("diffedit", dict(steps=steps)),
         "latent blending, words' mask": ("blending", dict(steps=steps, look_steps=steps // 2)),
-        OURS: ("remap", dict(steps=steps, self_stride=1)),
+        OURS: ("remap", dict(steps=steps)),
     }
     return {
         name: (method, {**settings, **chosen.get(name, {})})
@@ -77,13 +77,14 @@ def ideas(steps: int = STEPS) -> Methods:
     method, settings = found(steps)[OURS]
     tried = {
         "remap as it is": {},
-        "words' attention alone": dict(weights=(1.0, 0.0, 0.0)),
-        "change of the prediction alone": dict(weights=(0.0, 1.0, 0.0)),
-        "change of the quick edit alone": dict(weights=(0.0, 0.0, 1.0)),
-        "not carried along self-attention": dict(walk=0),
-        "carried three times": dict(walk=3),
+        "change of the prediction alone": dict(weight=0.0),
+        "what attention writes alone": dict(weight=1.0),
+        "noise drawn once, not four times": dict(draws=1),
+        "never the whole picture": dict(scope=None),
         "a wider region": dict(grow=0.7),
+        "a narrower region": dict(grow=1.4),
         "attention not remapped": dict(remap=False),
+        "source not pasted": dict(paste=False),
         "told the true region": dict(region="given"),
     }
     return {name: (method, {**settings, **own}) for name, own in tried.items()}

@@ -28,7 +28,7 @@ class RecordSelf(Control):
     reads_only = True
 
     def __init__(self, stride: int, *, branch: int = TEXT) -> None:
-        self.stride, self.branch = stride, branch
+        self.stride, self.branch, self.branches = stride, branch, (branch,)
         self.mean = Mean()
 
     def wants(self, site: Site) -> bool:

@@ -46,12 +46,15 @@ class Mean:
     """A running mean, in single precision, that keeps none of its samples."""
 
     def __init__(self) -> None:
-        self.total: Tensor | float = 0.0
+        self.total: Tensor | None = None
         self.count = 0
 
     def add(self, total: Tensor, count: int = 1) -> None:
         """Take in one sample, or the sum of `count` of them."""
-        self.total = self.total + total.detach().float()
+        if self.count:
+            self.total += total.detach()
+        else:  # a copy: what comes in is not ours to add to
+            self.total = total.detach().to(torch.float32, copy=True)
         self.count += count
 
     @property
@@ -65,7 +68,7 @@ class _Run:
 
     latent: Grid
     images: int
-    # layer -> (branch, image, head, token, row, column)
+    # layer -> (branch, image, head, query, token), as they come: turning them takes time
     layers: dict[str, Mean] = field(default_factory=lambda: defaultdict(Mean))
     # time, grid -> (branch, image, token, row, column), over heads and all layers but the middle
     times: dict[tuple[float, Grid], Mean] = field(default_factory=lambda: defaultdict(Mean))
@@ -113,12 +116,13 @@ class Record(Control):
     def on_probs(self, probs: Attn, site: Site) -> Attn:
         run = self._run(site)
         grid = grid_of(probs.shape[2], site.latent)
-        rows = torch.stack([probs[site.rows(branch)] for branch in self.branches])
-        maps = rows[..., : self.tokens].movedim(-1, 3).unflatten(4, grid)
+        rows = [probs[site.rows(branch)][..., : self.tokens] for branch in self.branches]
+        maps = rows[0][None] if len(rows) == 1 else torch.stack(rows)
         run.layers[site.layer].add(maps)
         if self.bins is not None and not site.layer.startswith("mid_block"):
             time = site.timestep if self.bins == "step" else _bin(site.timestep, self.bins)
-            run.times[time, grid].add(maps.sum(dim=2), maps.shape[2])
+            summed = maps.sum(dim=2).mT.unflatten(-1, grid)
+            run.times[time, grid].add(summed, maps.shape[2])
         return probs
 
     def _run(self, site: Site) -> _Run:
@@ -164,7 +168,7 @@ class Record(Control):
 
     def stride(self, layer: str) -> int:
         run, _ = self._find(0)
-        return stride_of(self._mean(run, layer).total[0, 0, 0, 0].numel(), run.latent)
+        return stride_of(self._mean(run, layer).total.shape[3], run.latent)
 
     def latent(self, image: int = 0) -> Grid:
         """Rows and columns of the image's latent."""
@@ -179,7 +183,8 @@ class Record(Control):
         """
         run, i = self._find(image)
         mean = self._mean(run, layer)
-        return (mean.total if summed else mean.value)[self._branch(branch), i]
+        maps = (mean.total if summed else mean.value)[self._branch(branch), i]
+        return maps.mT.unflatten(-1, grid_of(maps.shape[1], run.latent))
 
     def time(
         self, time: float, *, image: int = 0, branch: int = TEXT

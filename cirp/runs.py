@@ -30,6 +30,7 @@ from cirp.scores import score_all
 
 VERSION = 2  # raise it when a method's code changes its images
 NOT_SETTINGS = ("controls", "batch_size", "progress")  # of no influence on an image
+WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "runs"
 
 
@@ -237,8 +238,7 @@ def table(
     trips = [e.image for e in edits(models, items, "round trip", cache=cache, progress=False)]
     parts = []
     for label, (method, settings) in methods.items():
-        alone = method in ("nothing", "round trip")  # no noise in these: one seed says all
-        some = seeds[:1] if alone else seeds
+        some = seeds[:1] if method in WITHOUT_NOISE else seeds
         made = edits(
             models, items, method, seeds=some, settings=settings, cache=cache,
             batch_size=batch_size, progress=progress,

@@ -30,24 +30,24 @@ CANDIDATES: Mapping[str, list[dict]] = {
         dict(strength=0.9), dict(text_scale=12.0),
     ],
     "FoI (re-implementation)": [
-        {}, dict(threshold=0.1), dict(threshold=0.4), dict(rounds=1), dict(borrow=False),
-        dict(weight=0.3),
+        {}, dict(threshold=0.1), dict(threshold=0.4), dict(borrow=False), dict(weight=0.3),
+        dict(borrow=False, text_scale=10.0),
     ],
     "LIME": [
         {}, dict(text_scale=4.0), dict(text_scale=7.5), dict(points=8), dict(clusters=5),
         dict(text_scale=4.0, share=0.5),
     ],
     "DenseDiffusion": [
-        {}, dict(cross_weight=0.5), dict(cross_weight=2.0), dict(self_weight=0.6),
-        dict(share=0.6), dict(threshold=0.3),
+        {}, dict(cross_weight=0.5), dict(cross_weight=2.0), dict(share=0.6),
+        dict(threshold=0.3), dict(threshold=0.3, text_scale=10.0),
     ],
     "attention refocusing": [
         {}, dict(threshold=0.3), dict(step_size=(30.0, 20.0)), dict(step_size=(300.0, 200.0)),
-        dict(strides=(1, 2)), dict(threshold=0.3, step_size=(30.0, 20.0)),
+        dict(threshold=0.3, step_size=(30.0, 20.0)), dict(threshold=0.3, text_scale=10.0),
     ],
     "ASG": [  # the miniature's maps are so even that the paper's 1.5 always abstains
         {}, dict(abstain=1.1), dict(abstain=1.1, hold="inside"), dict(abstain=1.1, slope=5.0),
-        dict(abstain=1.1, high_image=2.0), dict(abstain=1.1, strides=(1, 2)),
+        dict(abstain=1.1, high_image=2.0), dict(abstain=1.1, high_image=2.0, text_scale=10.0),
     ],
     "LEDITS++ mask": [
         {}, dict(quantile=0.7), dict(quantile=0.5), dict(quantile=0.8),
@@ -55,42 +55,45 @@ CANDIDATES: Mapping[str, list[dict]] = {
     ],
     "LOCATEdit mask": [
         {}, dict(threshold=0.4), dict(threshold=0.5), dict(threshold=0.6),
-        dict(strides=(1, 2), threshold=0.5), dict(weight=2.0, threshold=0.5),
+        dict(strides=(1, 2), threshold=0.5), dict(text_scale=10.0),
     ],
     "ZONE mask": [
         {}, dict(threshold=0.5), dict(threshold=0.6), dict(strides=(1,)), dict(strides=(2,)),
-        dict(strides=(1,), threshold=0.55),
+        dict(text_scale=10.0),
     ],
     "Watch Your Steps": [
-        {}, dict(threshold=0.3), dict(threshold=0.4), dict(level=0.6), dict(level=0.9),
-        dict(level=0.9, threshold=0.3),
+        {}, dict(threshold=0.3), dict(threshold=0.4), dict(level=0.9),
+        dict(level=0.9, threshold=0.3), dict(level=0.9, threshold=0.3, text_scale=10.0),
     ],
     "DiffEdit": [
         {}, dict(threshold=0.3), dict(threshold=0.4), dict(strength=0.9), dict(text_scale=12.0),
         dict(strength=0.9, text_scale=12.0),
     ],
     "latent blending, words' mask": [
-        {}, dict(threshold=0.3), dict(threshold=0.5), dict(threshold=0.6), dict(strides=(1, 2)),
-        dict(share=0.5),
+        {}, dict(threshold=0.3), dict(threshold=0.5), dict(threshold=0.6), dict(share=0.5),
+        dict(threshold=0.5, text_scale=10.0),
     ],
     contenders.OURS: [
-        {},
-        dict(weights=(1.0, 0.0, 0.0)),  # the words alone
-        dict(weights=(0.0, 0.0, 1.0)),  # what the quick edit changed, alone
-        dict(weights=(0.5, 0.5, 1.0)),
-        dict(grow=0.7),
-        dict(walk=0),
+        {}, dict(weight=0.0), dict(grow=0.8), dict(grow=1.3), dict(text_scale=10.0),
+        dict(text_scale=12.0),
     ],
 }  # fmt: skip
 
 
-def candidates(steps: int = contenders.STEPS) -> dict[str, tuple[str, Mapping]]:
-    """Every candidate under the name "contender | its own settings", and the baseline."""
+def candidates(
+    steps: int = contenders.STEPS, only: str | None = None
+) -> dict[str, tuple[str, Mapping]]:
+    """Every candidate under the name "contender | its own settings", and the baseline.
+
+    Raises `ValueError` if there is no contender `only`.
+    """
+    if only is not None and only not in CANDIDATES:
+        raise ValueError(f"no contender {only!r}; there are {', '.join(CANDIDATES)}")
     usual = contenders.found(steps, chosen={})
     found = {contenders.BASELINE: usual[contenders.BASELINE]}
-    for name, tried in CANDIDATES.items():
+    for name in CANDIDATES if only is None else [only]:
         method, settings = usual[name]
-        for own in tried:
+        for own in CANDIDATES[name]:
             found[f"{name} | {json.dumps(own)}"] = (method, {**settings, **own})
     return found
 
@@ -116,23 +119,35 @@ def choose(scored: pd.DataFrame) -> dict[str, dict]:
 
 
 def search(
-    *, models: str = "miniature", count: int = EDITS, shard: int = 0, shards: int = 1
+    *,
+    models: str = "miniature",
+    count: int = EDITS,
+    shard: int = 0,
+    shards: int = 1,
+    only: str | None = None,
 ) -> pd.DataFrame | None:
     """Run every candidate on the first `count` validation edits; the last process writes.
 
     With several shards each process computes its share of the edits, and the one that is started
-    without (`shards=1`) afterwards finds all cells and writes the table and the choice.
+    without (`shards=1`) afterwards finds all cells and writes the table and the choice. With `only`
+    one contender's rows and choice are renewed, and the others' stay.
     """
+    tried = candidates(only=only)
     loaded = load(models, bfloat16=has_bfloat16_units())
     folder = export.drawn("validation", count)
     items = [item for item in load_edits(folder) if not item.record.is_global][shard::shards]
     if shards > 1:
-        for label, (method, settings) in candidates().items():
+        for label, (method, settings) in tried.items():
             print(label, flush=True)
             runs.edits(loaded, runs.fitted(items, loaded), method, settings=settings, batch_size=24)
         return None
-    table = runs.table(loaded, items, candidates(), load_features("miniature"))
-    scored = utility(table)
+    scored = utility(runs.table(loaded, items, tried, load_features("miniature")))
+    chosen = choose(scored)
+    if only is not None:
+        known = pd.read_csv(TABLE)
+        others = known[~known["method"].str.startswith(f"{only} | ")]
+        mine = scored[scored["method"] != contenders.BASELINE]
+        scored, chosen = pd.concat([others, mine]), contenders.searched() | chosen
     scored.to_csv(TABLE, index=False, float_format="%.5g")
-    contenders.CHOSEN.write_text(json.dumps(choose(scored), indent=2) + "\n")
+    contenders.CHOSEN.write_text(json.dumps(chosen, indent=2) + "\n")
     return scored

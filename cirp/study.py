@@ -1,9 +1,10 @@
 """The book's experiments: which methods, settings, images and seeds, computed or read.
 
-A *full* study (all images, five seeds) writes its tables to `data/results/`. A *quick* one computes
-the same cells for the ten examples and one seed, checks that they agree with the recorded table,
-and then reads that table: so the figures always show the full run, and no number can go stale
-unnoticed.
+A *full* study (all images, five seeds) writes its tables to `data/results/`. Rows that stand there
+with the same settings, seeds and weights are kept; to compute a table anew, delete it. A *quick*
+study computes the same cells for the ten examples and one seed, checks that they agree with the
+recorded table, and then reads that table: so the figures always show the full run, and no number
+can go stale unnoticed.
 """
 
 import json
@@ -192,15 +193,25 @@ class Study:
         `items` stand in for the study's own; `columns` are those worth keeping, by default all.
         Raises `ValueError` if the recorded table contradicts what was computed here.
         """
-        fresh = runs.table(
-            self.models,
-            self.items if items is None else items,
-            methods,
-            self.features,
-            seeds=self.seeds if seeds is None else seeds,
-            progress=False,
-        )
-        return self.kept(name, fresh if columns is None else fresh[list(columns)])
+        items = self.items if items is None else items
+        seeds = self.seeds if seeds is None else seeds
+        known = recorded(name) if self.profile == "full" and self.is_default else None
+        ids = [item.id for item in items]
+        needed = missing(methods, known, ids=ids, seeds=seeds, weights=self.models.fingerprint)
+        parts = []
+        if needed:
+            fresh = runs.table(
+                self.models, items, needed, self.features, seeds=seeds, progress=False
+            )
+            fresh = fresh if columns is None else fresh[list(columns)]
+            parts.append(fresh.assign(processor=processor()))
+        if len(needed) < len(methods):
+            stands = known["method"].isin(set(methods) - set(needed))
+            parts.append(known[stands & known["id"].isin(ids) & known["seed"].isin(seeds)])
+        rows = pd.concat(parts, ignore_index=True)
+        order = {label: n for n, label in enumerate(methods)}
+        rows = rows.sort_values("method", key=lambda names: names.map(order), kind="stable")
+        return self.kept(name, rows.reset_index(drop=True))
 
     def kept(
         self, name: str, fresh: pd.DataFrame, *, checked: Sequence[str] = CHECKED
@@ -209,7 +220,8 @@ class Study:
 
         Raises `ValueError` if they contradict it.
         """
-        fresh = fresh.assign(processor=processor())
+        if "processor" not in fresh:
+            fresh = fresh.assign(processor=processor())
         path = RESULTS / f"{name}.csv"
         if self.profile == "full" and self.is_default:
             RESULTS.mkdir(parents=True, exist_ok=True)
@@ -279,8 +291,37 @@ def begin(
     )
 
 
-def cells(steps: int = 150) -> Iterator[tuple[str, str, Mapping, int]]:
-    """Everything a full study edits: experiment, method, settings, number of seeds."""
+def recorded(name: str) -> pd.DataFrame | None:
+    """A table of the full study; None if it was not run yet."""
+    path = RESULTS / f"{name}.csv"
+    return pd.read_csv(path) if path.exists() else None
+
+
+def missing(
+    methods: Methods,
+    known: pd.DataFrame | None,
+    *,
+    ids: Sequence[str],
+    seeds: Sequence[int],
+    weights: str,
+) -> Methods:
+    """Those of `methods` of which a cell is not recorded, or with other settings or weights."""
+    if known is None:
+        return methods
+    known = known[(known["weights"].astype(str) == weights) & known["id"].isin(ids)]
+    needed = {}
+    for label, (method, settings) in methods.items():
+        mine = known[known["method"] == label]
+        same = mine[mine["settings"] == json.dumps(dict(settings), sort_keys=True)]
+        some = seeds[:1] if method in runs.WITHOUT_NOISE else seeds
+        cells = {(name, seed) for name in ids for seed in some}
+        if not cells <= set(zip(same["id"], same["seed"], strict=True)):
+            needed[label] = (method, settings)
+    return needed
+
+
+def cells(steps: int = 150) -> Iterator[tuple[str, Methods, int]]:
+    """Everything a full study edits: experiment, its methods, number of seeds."""
     for name, methods, seeds in (
         ("main", lambda: main_methods(steps), SEEDS),
         ("readings", reading_methods, 1),
@@ -291,14 +332,13 @@ def cells(steps: int = 150) -> Iterator[tuple[str, str, Mapping, int]]:
         ("methods_told", contenders.told, 1),
         ("remap_ideas", contenders.ideas, 1),
     ):
-        for method, settings in methods().values():
-            yield name, method, settings, seeds
+        yield name, methods(), seeds
 
 
 def fill(
     *, edits: str = EDITS, models: str = "miniature", shard: int = 0, shards: int = 1, seed: int = 0
 ) -> None:
-    """Compute this process's share of the full study's cells, so that `make full` only reads them.
+    """Compute this process's share of the cells that a full study lacks; `make full` reads them.
 
     Start it `shards` times side by side; every finished cell is kept. Raises `ValueError` for a
     shard outside 0 to shards - 1.
@@ -308,11 +348,13 @@ def fill(
     some = load_edits(ROOT / edits)[shard::shards]
     loaded = load(models, bfloat16=has_bfloat16_units())
     some = runs.fitted(some, loaded)
-    for name, method, settings, seeds in cells():
-        print(f"{name}: {method} {json.dumps(dict(settings))}", flush=True)
-        runs.edits(
-            loaded, some, method, seeds=range(seed, seed + seeds), settings=settings, batch_size=24
-        )
+    ids = [item.id for item in some]
+    for name, methods, count in cells():
+        seeds = range(seed, seed + count)
+        needed = missing(methods, recorded(name), ids=ids, seeds=seeds, weights=loaded.fingerprint)
+        for method, settings in needed.values():
+            print(f"{name}: {method} {json.dumps(dict(settings))}", flush=True)
+            runs.edits(loaded, some, method, seeds=seeds, settings=settings, batch_size=24)
 
 
 def _encoders(models: Models) -> str:

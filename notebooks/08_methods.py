@@ -30,7 +30,7 @@
 # | ZONE {cite}`li2024zone` | end of text against begin of text | pixels pasted |
 # | Watch Your Steps {cite}`mirzaei2023wys` | change of the prediction with the text | latents blended, pixels pasted |
 # | DiffEdit {cite}`couairon2023diffedit` | change of the prediction with the caption | inverted latents kept outside |
-# | remap (ours) | attention, guidance and a quick edit agree; Otsu's threshold {cite}`otsu1979` | attention, guidance and latents |
+# | remap (ours) | what the text changes in the noised source, and what attention writes; Otsu's threshold {cite}`otsu1979` | attention, guidance, latents, pixels |
 #
 # *Runs in a few minutes; the full run's tables are recorded, and a slice is computed again here.*
 

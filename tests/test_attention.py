@@ -119,6 +119,37 @@ def test_reading_is_bit_identical_and_rows_sum_to_one(heads, images, latent):
         torch.testing.assert_close(probs.sum(dim=-1), torch.ones(probs.shape[:3]))
 
 
+@pytest.mark.parametrize("branches", [(TEXT,), (IMAGE,), (NEITHER, TEXT), (TEXT, IMAGE, NEITHER)])
+def test_a_reader_of_some_branches_is_shown_their_rows_alone(branches):
+    unet = tiny_unet(in_channels=8)
+    everything, some = Reader(), Reader()
+    some.branches = branches
+    plain = step(unet, rows=6)
+    with controlled(unet, everything):
+        step(unet, rows=6)
+    with controlled(unet, some):
+        assert torch.equal(step(unet, rows=6), plain)
+    for (site, probs), (asked, few) in zip(everything.seen, some.seen, strict=True):
+        assert set(asked.branches) == set(branches) and few.shape[0] == 2 * len(branches)
+        for branch in branches:
+            torch.testing.assert_close(
+                few[asked.rows(branch)], probs[site.rows(branch)], atol=1e-6, rtol=1e-5
+            )
+    both = Reader()
+    both.branches = (TEXT,)
+    with controlled(unet, both, some):  # what one asks for, the other sees as well
+        step(unet, rows=6)
+    assert set(both.seen[0][0].branches) == {TEXT, *branches}
+
+
+def test_no_hook_is_left_on_a_layer_that_was_read(unet):
+    with controlled(unet, Reader()):
+        step(unet)
+    for layer in unet.modules():
+        if hasattr(layer, "to_q"):
+            assert not layer.to_q._forward_hooks and not layer.to_k._forward_hooks
+
+
 def test_without_a_wanted_site_the_output_is_bit_identical(unet):
     plain = step(unet)
     with controlled(unet, Nowhere()), controlled(unet):

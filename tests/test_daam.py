@@ -70,7 +70,7 @@ def test_raw_maps_equal_daams(text_to_image):
     ours = dict(daam_bridge.raw_heat_maps(record))
     assert ours.keys() == theirs.keys() and len(ours) == 4 * len(daam_layers(record))
     for key in theirs:
-        torch.testing.assert_close(ours[key], theirs[key], atol=1e-6, rtol=0)
+        torch.testing.assert_close(ours[key], theirs[key], atol=1e-5, rtol=0)
 
 
 def test_global_maps_equal_daams(text_to_image):

@@ -5,13 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cirp import editing
+from cirp import editing, probing
 from cirp.attention import IMAGE, NEITHER, TEXT, Site, controlled
 from cirp.editing import at, begin, blurred, given, keep_outside, normalised, peak
 from cirp.finding import look, positions
 from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
 from cirp.recording import Record
-from cirp.sampling import Task, combine, pixels, scheduler
+from cirp.sampling import Task, combine, pixels, scheduler, states
 from cirp.tokens import word_positions
 from tests.conftest import painted
 
@@ -348,31 +348,104 @@ def test_otsus_threshold_parts_two_groups():
     assert between(float(found[0])) == max(between(t) for t in (0.05, 0.15, 0.5, 0.85, 0.95))
 
 
-def test_a_walk_takes_the_mean_over_what_a_cell_attends_to():
-    maps = torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
-    attention = torch.tensor([[[0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]])
-    torch.testing.assert_close(
-        remap.carried(maps, attention, 1), torch.tensor([[[0.5, 0.5], [0, 0]]])
-    )
-    assert remap.carried(maps, attention, 0) is maps or torch.equal(
-        remap.carried(maps, attention, 0), maps
-    )
+def signs(near, wrote, far=None) -> remap.Signs:
+    maps = [torch.tensor([one], dtype=torch.float32) for one in (near, wrote, far or near)]
+    return remap.Signs(*maps, rows=0)
 
 
-def test_evidence_is_what_all_three_agree_on(models):
-    start = begin(models, [task()])
-    seen = look(models, [task()], start, steps=3, first=3)
-    by_hand = torch.ones(1, 16, 16)
-    for part in (
-        seen.words(),
-        seen.guidance.abs().sum(1),
-        (seen.latents - start.clean).abs().sum(1),
-    ):
-        by_hand = by_hand * normalised(part)
-    found = remap.evidence(seen, start, sigma=0.0, walk=0)
-    torch.testing.assert_close(found, normalised(by_hand))
-    words_only = remap.evidence(seen, start, weights=(1.0, 0.0, 0.0), sigma=0.0, walk=0)
-    torch.testing.assert_close(words_only, normalised(seen.words()))
+def test_evidence_is_the_geometric_mean_in_0_to_1():
+    seen = signs([[1.0, 4.0, 0.0]], [[4.0, 1.0, 9.0]])
+    even = remap.evidence(seen, sigma=0.0)
+    torch.testing.assert_close(even, torch.tensor([[[1.0, 1.0, 0.0]]]))
+    guided = remap.evidence(seen, weight=0.0, sigma=0.0)
+    torch.testing.assert_close(guided, torch.tensor([[[0.25, 1.0, 0.0]]]))
+    wrote = remap.evidence(seen, weight=1.0, sigma=0.0)
+    torch.testing.assert_close(wrote, torch.tensor([[[0.375, 0.0, 1.0]]]))
+
+
+def test_an_instruction_about_the_picture_is_told_by_the_median():
+    """Of 5, 3, 1, 4 and 2 hundredths the median is 0.03; 0.65 times it is 0.0195."""
+    far = [[0.05, 0.03, 0.01, 0.04, 0.02]]
+    seen = signs([[9.0, 0.0, 0.0, 0.0, 0.0]], [[9.0, 0.0, 0.0, 0.0, 0.0]], far)
+    assert remap.is_global(seen, 0.029).tolist() == [True]
+    assert remap.is_global(seen, 0.031).tolist() == [False]
+    assert remap.is_global(seen, None).tolist() == [False]
+    whole = remap.mask(seen, scope=0.02, spare=0.65, sigma=0.0)
+    assert whole.flatten().tolist() == [1, 1, 0, 1, 1]
+    part = remap.mask(seen, scope=0.04, sigma=0.0)
+    assert part.flatten().tolist() == [1, 0, 0, 0, 0]
+
+
+def test_a_larger_grow_takes_less():
+    seen = signs([[0.0, 0.2, 0.5, 0.9, 1.0]], [[1.0] * 5])
+    areas = [float(remap.mask(seen, weight=0.0, sigma=0.0, scope=None, grow=g).mean())
+             for g in (0.4, 1.0, 1.5)]  # fmt: skip
+    assert areas == sorted(areas, reverse=True) and areas[0] > areas[-1]
+
+
+def test_what_is_written_is_the_distance_of_the_branches_over_its_mean():
+    """Two cells of two channels: the branches are 5 and 0 apart, so 2 and 0 times the mean."""
+    text = torch.tensor([[[3.0, 4.0], [1.0, 1.0]]])
+    image = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
+    found = probing.written(torch.cat([text, image]), (1, 2))
+    torch.testing.assert_close(found, torch.tensor([[[2.0, 0.0]]]))
+    same = probing.written(torch.cat([text, text]), (1, 2))
+    torch.testing.assert_close(same, torch.zeros(1, 1, 2))
+
+
+def test_a_probe_is_what_the_unet_says_of_the_noised_source(models):
+    one = task()
+    start = begin(models, [one])
+    state = start.generators[0].get_state()
+    found = probing.probe(models, [one], start, level=0.5, draws=1)
+    assert torch.equal(start.generators[0].get_state(), state)
+    assert found.rows == 2
+    pipe = models.instruct
+    noise = torch.randn(start.clean.shape, generator=editing.copy_of(start.generators[0]))
+    mine = scheduler(pipe, 100)
+    time = mine.timesteps[50:51]
+    noised = mine.add_noise(start.clean, noise, time)
+    shown = torch.cat([mine.scale_model_input(noised, time), start.source], dim=1)
+    told, untold = (
+        pipe.unet(shown, time, states([text], pipe)).sample for text in (one.instruction, "")
+    )
+    expected = (told - untold).abs().mean(dim=1)
+    torch.testing.assert_close(found.guidance, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found.written.mean(), torch.tensor(1.0))
+
+
+def test_a_probe_says_the_same_of_an_edit_in_any_batch(models):
+    tasks = [task(0), task(1)]
+    both = probing.probe(models, tasks, begin(models, tasks), level=0.7, draws=2)
+    alone = probing.probe(models, tasks[1:], begin(models, tasks[1:]), level=0.7, draws=2)
+    torch.testing.assert_close(both.guidance[1:], alone.guidance, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(both.written[1:], alone.written, atol=1e-4, rtol=1e-3)
+    with pytest.raises(ValueError, match=r"no cross-attention layer has a stride of \(64,\)"):
+        probing.probe(models, tasks, begin(models, tasks), level=0.7, draws=1, strides=(64,))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (dict(near=(0.0, 0.5)), "give levels of noise over 0 and up to 1"),
+        (dict(far=()), "give levels of noise over 0 and up to 1"),
+        (dict(writing=1.2), "writing=1.2; give levels"),
+        (dict(draws=0), "draws=0; give a whole number of at least 1"),
+        (dict(weight=1.5), "weight=1.5; give a share from 0 to 1"),
+    ],
+)
+def test_remap_refuses_settings_out_of_range(models, settings, message):
+    with pytest.raises(ValueError, match=message):
+        remap.edit(models, [task()], **settings, **FAST)
+
+
+def test_remap_pastes_the_sources_own_pixels_unless_told_not_to(models):
+    one = task(mask=box())
+    (pasted,) = remap.edit(models, [one], region="given", **FAST)
+    (plain,) = remap.edit(models, [one], region="given", paste=False, **FAST)
+    far = np.asarray(pasted.mask) == 0
+    np.testing.assert_array_equal(array(pasted.image)[far], array(one.image)[far])
+    assert (array(plain.image)[far] != array(one.image)[far]).any()
 
 
 def test_remapped_attention_is_the_uninstructed_one_outside():

@@ -47,3 +47,27 @@ def test_chosen_settings_lie_over_the_usual_ones(tmp_path, monkeypatch):
     chosen = contenders.found()["LIME"][1]
     assert chosen == {**plain, "points": 8, "strides": (1, 2)}
     assert contenders.told()["LIME, true mask"][1]["points"] == 8
+
+
+def test_one_contender_can_be_renewed_alone(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="no contender 'LIM'; there are Prompt-to-Prompt"):
+        search.candidates(only="LIM")
+    only = search.candidates(only="LIME")
+    assert len(only) == search.BUDGET + 1 and contenders.BASELINE in only
+    monkeypatch.setattr(contenders, "CHOSEN", tmp_path / "chosen.json")
+    monkeypatch.setattr(search, "TABLE", tmp_path / "search.csv")
+    (tmp_path / "chosen.json").write_text(json.dumps({"LIME": {"points": 8}, "ASG": {}}))
+    old = [contenders.BASELINE, "ASG | {}", "LIME | {}", 'LIME | {"gone": 1}']
+    pd.DataFrame({"method": old, "utility": [0.0, 0.4, 0.9, 0.8]}).to_csv(
+        tmp_path / "search.csv", index=False
+    )
+    fresh = rows(contenders.BASELINE, [1, 0], [0.2, 0.2]) + rows("LIME | {}", [1, 1], [0.1, 0.1])
+    monkeypatch.setattr(search, "load", lambda *_, **__: None)
+    monkeypatch.setattr(search, "load_features", lambda *_: None)
+    monkeypatch.setattr(search.export, "drawn", lambda *_: tmp_path)
+    monkeypatch.setattr(search, "load_edits", lambda _: [])
+    monkeypatch.setattr(runs, "table", lambda *_, **__: pd.DataFrame(fresh))
+    search.search(only="LIME")
+    table = pd.read_csv(tmp_path / "search.csv").set_index("method")["utility"]
+    assert table.to_dict() == {contenders.BASELINE: 0.0, "ASG | {}": 0.4, "LIME | {}": 1.5}
+    assert contenders.searched() == {"LIME": {}, "ASG": {}}

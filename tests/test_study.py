@@ -1,5 +1,7 @@
 """A quick study must notice when the recorded tables have gone stale."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
@@ -77,3 +79,53 @@ def test_the_ablation_has_all_eight_cells_and_changes_one_thing_at_a_time():
         form, scale, prompt = name.split(" | ")
         assert (method == "ip2p") == (form == "concatenated")
         assert settings["text_scale"] == float(scale) and settings["prompt"] == prompt
+
+
+def test_only_what_is_not_recorded_is_computed_in_a_full_study():
+    methods = {"x": ("ip2p", {"steps": 3}), "y": ("ip2p", {"steps": 3}), "z": ("nothing", {})}
+    same = dict(ids=["a", "b"], seeds=[0], weights="w1")
+    assert set(study.missing(methods, None, **same)) == {"x", "y", "z"}
+    assert set(study.missing(methods, rows(), **same)) == {"z"}
+    known = pd.concat([rows(), rows(method="z", settings="{}")])
+    assert study.missing(methods, known, **same) == {}
+    assert set(study.missing(methods, known, **{**same, "seeds": [0, 1]})) == {"x", "y"}
+    assert set(study.missing(methods, known, **{**same, "ids": ["a", "c"]})) == {"x", "y", "z"}
+    assert set(study.missing(methods, known, **{**same, "weights": "w2"})) == {"x", "y", "z"}
+    changed = {**methods, "y": ("ip2p", {"steps": 4})}
+    assert study.missing(changed, known, **same) == {"y": changed["y"]}
+
+
+class Fake(SimpleNamespace):
+    """A study without models."""
+
+    table, kept = study.Study.table, study.Study.kept
+
+
+def test_a_full_study_keeps_recorded_rows_and_computes_the_others(tmp_path, monkeypatch):
+    s = Fake(
+        profile="full", is_default=True, seeds=(0,), features=None,
+        models=SimpleNamespace(fingerprint="w1"),
+        items=[SimpleNamespace(id=name) for name in ("a", "b")],
+    )  # fmt: skip
+    monkeypatch.setattr(study, "RESULTS", tmp_path)
+    rows().to_csv(tmp_path / "t.csv", index=False)
+    asked = []
+
+    def compute(models, items, methods, features, **_):
+        asked.extend(methods)
+        return (
+            rows(method="y", l1_source=0.9, settings='{"steps": 4}')
+            .iloc[:2]
+            .drop(columns="processor")
+        )
+
+    monkeypatch.setattr(study.runs, "table", compute)
+    methods = {"y": ("ip2p", {"steps": 4}), "x": ("ip2p", {"steps": 3})}
+    table = s.table("t", methods)
+    assert asked == ["y"]
+    assert table["method"].tolist() == ["y", "y", "x", "x"]
+    assert table["l1_source"].tolist() == [0.9, 0.9, 0.1, 0.2]
+    assert table["processor"].tolist() == [study.processor()] * 2 + ["p"] * 2
+    pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "t.csv"))
+    s.table("t", methods)
+    assert asked == ["y"]  # all stand now

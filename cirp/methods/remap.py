@@ -1,24 +1,26 @@
-"""remap: the words' attention is moved to where the edit takes place, and the rest is kept.
+"""remap: the edit is moved to where the instruction writes, and the rest is kept.
 
-Ours. One quick pass of the baseline, all the way to an image in `look_steps` steps, is looked at in
-three ways, and each is wrong elsewhere:
+Ours. Before anything is edited the model is asked about the *noised source*, with the instruction
+and without it, at a few levels of noise (`cirp.probing`). It answers in two ways:
 
-- attention of the edit's words (chapter 3) knows *what* is meant, but not how far it reaches;
-- the prediction's change with the text, e(I,T) - e(I,0), knows what the instruction does, and it is
-  where over-editing starts: it is large in texture far from the object;
-- what the quick edit really changed, |z - source|, has the object's outline, and the over-editing.
+- the prediction's change with the text, |e(I,T) - e(I,0)|: what the instruction would do. Asked of
+  the source it is far more local than within a run, where every step adds to what strayed before;
+- what cross-attention *writes*, |output(T) - output(0)| in the finest layers. Where a word looks,
+  its attention, is a poor guide; how much of what is written there is due to the words, a good one.
 
-Their product has only what all three agree on. It is carried along self-attention, so that an
-object is taken or left as a whole, and split by Otsu's threshold, so that no number has to be
-chosen per image. No mask, no other model, no training; words are the instruction's own.
+Their geometric mean is the evidence, split by Otsu's threshold, so that no number is to be chosen
+per image. But an instruction may be about the whole picture. Then the text changes the prediction
+nearly everywhere even at the highest levels of noise: if half of the cells exceed `scope` there,
+the region is everything but the cells that the text leaves alone. No mask, no other model, no
+training, and not even a list of the words that matter.
 
-Then the edit runs once more. Inside the region: the baseline's own guidance. In cross-attention,
-outside the region, the text branch takes the attention of the branch without instruction; text
-guidance is zero there; and the latents outside are the noised source's. The last step leaves a soft
-border of `soften` cells.
+Then the edit runs once. Inside the region: the baseline's own guidance. Outside: in
+cross-attention the text branch attends as the branch without instruction does, text guidance is
+zero, latents are the noised source's, and at the end the pixels are the source's.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -32,23 +34,16 @@ from cirp.editing import (
     begin,
     blurred,
     carry_out,
+    composite,
     keep_outside,
     normalised,
     run,
 )
-from cirp.finding import Found, Look, abstaining, look, regions
+from cirp.finding import Found, abstaining, regions
 from cirp.models import Models
+from cirp.probing import probe
 from cirp.recording import grid_of
 from cirp.sampling import Edit, Latents, Made, Task, combine, decode
-
-
-def carried(maps: Masks, attention: Float[Tensor, "image query key"], times: int) -> Masks:
-    """Each cell's mean of the map over what it attends to, `times` over (a random walk)."""
-    grid = grid_of(attention.shape[1], tuple(maps.shape[-2:]))
-    walk = at(maps, grid).flatten(1).to(attention)
-    for _ in range(times):
-        walk = torch.einsum("bqk,bk->bq", attention, walk)
-    return at(walk.unflatten(1, grid), tuple(maps.shape[-2:]))
 
 
 def otsu(maps: Masks, bins: int = 64) -> Float[Tensor, "image 1 1"]:
@@ -66,33 +61,83 @@ def otsu(maps: Masks, bins: int = 64) -> Float[Tensor, "image 1 1"]:
     return torch.stack(found)[:, None, None].to(maps)
 
 
-def evidence(
-    seen: Look,
+@dataclass(frozen=True)
+class Signs:
+    """What the noised source shows of a batch of edits, on the latents' grid."""
+
+    near: Masks  # change of the prediction at the lower levels of noise
+    written: Masks  # by cross-attention
+    far: Masks  # change of the prediction at the highest levels
+    rows: int  # UNet rows an image took
+
+
+def signs(
+    models: Models,
+    tasks: Sequence[Task],
     start: Start,
     *,
-    weights: Sequence[float] = (1.0, 1.0, 1.0),
-    sigma: float = 0.7,
-    walk: int = 1,
-    strides: Sequence[int] | None = None,
-) -> Masks:
-    """The product of the three maps, each to the power of its weight, carried, in 0..1."""
-    parts = (
-        seen.words(strides),
-        seen.guidance.abs().sum(dim=1),
-        (seen.latents - start.clean).abs().sum(dim=1),
+    near: Sequence[float] = (0.5, 0.7, 0.8),
+    far: Sequence[float] = (0.9, 1.0),
+    writing: float = 0.6,
+    draws: int = 4,
+    strides: Sequence[int] = (1,),
+    prompt: str = "instruction",
+) -> Signs:
+    """Ask about the source at each level once; `near` and `far` are means over theirs."""
+    asked = {
+        level: probe(models, tasks, start, level=level, draws=draws, prompt=prompt, strides=strides)
+        for level in sorted({*near, *far, writing})
+    }
+    return Signs(
+        torch.stack([asked[level].guidance for level in near]).mean(dim=0),
+        asked[writing].written,
+        torch.stack([asked[level].guidance for level in far]).mean(dim=0),
+        sum(one.rows for one in asked.values()),
     )
-    found = torch.ones_like(parts[1])
-    for part, weight in zip(parts, weights, strict=True):
-        found = found * normalised(blurred(part.to(found), sigma)) ** weight
-    if walk and seen.self_attention is not None:
-        found = carried(found, seen.self_attention, walk)
-    return normalised(found)
 
 
-def mask(seen: Look, start: Start, *, grow: float = 1.0, **how) -> Masks:
-    """Where the evidence reaches Otsu's threshold times `grow` (under 1 takes more)."""
-    found = evidence(seen, start, **how)
-    return (found >= grow * otsu(found)).float()
+def evidence(seen: Signs, *, weight: float = 0.5, sigma: float = 1.0) -> Masks:
+    """The weighted geometric mean of what is written and of the prediction's change, in 0..1.
+
+    `weight` is that of the writing, between 0 and 1; `sigma` in latent cells.
+    """
+    both = seen.near ** (1 - weight) * seen.written**weight
+    return normalised(blurred(both, sigma))
+
+
+def median(maps: Masks) -> Float[Tensor, "image 1 1"]:
+    """Each map's median."""
+    return maps.flatten(1).median(dim=1).values[:, None, None]
+
+
+def is_global(seen: Signs, scope: float | None) -> Tensor:
+    """Whether the text changes half of the cells by over `scope` at the highest levels; by image.
+
+    None: never.
+    """
+    if scope is None:
+        return torch.zeros(len(seen.far), dtype=torch.bool, device=seen.far.device)
+    return (median(seen.far) > scope).flatten()
+
+
+def mask(
+    seen: Signs,
+    *,
+    weight: float = 0.5,
+    sigma: float = 1.0,
+    grow: float = 1.0,
+    scope: float | None = 0.14,
+    spare: float = 0.65,
+) -> Masks:
+    """Where the evidence reaches `grow` times Otsu's threshold (under 1 takes more).
+
+    For an instruction about the whole picture: where the far change reaches `spare` times its
+    median.
+    """
+    found = evidence(seen, weight=weight, sigma=sigma)
+    local = found >= grow * otsu(found)
+    whole = seen.far >= spare * median(seen.far)
+    return torch.where(is_global(seen, scope)[:, None, None], whole, local).float()
 
 
 class Remap(Control):
@@ -118,15 +163,19 @@ def edit(
     text_scale: float = 7.5,
     image_scale: float = 1.5,
     prompt: str = "instruction",
-    look_steps: int = 10,
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),  # words, guidance, what changed
-    sigma: float = 0.7,  # latent cells
-    walk: int = 1,
-    self_stride: int = 2,
-    strides: tuple[int, ...] | None = None,
+    near: tuple[float, ...] = (0.5, 0.7, 0.8),  # levels of noise, shares of the schedule
+    far: tuple[float, ...] = (0.9, 1.0),
+    writing: float = 0.6,
+    draws: int = 4,
+    strides: tuple[int, ...] = (1,),  # latent cells, of the layers whose writing counts
+    weight: float = 0.5,
+    sigma: float = 1.0,  # latent cells
     grow: float = 1.0,
+    scope: float | None = 0.14,
+    spare: float = 0.65,
     soften: float = 0.0,  # latent cells
     remap: bool = True,  # of cross-attention; False leaves guidance and latents alone to do it
+    paste: bool = True,  # the source's own pixels outside
     abstain: float | None = None,
     region: str = "found",  # one of editing.REGIONS
     controls: Sequence[Control] = (),
@@ -137,23 +186,24 @@ def edit(
 
     Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
     """
-    usual = dict(text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    own = dict(weights=weights, sigma=sigma, walk=walk, strides=strides, grow=grow)
-    settings = usual | own | dict(steps=steps)
-    settings |= dict(
-        look_steps=look_steps, self_stride=self_stride, soften=soften, remap=remap,
-        abstain=abstain, region=region,
-    )  # fmt: skip
+    if not (near and far and all(0 < level <= 1 for level in (*near, *far, writing))):
+        raise ValueError(
+            f"near={near}, far={far}, writing={writing}; give levels of noise over 0 and up to 1"
+        )
+    if not isinstance(draws, int) or draws < 1:
+        raise ValueError(f"draws={draws!r}; give a whole number of at least 1")
+    if not 0 <= weight <= 1:
+        raise ValueError(f"weight={weight}; give a share from 0 to 1")
+    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
+    asking = dict(near=near, far=far, writing=writing, draws=draws, strides=strides)
+    splitting = dict(weight=weight, sigma=sigma, grow=grow, scope=scope, spare=spare)
+    settings = usual | asking | splitting
+    settings |= dict(soften=soften, remap=remap, paste=paste, abstain=abstain, region=region)
 
     def find(some: list[Task], start: Start) -> Found:
-        seen = look(
-            models, some, start, steps=look_steps, first=look_steps,
-            self_stride=self_stride if walk else None, **usual,
-        )  # fmt: skip
-        found = mask(seen, start, **own)
-        return abstaining(found, evidence(seen, start, **own_evidence), abstain, seen.rows)
-
-    own_evidence = {name: value for name, value in own.items() if name != "grow"}
+        seen = signs(models, some, start, prompt=prompt, **asking)
+        sure = evidence(seen, weight=weight, sigma=sigma)
+        return abstaining(mask(seen, **splitting), sure, abstain, seen.rows)
 
     def one(some: list[Task]) -> Made:
         start = begin(models, some)
@@ -168,11 +218,14 @@ def edit(
             )
 
         latents, rows = run(
-            models, some, start, steps=steps, **usual, guide=guide,
+            models, some, start, **usual, guide=guide,
             controls=[*([Remap(masks)] if remap else []), *controls],
             after=keep_outside(masks, start),
         )  # fmt: skip
-        return Made(decode(latents, models), found.rows + rows, masks, found.abstained)
+        images = decode(latents, models)
+        if paste:
+            images = composite(images, [task.image for task in some], masks)
+        return Made(images, found.rows + rows, masks, found.abstained)
 
     return carry_out(
         models,

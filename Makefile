@@ -2,6 +2,7 @@
 #   PYTHON   the interpreter that makes the environment (3.11 or newer)
 #   VENV     where it is made; an existing environment is used as it is
 #   ARGS     further arguments of pytest (make test) or of the notebooks' runner (make full)
+#   JOBS     how many notebooks are executed side by side; by default one for each core, at most 4
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
 
 MODERN := import sys; sys.exit(sys.version_info < (3, 11))
@@ -22,8 +23,15 @@ DATA := $(shell find data -type f ! -path 'data/results/quick/*' ! -name '*.md' 
 PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -name '*.pyc') \
 	$(wildcard figures/*)
 
+# One notebook on each core takes less time than one after the other on all of them: their models
+# are small.
+CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --jobs=$(JOBS)
+endif
+
 .DELETE_ON_ERROR:
-.NOTPARALLEL:
 .PHONY: help book test lab lint full clean lock
 
 help:
@@ -44,7 +52,8 @@ _build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
 	@touch $@
 
 book/notebooks/%.ipynb: notebooks/%.py tools/run_notebooks.py $(CODE) $(DATA) | $(INSTALLED)
-	@$(BIN)/python tools/run_notebooks.py $*
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($(CORES) / $(JOBS)))} \
+		$(BIN)/python tools/run_notebooks.py $*
 
 full: $(INSTALLED)
 	$(BIN)/python tools/run_notebooks.py --parameter profile full \

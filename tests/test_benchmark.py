@@ -28,3 +28,10 @@ def test_a_wrong_share_is_refused_before_anything_is_loaded():
         benchmark.fill(shard=2, shards=2)
     with pytest.raises(ValueError, match="count=0"):
         benchmark.fill(count=0)
+
+
+def test_a_drawing_that_was_cut_off_is_drawn_again(tmp_path):
+    (tmp_path / "test-1" / "test-0000").mkdir(parents=True)
+    folder = export.drawn("test", 1, tmp_path)
+    assert (folder / "metadata.jsonl").exists() and (folder / "test-0000/source.png").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["test-1"]

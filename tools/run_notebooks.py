@@ -201,9 +201,9 @@ def main() -> None:
         for source in sources:  # all of them, before the first one runs for hours
             check(source.name, given, parameters_of(read(source)))
         for source in sources:
-            print(f"{source.stem} ...", end=" ", flush=True)
+            print(f"{source.stem} ...", flush=True)  # whole lines: others may run beside it
             manifest = execute(source, arguments.out, given, timeout=arguments.timeout)
-            print(f"{manifest['seconds']:.0f} s", flush=True)
+            print(f"{source.stem}: {manifest['seconds']:.0f} s", flush=True)
             if arguments.provenance:
                 arguments.provenance.mkdir(parents=True, exist_ok=True)
                 shutil.copy(arguments.out / f"{source.stem}.json", arguments.provenance)

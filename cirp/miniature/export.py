@@ -6,6 +6,8 @@ same way, elsewhere.
 
 import os
 import random
+import shutil
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -83,7 +85,18 @@ def split(name: str, count: int, folder: Path) -> Path:
 def drawn(name: str, count: int, work: Path = WORK) -> Path:
     """The folder of the first `count` edits of a split, which are drawn if they are not yet."""
     folder = Path(work) / f"{name}-{count}"
-    return folder if (folder / METADATA).exists() else split(name, count, folder)
+    if (folder / METADATA).exists():
+        return folder
+    half = split(name, count, folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp"))
+    try:
+        os.replace(half, folder)
+    except OSError:
+        if (folder / METADATA).exists():  # another process has just drawn the same
+            shutil.rmtree(half)
+        else:  # left unfinished
+            shutil.rmtree(folder)
+            os.replace(half, folder)
+    return folder
 
 
 def _stand(kind: str, rng: random.Random, place: str, size: float, **states) -> Thing:

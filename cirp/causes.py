@@ -5,7 +5,8 @@ Going with is no cause. So each quantity that correlates is also intervened on: 
 gated by the true region, by the found one, and by a constant of the same dose.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from cirp.data import EditItem
 from cirp.editing import begin, given
 from cirp.finding import look
 from cirp.models import Models
-from cirp.statistics import PRIMARY
+from cirp.statistics import PRIMARY, SUCCESS, by_image, paired_interval
 from cirp.study import Study
 
 TRACES = {
@@ -55,17 +56,39 @@ def traces(
     return pd.DataFrame(rows)
 
 
-def outcomes(s: Study, steps: int = contenders.STEPS) -> pd.DataFrame:
-    """Traces of the held-out test edits beside the baseline's outside change, as far as recorded.
+def held_out(s: Study, steps: int = contenders.STEPS) -> pd.DataFrame:
+    """`traces` of the held-out test edits; see `Study.kept` for what is computed, what read."""
+    method, settings = contenders.found(steps)[contenders.BASELINE]
+    seen = traces(
+        s.models, runs.fitted(benchmark.chosen(s), s.models), seed=s.seeds[0], steps=steps
+    )
+    cell = dict(
+        method=contenders.BASELINE, seed=s.seeds[0], weights=s.models.fingerprint,
+        settings=json.dumps(dict(settings), sort_keys=True),
+    )  # fmt: skip
+    return s.kept("traces", seen.assign(**cell), checked=list(TRACES))
 
-    See `Study.table` for what is computed and what read.
+
+def interventions(table: pd.DataFrame, gates: Mapping[str, str]) -> pd.DataFrame:
+    """What each gate does to success and outside change, and by how much it differs from none.
+
+    `gates` are methods of `table`, the first without any, and what they are called. Intervals are
+    95 % bootstrap intervals of the paired difference over images.
     """
-    items = [i for i in runs.fitted(benchmark.chosen(s), s.models) if not i.record.is_global]
-    base = {contenders.BASELINE: contenders.found(steps)[contenders.BASELINE]}
-    made = runs.table(s.models, items, base, s.features, seeds=s.seeds[:1], progress=False)
-    seen = traces(s.models, items, seed=s.seeds[0], steps=steps)
-    kept = ["id", "method", "seed", "settings", "weights", PRIMARY]
-    return s.kept("traces", seen.merge(made[kept], on="id"), checked=[*TRACES, PRIMARY])
+    base, *_ = gates
+    values = {name: by_image(table, name)[list(gates)] for name in (SUCCESS, PRIMARY)}
+    rows = []
+    for method, called in gates.items():
+        row = {"text guidance": called}
+        for name, label in ((SUCCESS, "edit success"), (PRIMARY, "excess outside change")):
+            mine, plain = (values[name][m].to_numpy(dtype=float) for m in (method, base))
+            row[label] = f"{np.nanmean(mine):.3f}"
+            row[f"{label} - not gated"] = ""
+            if method != base:
+                by = paired_interval(mine, plain)
+                row[f"{label} - not gated"] = f"{by.mean:+.3f} [{by.low:+.3f}, {by.high:+.3f}]"
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def correlations(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cirp import contenders, figures, inversion, ranking, runs, study
 from cirp.data import EditItem
-from cirp.editing import begin
+from cirp.editing import begin, normalised
 from cirp.methods import remap
 from cirp.models import Models
 from cirp.plates import OUTSIDE, SUCCESS, named, points
@@ -177,8 +177,8 @@ def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: 
     splitting = {name: own[name] for name in ("grow", "scope", "spare")}
     seen = remap.signs(models, tasks, begin(models, tasks), **{name: own[name] for name in asking})
     maps = {
-        "prediction changes": seen.near,
-        "attention writes": seen.written,
+        "prediction changes": normalised(seen.near),
+        "attention writes": normalised(seen.written),
         "both": remap.evidence(seen, **weighing),
         "in much noise": seen.far,
     }
@@ -206,18 +206,28 @@ def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: 
     return fig
 
 
-def scatter(traces: pd.DataFrame, table: pd.DataFrame) -> Figure:
-    """Guidance and attention outside the region against the baseline's excess outside change."""
+def scatter(traces: pd.DataFrame, table: pd.DataFrame, *, bins: int = 10) -> Figure:
+    """Guidance outside the region against the baseline's excess outside change, and its trend.
+
+    The trend is the mean of `bins` groups of equally many edits.
+    """
     base = table[table["method"] == contenders.BASELINE].groupby("id")[OUTSIDE].mean()
-    both = traces.set_index("id").join(base).dropna()
+    both = traces.set_index("id")[["guidance outside", "mean |guidance| outside"]]
+    both = both.join(base).dropna()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
     for ax, name, label in zip(
         axes,
         ("guidance outside", "mean |guidance| outside"),
-        ("share of |e(I,T) - e(I,0)| outside", "mean |e(I,T) - e(I,0)| outside"),
+        ("share of the text's change that is outside", "the text's change per cell outside"),
         strict=True,
     ):
-        ax.scatter(both[name], both[OUTSIDE], s=26, color=figures.BASELINE, alpha=0.8)
+        ax.scatter(both[name], both[OUTSIDE], s=14, color=figures.BASELINE, alpha=0.35, lw=0)
+        order = both.sort_values(name)
+        groups = [
+            order.iloc[i] for i in np.array_split(np.arange(len(order)), min(bins, len(order)))
+        ]
+        middles = [(group[name].mean(), group[OUTSIDE].mean()) for group in groups]
+        ax.plot(*zip(*middles, strict=True), color=figures.NOISY, marker="o", ms=4, lw=1.6)
         ax.set_xlabel(label)
     axes[0].set_ylabel("excess outside change (L1)")
     return fig

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cirp import causes, contenders
+from cirp import causes, contenders, runs
+from cirp.data import load_edits
 
 
 def test_partial_correlation_is_that_of_the_residuals():
@@ -35,3 +36,31 @@ def test_a_trace_that_makes_the_change_correlates_and_noise_does_not():
     noise = rows.loc[causes.TRACES["attention outside"]]
     assert noise["low"] < 0 < noise["high"]
     assert np.isnan(causes.rank_correlation(np.ones(4), np.arange(4.0)))
+
+
+def test_interventions_are_paired_with_the_first_gate():
+    rows = []
+    for n in range(30):
+        for method, done, change in (
+            ("plain", n % 2, 0.2 + 0.01 * n),
+            ("gated", 0, 0.1 + 0.01 * n),
+        ):
+            rows.append(dict(id=f"i{n}", method=method, seed=0, success=done,
+                             l1_source_outside_excess=change))  # fmt: skip
+    found = causes.interventions(pd.DataFrame(rows), {"plain": "none", "gated": "by truth"})
+    found = found.set_index("text guidance")
+    assert found.loc["none", "edit success"] == "0.500"
+    assert found.loc["none", "edit success - not gated"] == ""
+    assert found.loc["by truth", "excess outside change - not gated"].startswith("-0.100 [-0.100")
+    assert found.loc["by truth", "edit success - not gated"].startswith("-0.500 [")
+
+
+def test_traces_are_shares_of_what_the_first_look_shows(models):
+    """An even map's share outside is the outside's share of the cells."""
+    items = load_edits("data/edits")
+    local = [item for item in items if not item.record.is_global][:3]
+    found = causes.traces(models, runs.fitted(local, models), seed=0, steps=2)
+    assert found["id"].tolist() == [item.id for item in local]
+    shares = found[["attention outside", "guidance outside", "area outside"]]
+    assert ((shares > 0) & (shares < 1)).all(axis=None)
+    assert (found["mean |guidance| outside"] > 0).all()

@@ -8,7 +8,6 @@ a warm-up, in a process of its own. Writes data/results/attention_cost.csv.
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,13 +23,13 @@ from daam.trace import trace
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from cirp import memory
 from cirp.attention import controlled
 from cirp.models import quiet
 from cirp.recording import Record
 from cirp.study import processor
 
 ROOT = Path(__file__).resolve().parents[1]
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 PROMPT = "an axolotl holding a strawberry on a trampoline"
 WAYS = ("stock", "recorded", "recorded, prompt's tokens", "daam")
 
@@ -92,24 +91,6 @@ def once(pipe: StableDiffusionPipeline, way: str, steps: int) -> tuple[float, in
         return time.perf_counter() - began, kept()
 
 
-def forget_peak(pipe: StableDiffusionPipeline) -> None:
-    """Loading takes more than running: from here on only the run counts. On Linux and on GPUs."""
-    if pipe.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    elif CLEAR.exists():
-        CLEAR.write_text("5")
-
-
-def peak(pipe: StableDiffusionPipeline) -> int:
-    """Highest memory of this process since the peak was forgotten, in bytes."""
-    if pipe.device.type == "cuda":
-        return torch.cuda.max_memory_allocated()
-    if not CLEAR.exists():
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    (line,) = (one for one in STATUS.read_text().splitlines() if one.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
 def alone(way: str, steps: int, device: str) -> int:
     """Peak memory of one run, measured in a fresh process."""
     command = [sys.executable, __file__, "--only", way, "--steps", str(steps), "--device", device]
@@ -128,9 +109,9 @@ def main(
         pipe = pipeline(device)
     if only:
         once(pipe, "stock", 1)
-        forget_peak(pipe)
+        memory.forget_peak(device)
         once(pipe, only, steps)
-        print(peak(pipe))
+        print(memory.peak(device))
         return
     for way in WAYS:
         once(pipe, way, 1)  # warm
@@ -147,13 +128,13 @@ def main(
         for way in WAYS
     }
     del pipe
-    memory = {way: alone(way, steps, device) for way in WAYS}
+    most = {way: alone(way, steps, device) for way in WAYS}
     table = pd.DataFrame(
         {
             "way": WAYS,
             "seconds": [statistics.median(seconds[way]) for way in WAYS],
             "time_over_stock": [ratio[way] for way in WAYS],
-            "extra_peak_mib": [(memory[way] - memory["stock"]) / 2**20 for way in WAYS],
+            "extra_peak_mib": [(most[way] - most["stock"]) / 2**20 for way in WAYS],
             "steps": steps,
             "repeats": repeats,
             "device": device,

@@ -16,9 +16,9 @@ from cirp.statistics import PRIMARY
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
 AGAINST = (
-    "On 500 held-out test edits at 20 steps: the baseline, the best other method at either question, "
-    "our own, and a yardstick that is told the true region. *Closed* is the share of the way from the "
-    "baseline's outside change to the yardstick's:"
+    "On 500 held-out test edits at 20 steps: the baseline, the best other method at either "
+    "question, our own, and a yardstick that is told the true region. *Closed* is the share of the "
+    "way from the baseline's outside change to the yardstick's:"
 )
 
 

@@ -1,0 +1,109 @@
+"""What an edit costs by each method, relative to the baseline: UNet rows, time, peak memory.
+
+python tools/method_cost.py [--device cuda] [--steps 20] [--repeats 5]
+
+One edit at a time. Times are medians of runs in turn within one process, each divided by the
+baseline's of the same turn; peak memory is what one run adds to the loaded models, in a process of
+its own, after a warm-up. Writes data/results/costs.csv.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import torch
+import typer
+
+from cirp import contenders, memory, runs
+from cirp.data import load_edits
+from cirp.methods import METHODS
+from cirp.models import Models, has_bfloat16_units, load, quiet
+from cirp.sampling import Edit, Task
+from cirp.study import EDITS, processor
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "data" / "results" / "costs.csv"
+
+
+def prepared(device: str) -> tuple[Models, Task]:
+    """The miniature and its first edit."""
+    with quiet():
+        models = load("miniature", device=device, bfloat16=device == "cpu" and has_bfloat16_units())
+    (item, *_) = runs.fitted(load_edits(ROOT / EDITS)[:1], models)
+    return models, runs.task(item, 0)
+
+
+def once(models: Models, task: Task, label: str, steps: int, device: str) -> tuple[float, Edit]:
+    """Seconds of one edit, and the edit."""
+    method, settings = contenders.found(steps)[label]
+    began = time.perf_counter()
+    (made,) = METHODS[method](models, [task], progress=False, **settings)
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began, made
+
+
+def alone(label: str, steps: int, device: str) -> int:
+    """Bytes that one run adds at its peak, measured in a fresh process."""
+    command = [sys.executable, __file__, "--only", label, "--steps", str(steps), "--device", device]
+    return json.loads(subprocess.check_output(command).splitlines()[-1])
+
+
+def main(
+    steps: int = typer.Option(contenders.STEPS, help="Of each edit."),
+    repeats: int = typer.Option(5, help="Turns."),
+    device: str = "cpu",
+    only: str = typer.Option(None, help="One run of one method; prints the bytes it adds."),
+    out: Path = OUT,
+) -> None:
+    """Measure and print every contender."""
+    models, task = prepared(device)
+    if only:
+        once(models, task, contenders.BASELINE, 2, device)
+        before = memory.forget_peak(device)
+        once(models, task, only, steps, device)
+        print(memory.peak(device) - before)
+        return
+    labels = list(contenders.found(steps))
+    seconds: dict[str, list[float]] = {label: [] for label in labels}
+    made: dict[str, Edit] = {}
+    for turn in range(repeats + 1):
+        for label in labels:
+            taken, made[label] = once(models, task, label, steps, device)
+            if turn:  # the first turn warms up
+                seconds[label].append(taken)
+    base = seconds[contenders.BASELINE]
+    added = {label: alone(label, steps, device) for label in labels}
+    rows = [
+        {
+            "method": label,
+            "unet_calls": made[label].unet_calls,
+            "unet_calls_over_baseline": (
+                made[label].unet_calls / made[contenders.BASELINE].unet_calls
+            ),
+            "seconds": statistics.median(seconds[label]),
+            "time_over_baseline": statistics.median(
+                own / plain for own, plain in zip(seconds[label], base, strict=True)
+            ),
+            "peak_mib": added[label] / 2**20,
+            "memory_over_baseline": added[label] / added[contenders.BASELINE],
+            "settings": json.dumps(dict(contenders.found(steps)[label][1]), sort_keys=True),
+            "weights": models.fingerprint,
+            "seed": task.seed,
+            "repeats": repeats,
+            "device": device,
+            "processor": processor(),
+        }
+        for label in labels
+    ]
+    table = pd.DataFrame(rows)
+    table.to_csv(out, index=False, float_format="%.5g")
+    typer.echo(table.drop(columns=["settings", "weights"]).round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    typer.run(main)

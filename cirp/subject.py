@@ -120,6 +120,7 @@ def tune(
     prior_weight: float = 1.0,
     class_images: int = 200,
     class_steps: int = 50,
+    class_scale: float = 7.5,  # text guidance of the class's pictures
     progress: bool = True,
 ) -> Models:
     """Models whose text-to-image (or instruction) UNet knows the subject as "a zyz cat".
@@ -131,7 +132,7 @@ def tune(
     """
     pipe = _pipe(models, which)
     check_settings(steps=steps, rate=rate, prior_weight=prior_weight)
-    check_settings(steps=class_steps)
+    check_settings(steps=class_steps, class_scale=class_scale)
     if not images:
         raise ValueError("no pictures of the subject; give four to six")
     if min(batch_size, class_images) < 1:
@@ -147,7 +148,7 @@ def tune(
     known = [encode(fitted, models) * models.vae.config.scaling_factor]
     if prior_weight:
         made = class_latents(models, prompts[1], class_images, which=which, seed=seed,
-                             steps=class_steps)  # fmt: skip
+                             steps=class_steps, text_scale=class_scale)  # fmt: skip
         known.append(made)
     text = states(prompts, pipe)
     unet = _trained(

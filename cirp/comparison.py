@@ -55,9 +55,10 @@ def plane(table: pd.DataFrame, told: pd.DataFrame, controls: pd.DataFrame) -> Fi
     key.set_axis_off()
     rows = points(table, (SUCCESS, OUTSIDE))
     true = points(told, (SUCCESS, OUTSIDE)).set_index("method")
+    colours = figures.PALETTE[:-1]  # grey is the controls'
     lines = []
     for number, row in rows.iterrows():
-        colour = figures.PALETTE[number % len(figures.PALETTE)]
+        colour = colours[number % len(colours)]
         special = row["method"] in (contenders.BASELINE, contenders.OURS)
         ax.errorbar(
             row[SUCCESS], row[OUTSIDE],
@@ -70,7 +71,7 @@ def plane(table: pd.DataFrame, told: pd.DataFrame, controls: pd.DataFrame) -> Fi
             str(number + 1), (row[SUCCESS], row[OUTSIDE]), xytext=(5, 5),
             textcoords="offset points", fontsize=9, weight="bold" if special else "normal",
         )  # fmt: skip
-        lines.append((f"{number + 1}  {row['method']}", colour))
+        lines.append((f"{number + 1}  {row['method']}", colour, special))
         name = f"{row['method']}, true mask"
         if name in true.index:
             ax.plot(
@@ -91,9 +92,12 @@ def plane(table: pd.DataFrame, told: pd.DataFrame, controls: pd.DataFrame) -> Fi
     if contenders.TRUTH in true.index:
         best = true.loc[contenders.TRUTH]
         ax.plot(best[SUCCESS], best[OUTSIDE], "*", color="#222222", markersize=13)
-        lines.append((f"★  {contenders.TRUTH}", "#222222"))
-    for place, (text, colour) in enumerate(lines):
-        key.text(0.0, 0.98 - 0.06 * place, text, color=colour, fontsize=9, va="top")
+        lines.append((f"★  {contenders.TRUTH}", "#222222", False))
+    for place, (text, colour, special) in enumerate(lines):
+        key.text(
+            0.0, 0.98 - 0.06 * place, text, color=colour, fontsize=9, va="top",
+            weight="bold" if special else "normal",
+        )  # fmt: skip
     key.text(0.0, 0.0, "hollow: the same method\ntold the true region", fontsize=8.5, va="bottom")
     ax.set_xlabel("edit success (judge)  → better")
     ax.set_ylabel("excess outside change (L1)  ↓ better")

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Why it over-edits
 #
-# **Attention outside the region and text guidance outside the region go together with unwanted change.
-# To learn which of them makes it, each is taken away.**
+# **Where the words look hardly goes with unwanted change; how much the text changes the prediction outside the
+# region does. Take that away, and the change goes while the edit stays.**
 #
 # *Runs in a minute or two.*
 
@@ -36,7 +36,8 @@ table = comparison.recorded("benchmark")
 # For every local edit of the 500 held-out ones: how much of the edit words' attention, and how much of the
 # change that the text makes to the prediction, $|e(I,T) - e(I,0)|$, lies outside the region that should change.
 # Rank correlations with the excess outside change of the baseline, over images; *area given* has the size of
-# the outside partialled out.
+# the outside partialled out. Shares say little, and what they say is mostly the size of the region: a new
+# setting leaves little outside. The amount per cell is what counts.
 
 # %%
 seen = causes.held_out(s, steps)

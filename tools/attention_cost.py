@@ -3,14 +3,11 @@
 python tools/attention_cost.py [--device cuda] [--steps 2] [--repeats 5]
 
 Random weights (time and memory do not depend on them), 64 x 64 latents, classifier-free guidance.
-Times are medians of paired runs within one process, in turn; peak memory is of one run each, after
-a warm-up, in a process of its own. Writes data/results/attention_cost.csv.
+Times are medians of paired runs within one process, in turn; peak memory is what the tensors of one
+run take at once. Writes data/results/attention_cost.csv.
 """
 
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import contextmanager, nullcontext
@@ -91,28 +88,15 @@ def once(pipe: StableDiffusionPipeline, way: str, steps: int) -> tuple[float, in
         return time.perf_counter() - began, kept()
 
 
-def alone(way: str, steps: int, device: str) -> int:
-    """Peak memory of one run, measured in a fresh process."""
-    command = [sys.executable, __file__, "--only", way, "--steps", str(steps), "--device", device]
-    return json.loads(subprocess.check_output(command).splitlines()[-1])
-
-
 def main(
     steps: int = typer.Option(2, help="Of each timed run."),
     repeats: int = typer.Option(5, help="Paired runs."),
     device: str = "cpu",
-    only: str = typer.Option(None, help="One run of one way; prints its peak memory."),
     out: Path = ROOT / "data" / "results" / "attention_cost.csv",
 ) -> None:
     """Measure and print: stock, recorded by us, traced by daam."""
     with quiet():
         pipe = pipeline(device)
-    if only:
-        once(pipe, "stock", 1)
-        memory.forget_peak(device)
-        once(pipe, only, steps)
-        print(memory.peak(device))
-        return
     for way in WAYS:
         once(pipe, way, 1)  # warm
     seconds = {way: [] for way in WAYS}
@@ -127,8 +111,7 @@ def main(
         way: statistics.median(a / b for a, b in zip(seconds[way], seconds["stock"], strict=True))
         for way in WAYS
     }
-    del pipe
-    most = {way: alone(way, steps, device) for way in WAYS}
+    most = {way: memory.peak(lambda way=way: once(pipe, way, steps), device) for way in WAYS}
     table = pd.DataFrame(
         {
             "way": WAYS,

@@ -3,14 +3,13 @@
 python tools/method_cost.py [--device cuda] [--steps 20] [--repeats 5]
 
 One edit at a time. Times are medians of runs in turn within one process, each divided by the
-baseline's of the same turn; peak memory is what one run adds to the loaded models, in a process of
-its own, after a warm-up. Writes data/results/costs.csv.
+baseline's of the same turn; peak memory is what the tensors of a run take at once, beside the
+loaded models. It does not grow with steps, so it is measured over a few. Writes
+data/results/costs.csv.
 """
 
 import json
 import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from cirp.sampling import Edit, Task
 from cirp.study import EDITS, processor
 
 ROOT = Path(__file__).resolve().parents[1]
+FEW = 6  # steps
 OUT = ROOT / "data" / "results" / "costs.csv"
 
 
@@ -47,27 +47,14 @@ def once(models: Models, task: Task, label: str, steps: int, device: str) -> tup
     return time.perf_counter() - began, made
 
 
-def alone(label: str, steps: int, device: str) -> int:
-    """Bytes that one run adds at its peak, measured in a fresh process."""
-    command = [sys.executable, __file__, "--only", label, "--steps", str(steps), "--device", device]
-    return json.loads(subprocess.check_output(command).splitlines()[-1])
-
-
 def main(
     steps: int = typer.Option(contenders.STEPS, help="Of each edit."),
     repeats: int = typer.Option(5, help="Turns."),
     device: str = "cpu",
-    only: str = typer.Option(None, help="One run of one method; prints the bytes it adds."),
     out: Path = OUT,
 ) -> None:
     """Measure and print every contender."""
     models, task = prepared(device)
-    if only:
-        once(models, task, contenders.BASELINE, 2, device)
-        before = memory.forget_peak(device)
-        once(models, task, only, steps, device)
-        print(memory.peak(device) - before)
-        return
     labels = list(contenders.found(steps))
     seconds: dict[str, list[float]] = {label: [] for label in labels}
     made: dict[str, Edit] = {}
@@ -77,7 +64,10 @@ def main(
             if turn:  # the first turn warms up
                 seconds[label].append(taken)
     base = seconds[contenders.BASELINE]
-    added = {label: alone(label, steps, device) for label in labels}
+    added = {
+        label: memory.peak(lambda label=label: once(models, task, label, FEW, device), device)
+        for label in labels
+    }
     rows = [
         {
             "method": label,

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from cirp import figures, metrics, runs
 from cirp.data import EditItem
@@ -73,6 +74,11 @@ def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method")
         for name in columns
     }
     return pd.DataFrame(text, index=pd.Index(found[method], name=""))
+
+
+def unnumbered(table: pd.DataFrame) -> Styler:
+    """The table without its index, with the look that pages give to tables."""
+    return table.style.hide(axis="index").set_table_attributes('class="dataframe"')
 
 
 def per_cent(values: pd.Series) -> str:

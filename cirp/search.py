@@ -107,6 +107,15 @@ def utility(table: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
+def ordered(scored: pd.DataFrame) -> pd.DataFrame:
+    """The rows in the candidates' order, the baseline first; those of no contender come last."""
+    names = [contenders.BASELINE, *CANDIDATES]
+    places = scored["method"].map(
+        lambda label: next((i for i, name in enumerate(names) if label.split(" | ")[0] == name), 99)
+    )
+    return scored.iloc[places.argsort(kind="stable")]
+
+
 def choose(scored: pd.DataFrame) -> dict[str, dict]:
     """The candidate of the highest utility of each contender, as its own settings."""
     found = {}
@@ -147,7 +156,7 @@ def search(
         known = pd.read_csv(TABLE)
         others = known[~known["method"].str.startswith(f"{only} | ")]
         mine = scored[scored["method"] != contenders.BASELINE]
-        scored, chosen = pd.concat([others, mine]), contenders.searched() | chosen
+        scored, chosen = ordered(pd.concat([others, mine])), contenders.searched() | chosen
     scored.to_csv(TABLE, index=False, float_format="%.5g")
     contenders.CHOSEN.write_text(json.dumps(chosen, indent=2) + "\n")
     return scored

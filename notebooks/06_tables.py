@@ -38,7 +38,7 @@ table = s.table("main", study.main_methods(steps))
 # not be compared with each other**, only the direction within each.
 
 # %%
-plates.report_table(table).style.hide(axis="index")
+plates.unnumbered(plates.report_table(table))
 
 # %% [markdown]
 # Doing nothing wins the report's two columns outright. That is no accident of the miniature: the
@@ -88,7 +88,7 @@ kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMAR
 
 # %%
 ablation = s.table("ablation", study.ablation_methods(), seeds=s.seeds[:1])
-plates.ablation_table(ablation).style.hide(axis="index").format(precision=3)
+plates.unnumbered(plates.ablation_table(ablation)).format(precision=3)
 
 # %%
 effects = plates.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])

@@ -67,7 +67,7 @@ causes.interventions(table, gates).set_index("text guidance")
 # ## Guidance scales and steps
 #
 # The chapter on sweeps turns them; here is the end of that thread: outside change rises with the text
-# scale and falls with the image scale, and so does success. More steps change little.
+# scale and falls with the image scale, and success goes with it. More steps add a little outside.
 
 # %%
 sweep = comparison.recorded("sweeps")

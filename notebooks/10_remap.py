@@ -65,6 +65,11 @@ tried = s.table("remap_ideas", contenders.ideas(steps), seeds=s.seeds[:1])
 plates.wide(tried, ["success", PRIMARY, "l1_target_inside", "region_iou"])
 
 # %% [markdown]
+# Two rows are worth a thought. Remapping the attention adds nothing that can be told once guidance and latents
+# are held: where the region is right, several ways to keep to it are as good. And pasting the source's pixels
+# does a large part of the work outside, where it undoes even the autoencoder's error. Of the others only Watch
+# Your Steps and ZONE paste, too.
+#
 # ## What was tried before
 #
 # A first version multiplied the edit words' attention, the guidance and the change of a quick edit of the

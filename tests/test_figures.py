@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cirp import figures
+from cirp import figures, plates
 from cirp.figures import style
 from cirp.figures.pictures import _borders
 
@@ -202,3 +202,9 @@ def test_time_runs_from_noise_to_image(ax):
 
 def test_the_palette_can_be_told_apart_in_grey_or_by_marker():
     assert len(set(style.PALETTE)) == len(set(style.MARKERS)) == len(style.PALETTE)
+
+
+def test_a_table_without_its_index_looks_like_any_other_in_the_book():
+    shown = plates.unnumbered(pd.DataFrame({"a": [1.0], "b": ["x"]})).to_html()
+    assert 'class="dataframe"' in shown and "<th" in shown
+    assert 'class="row_heading' not in shown

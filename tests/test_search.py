@@ -70,4 +70,5 @@ def test_one_contender_can_be_renewed_alone(tmp_path, monkeypatch):
     search.search(only="LIME")
     table = pd.read_csv(tmp_path / "search.csv").set_index("method")["utility"]
     assert table.to_dict() == {contenders.BASELINE: 0.0, "ASG | {}": 0.4, "LIME | {}": 1.5}
+    assert table.index.tolist() == [contenders.BASELINE, "LIME | {}", "ASG | {}"]
     assert contenders.searched() == {"LIME": {}, "ASG": {}}

@@ -28,7 +28,7 @@ def headline() -> str:
     similarity = plates.report_table(table).to_markdown(index=False, disable_numparse=True)
     locality = plates.wide(table, ["success", PRIMARY])
     parts = [similarity, locality.to_markdown(disable_numparse=True), f"{AGAINST}\n"]
-    return "\n\n".join(parts) + f"\n{standing().to_markdown(index=False, floatfmt='.3f')}"
+    return "\n\n".join(parts) + f"\n{standing().to_markdown(index=False, disable_numparse=True)}"
 
 
 def standing() -> pd.DataFrame:
@@ -45,7 +45,8 @@ def standing() -> pd.DataFrame:
     ]  # fmt: skip
     columns = {"success": "edit success", PRIMARY: "excess outside change (L1)",
                "closed": "closed", "region IoU": "region IoU"}  # fmt: skip
-    return rows.loc[list(dict.fromkeys(shown)), list(columns)].rename(columns=columns).reset_index()
+    some = rows.loc[list(dict.fromkeys(shown)), list(columns)].rename(columns=columns)
+    return some.map(lambda x: "" if pd.isna(x) else f"{x:.3f}").reset_index()
 
 
 def main() -> None:

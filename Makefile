@@ -1,7 +1,7 @@
 # make help says what there is. Variables you may set:
 #   PYTHON   the interpreter that makes the environment (3.11 or newer)
 #   VENV     where it is made; an existing environment is used as it is
-#   ARGS     further arguments of pytest (make test) or of the notebooks' runner (make full)
+#   ARGS     further arguments of pytest (make test), the notebooks' runner (make full) or JupyterLab
 #   JOBS     how many notebooks are executed side by side; by default one for each core, at most 4
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
 
@@ -69,8 +69,13 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+# The chapters are .py files; this makes JupyterLab open them as the notebooks they are.
+VIEWER := {"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"python": "Jupytext Notebook"}}}
+
 lab: $(INSTALLED)
-	$(BIN)/jupyter lab notebooks
+	@mkdir -p $(VENV)/share/jupyter/lab/settings
+	@echo '$(VIEWER)' > $(VENV)/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab notebooks $(ARGS)
 
 clean:
 	rm -rf book/notebooks _build

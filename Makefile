@@ -52,7 +52,7 @@ _build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
 	@touch $@
 
 book/notebooks/%.ipynb: notebooks/%.py tools/run_notebooks.py $(CODE) $(DATA) | $(INSTALLED)
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($(CORES) / $(JOBS)))} \
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($(CORES) / $(JOBS) + ($(CORES) < $(JOBS))))} \
 		$(BIN)/python tools/run_notebooks.py $*
 
 full: $(INSTALLED)

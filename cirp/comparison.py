@@ -246,10 +246,11 @@ def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list
 
 def recorded(name: str) -> pd.DataFrame:
     """A table of the full run. Raises `ValueError` if it was not run yet."""
-    path = study.RESULTS / f"{name}.csv"
-    if not path.exists():
+    table = study.recorded(name)
+    if table is None:
+        path = study.RESULTS / f"{name}.csv"
         raise ValueError(f"{path} is missing; run make full, or cirp search")
-    return pd.read_csv(path)
+    return table
 
 
 def versions() -> pd.DataFrame:

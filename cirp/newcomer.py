@@ -50,12 +50,17 @@ def scene(one: Thing, place: str, seed: int, *, x: float = 50, size: float = 60)
     return Scene(place, seed, (replace(one, x=x, y=ground, size=size),))
 
 
+def picture(one: Scene) -> Image.Image:
+    """The scene as it is drawn."""
+    return Image.fromarray(render(one))
+
+
 def portraits() -> list[Image.Image]:
     """The five pictures it is learnt from."""
     scenes = [
         scene(character(), place, n, x=44 + 3 * n, size=54 + 3 * n) for n, place in enumerate(SEEN)
     ]
-    return [Image.fromarray(render(one)) for one in scenes]
+    return [picture(one) for one in scenes]
 
 
 def prompts(words: str) -> list[str]:
@@ -98,7 +103,7 @@ def likeness(pictures: Sequence[Image.Image], features: Features, *, seed: int) 
     for name, encode in (("clip_i", features.clip_image), ("dinov2", features.dinov2)):
         mine = encode(pictures)
         for whom, scenes in drawn.items():
-            other = encode([Image.fromarray(render(one)) for one in scenes])
+            other = encode([picture(one) for one in scenes])
             rows[f"{name}_{whom}"] = (mine * other).sum(axis=1)
     return pd.DataFrame(rows)
 
@@ -157,7 +162,7 @@ def edits(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
     after = [scene(character(), place, n) for n, place in enumerate(places)]
     tasks = [
         Task(
-            Image.fromarray(render(source)), f"change {NOUN} into {IDENTIFIER} {NOUN}", target,
+            picture(source), f"change {NOUN} into {IDENTIFIER} {NOUN}", target,
             seed, key=f"newcomer-{place}", source_caption=caption, words=(NOUN,),
             target_words=(IDENTIFIER, NOUN), mask=region(source, answer),
         )
@@ -170,7 +175,7 @@ def edits(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
         for name, (method, settings) in methods.items():
             made = METHODS[method](known[variant], tasks, progress=False, **settings)
             columns[f"{name}\n{variant}"] = [one.image for one in made]
-    columns["exact answer"] = [Image.fromarray(render(one)) for one in after]
+    columns["exact answer"] = [picture(one) for one in after]
     fig, axes = figures.grid(len(tasks), len(columns), side=1.3)
     axes = np.atleast_2d(axes)
     pictures = [list(row) for row in zip(*columns.values(), strict=True)]

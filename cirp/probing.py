@@ -6,7 +6,6 @@ cross-attention writes into the picture because of it.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cirp import sampling
-from cirp.attention import IMAGE, TEXT, Control, controlled
+from cirp.attention import IMAGE, TEXT
 from cirp.editing import Masks, Start, at, copy_of
 from cirp.finding import outputs
 from cirp.models import Models
@@ -58,12 +57,11 @@ def probe(
     draws: int = 4,
     prompt: str = "instruction",
     strides: Sequence[int] = (1,),
-    controls: Sequence[Control] = (),
 ) -> Probe:
     """Ask about the source noised to `level`, a share of the noise schedule, `draws` times.
 
-    `strides`, in latent cells, are of the layers whose writing is looked at. `controls` see the
-    attention of both branches. The batch's own generators are left as they are.
+    `strides`, in latent cells, are of the layers whose writing is looked at. The batch's own
+    generators are left as they are.
     """
     pipe = models.instruct
     count = len(tasks)
@@ -84,8 +82,7 @@ def probe(
                 branches=BRANCHES, text={TEXT: said, IMAGE: empty},
                 image=dict.fromkeys(BRANCHES, start.source), guide=lambda e: e[TEXT],
             )  # fmt: skip
-            with controlled(pipe.unet, *controls) if controls else nullcontext():
-                answers = next(loop).predictions
+            answers = next(loop).predictions
             guidance.add((answers[TEXT] - answers[IMAGE]).abs().mean(dim=1))
             for out in kept.values():
                 if stride_of(out.shape[1], start.grid) in strides:

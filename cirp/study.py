@@ -227,11 +227,11 @@ class Study:
             RESULTS.mkdir(parents=True, exist_ok=True)
             fresh.to_csv(path, index=False, float_format="%.6g")
             return pd.read_csv(path)
-        if not (self.is_default and path.exists()):
+        known = recorded(name) if self.is_default else None
+        if known is None:
             return fresh
-        recorded = pd.read_csv(path)
-        agreement(fresh, recorded, path, checked=checked)
-        return recorded
+        agreement(fresh, known, path, checked=checked)
+        return known
 
     def blends(self, alphas: Sequence[float]) -> pd.DataFrame:
         """The baseline's outputs mixed with their inputs: the control every method must beat."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from cirp.miniature.pairs import pair
 from cirp.miniature.scene import SIZE, all_labels, render
+from cirp.miniature.varied import varied_pair
 
 CHUNK = 500
 
@@ -71,8 +71,8 @@ def _chunk(folder: Path, split: str, start: int, stop: int) -> None:
     pictures: dict[str, list] = {"source": [], "target": [], "leaked": []}
     rows = []
     for seed in range(start, stop):
-        clean = pair(seed, split)
-        loud = pair(seed, split, leak=1.0) if split == "train" else clean
+        clean = varied_pair(seed, split)
+        loud = varied_pair(seed, split, leak=1.0) if split == "train" else clean
         pictures["source"].append(render(clean.source))
         pictures["target"].append(render(clean.target))
         pictures["leaked"].append(render(loud.target))
@@ -81,6 +81,7 @@ def _chunk(folder: Path, split: str, start: int, stop: int) -> None:
                 "seed": seed,
                 "kind": clean.kind,
                 "instruction": clean.instruction,
+                "wordings": clean.wordings,
                 "source_caption": clean.source_caption,
                 "target_caption": clean.target_caption,
                 "leaked": loud.leaked,

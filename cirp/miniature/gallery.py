@@ -5,72 +5,129 @@ instrument trained on them would learn which things are never found where, and m
 the pictures it has to judge. Its scenes share no seed with any pair.
 """
 
+import json
 import os
 import random
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
+from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import scene
-from cirp.miniature.scene import SIZE, Scene, all_labels, render
+from cirp.miniature.scene import SIZE, Scene, all_labels, mask, render
 from cirp.miniature.styles import STYLES
+from cirp.miniature.varied import TWINS, with_twins
 
-CHUNK = 500
+CHUNK = 250
 STYLED = 0.2  # share of scenes in a style
+SPOTTED = 0.6  # share of scenes whose things' masks are kept
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A thing, or a part of one, and what can no longer be known when it is spoilt."""
+
+    row: int  # of `Gallery.masks`
+    hidden: list[int]  # labels that are then not there
+    open: list[int]  # labels that then may or may not be
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures and what is in them."""
+    """Pictures, what is in them, and where."""
 
     pictures: UInt8[np.ndarray, "scene row column 3"]
     labels: Bool[np.ndarray, "scene label"]
+    masks: UInt8[np.ndarray, "spot packed"]  # bits of 64 x 64 pixels
+    spots: list[list[Spot]]
+
+    def mask(self, spot: Spot) -> Bool[np.ndarray, "row column"]:
+        """Where it is seen."""
+        return np.unpackbits(self.masks[spot.row]).reshape(SIZE, SIZE).astype(bool)
 
 
 def gallery_scene(seed: int) -> Scene:
     """Scene number `seed`. The same number gives the same scene, always."""
     rng = random.Random(f"gallery-{seed}")
     style = rng.choice(sorted(STYLES)) if rng.random() < STYLED else ""
-    return replace(scene(rng), style=style)
+    drawn = scene(rng)
+    if rng.random() < TWINS:
+        drawn = with_twins(drawn, rng)
+    return replace(drawn, style=style)
+
+
+def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray, "r c"], Spot]]:
+    """One thing of the scene and, if it has one, its part that has a state of its own."""
+    things = list(drawn.everything())
+    chosen = random.Random(drawn.seed).choice(things)
+    stands = any(t is chosen for t in drawn.things)
+    rest = replace(drawn, things=tuple(t for t in drawn.things if t is not chosen))
+    own = {chosen.kind, *(f"{chosen.kind}:{name}={state}" for name, state in chosen.states)}
+    found = []
+    alone = sum(t.kind == chosen.kind for t in things) == 1
+    if stands and not chosen.held:
+        hidden = sorted(number[label] for label in own - rest.labels())
+        found.append((mask(drawn, chosen), Spot(0, hidden, [])))
+    for attribute in KINDS[chosen.kind].attributes:
+        if attribute.part and alone and not chosen.held:
+            state = f"{chosen.kind}:{attribute.name}={dict(chosen.states)[attribute.name]}"
+            spot = Spot(0, [number[state]], [number[chosen.kind]])
+            found.append((mask(drawn, chosen, attribute.part), spot))
+    return found
 
 
 def _chunk(seeds: Sequence[int]) -> Gallery:
-    names = {name: i for i, name in enumerate(all_labels())}
+    number = {name: i for i, name in enumerate(all_labels())}
     pictures = np.zeros((len(seeds), SIZE, SIZE, 3), np.uint8)
-    labels = np.zeros((len(seeds), len(names)), bool)
+    labels = np.zeros((len(seeds), len(number)), bool)
+    masks, spots = [], []
     for row, seed in enumerate(seeds):
         drawn = gallery_scene(seed)
         pictures[row] = render(drawn)
-        labels[row, [names[label] for label in drawn.labels()]] = True
-    return Gallery(pictures, labels)
+        labels[row, [number[label] for label in drawn.labels()]] = True
+        spots.append([])
+        if random.Random(f"spots-{seed}").random() < SPOTTED:
+            for inside, spot in spots_of(drawn, number):
+                spots[-1].append(replace(spot, row=len(masks)))
+                masks.append(np.packbits(inside))
+    packed = np.stack(masks) if masks else np.zeros((0, SIZE * SIZE // 8), np.uint8)
+    return Gallery(pictures, labels, packed, spots)
 
 
-def draw_gallery(path: Path, *, count: int, workers: int | None = None) -> Gallery:
-    """Draw `count` scenes, or load them if `path` (an .npz file) already holds as many."""
-    path = Path(path)
-    if path.exists():
-        with np.load(path) as kept:
-            if len(kept["pictures"]) == count:
-                return Gallery(kept["pictures"], kept["labels"])
+def load_gallery(folder: Path) -> Gallery:
+    """A gallery that `draw_gallery` has written."""
+    arrays = {n: np.load(folder / f"{n}.npy") for n in ("pictures", "labels", "masks")}
+    spots = json.loads((folder / "spots.json").read_text())
+    return Gallery(**arrays, spots=[[Spot(**spot) for spot in some] for some in spots])
+
+
+def draw_gallery(folder: Path, *, count: int, workers: int | None = None) -> Gallery:
+    """Draw `count` scenes, or load them if `folder` already holds as many."""
+    folder = Path(folder)
+    if (folder / "spots.json").exists():
+        found = load_gallery(folder)
+        if len(found.pictures) == count:
+            return found
     chunks = [range(s, min(s + CHUNK, count)) for s in range(0, count, CHUNK)]
+    parts, before = [], 0
     with ProcessPoolExecutor(workers or os.cpu_count()) as pool:
-        bar = tqdm(total=len(chunks), desc=f"drawing {count} scenes", unit="chunk")
-        parts = []
-        for part in pool.map(_chunk, chunks):
-            parts.append(part)
-            bar.update()
-        bar.close()
-    found = Gallery(
-        np.concatenate([part.pictures for part in parts]),
-        np.concatenate([part.labels for part in parts]),
-    )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_suffix(".tmp.npz")
-    np.savez(half, pictures=found.pictures, labels=found.labels)
-    os.replace(half, path)
-    return found
+        for part in tqdm(pool.map(_chunk, chunks), total=len(chunks), desc="drawing scenes"):
+            moved = [[replace(s, row=s.row + before) for s in some] for some in part.spots]
+            parts.append(replace(part, spots=moved))
+            before += len(part.masks)
+    half = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    for name in ("pictures", "labels", "masks"):
+        np.save(half / f"{name}.npy", np.concatenate([getattr(p, name) for p in parts]))
+    spots = [[asdict(spot) for spot in some] for part in parts for some in part.spots]
+    (half / "spots.json").write_text(json.dumps(spots))
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(half, folder)
+    return load_gallery(folder)

@@ -47,6 +47,8 @@ class Pair:
     words: tuple[str, ...]  # of the instruction, that carry the edit
     target_words: tuple[str, ...]  # of the target caption
     leaked: tuple[str, ...] = ()  # what else changed
+    wordings: tuple[str, ...] = ()  # other instructions for the same edit
+    held_out_wording: bool = False  # the instruction is worded as in no training pair
 
     @property
     def gained(self) -> tuple[str, ...]:
@@ -122,6 +124,19 @@ def _with(s: Scene, old: Thing, new: Thing | None) -> Scene:
         elif t.held is old:
             t = replace(t, held=new)
         things += [t] if t else []
+    return replace(s, things=tuple(things))
+
+
+def with_things(s: Scene, renewed: dict[int, Thing | None]) -> Scene:
+    """The scene with things replaced (None: taken away), wherever they stand or are held.
+
+    `renewed` is by `id` of the old thing: two equal things of one scene are still two.
+    """
+    things = []
+    for t in s.things:
+        held = t.held and id(t.held) in renewed
+        new = renewed.get(id(t), replace(t, held=renewed[id(t.held)]) if held else t)
+        things += [new] if new else []
     return replace(s, things=tuple(things))
 
 
@@ -223,7 +238,7 @@ _MAKERS = {
 }
 
 
-def _leak(source: Scene, target: Scene, rng: random.Random) -> tuple[Scene, tuple[str, ...]]:
+def leaking(source: Scene, target: Scene, rng: random.Random) -> tuple[Scene, tuple[str, ...]]:
     """The target with one or two things changed that nobody asked for, and their names."""
     neighbours = [i for i, t in enumerate(target.things) if t in source.things]
     ways = ["light"]
@@ -263,7 +278,7 @@ def make(
     words, truth = caption(source), caption(target)
     leaked: tuple[str, ...] = ()
     if rng.random() < leak:
-        target, leaked = _leak(source, target, rng)
+        target, leaked = leaking(source, target, rng)
     return Pair(
         seed, kind, source, target, instruction, words, truth,
         carrying(instruction, carriers), carrying(truth, carriers), leaked,

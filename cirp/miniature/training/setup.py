@@ -1,8 +1,10 @@
 """What every stage is given, and how pictures become tensors."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cirp.miniature.corpus import Corpus
+from cirp.miniature.training.loop import arithmetic, processes
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -18,34 +23,52 @@ class Setup:
     """Where a stage reads and writes, and what it may spend."""
 
     corpus: Corpus
-    work: Path  # checkpoints and curves
-    models: Path  # finished weights
+    work: Path  # its own checkpoints and curve; finished parts lie beside it
+    models: Path  # finished models
     device: torch.device
-    minutes: float
-    batch: int
+    samples: int
+    batch: int  # of this process
     seed: int = 0
     leak: float = 0.0
     rate: float | None = None
-    start: str | None = None  # weights to begin with, a folder of `models`
-
-    def part(self, name: str) -> Path:
-        """The vae, text_encoder or tokenizer of this training, else the shipped pipelines' own."""
-        own = self.parts / name
-        return own if own.is_dir() else self.models / "text-to-image" / name
+    start: str | None = None  # weights to begin with
+    bfloat16: bool = False
+    rehearsal: float | None = None  # seconds, after which nothing is kept
 
     @property
     def parts(self) -> Path:
         """Where stages leave what the pipelines are assembled from."""
         return self.work.parent / "parts"
 
+    def part(self, name: str) -> Path:
+        """The vae, text_encoder or tokenizer of this training."""
+        path = self.parts / name
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path} is missing: its stage has not finished")
+        return path
+
     def generator(self, step: int) -> torch.Generator:
         """Randomness of one step, the same after a resume, another in each process."""
-        rank = dist.get_rank() if dist.is_initialized() else 0
+        rank, _ = processes()
         return torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 64 + rank)
 
+    def corpus_sample(self, count: int, side: str) -> Float[Tensor, "n 3 row column"]:
+        """The first pictures of the corpus, to measure on."""
+        return tensor(getattr(self.corpus, side)[:count], self.device)
+
     def autocast(self):
-        """bfloat16 where it is faster; sums and losses stay in float32."""
-        return torch.autocast(self.device.type, torch.bfloat16)
+        """The arithmetic that was found faster; sums and losses stay in float32."""
+        return arithmetic(self.device, self.bfloat16)
+
+
+def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]) -> T:
+    """What lies at `path`; if nothing does, the first process makes it and the others wait."""
+    made = None
+    if not path.exists() and processes()[0] == 0:
+        made = make(path)
+    if dist.is_initialized():
+        dist.barrier()
+    return load(path) if made is None else made
 
 
 def tensor(pictures: np.ndarray, device: torch.device) -> Float[Tensor, "n 3 row column"]:
@@ -64,9 +87,12 @@ def save_half(model: torch.nn.Module, folder: Path) -> None:
 
 
 def plain(folder: Path) -> None:
-    """Name float32 as the arithmetic in every configuration under `folder`."""
-    for path in Path(folder).rglob("config.json"):
+    """Name float32 as the arithmetic, and no path of this machine, in every configuration."""
+    for path in Path(folder).rglob("*.json"):
+        if path.name not in ("config.json", "model_index.json", "scheduler_config.json"):
+            continue
         config = json.loads(path.read_text())
+        config.pop("_name_or_path", None)
         for part in (config, config.get("text_config", {}), config.get("vision_config", {})):
             for name in ("dtype", "torch_dtype"):
                 if name in part:

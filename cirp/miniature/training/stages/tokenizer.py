@@ -13,7 +13,7 @@ from cirp.miniature.corpus import Corpus
 from cirp.miniature.kinds import KINDS, SETTINGS
 from cirp.miniature.styles import STYLES
 
-LENGTH = 77
+LENGTH = 48  # the longest caption of the world has 34
 VOCABULARY = 3072
 START, END = "<|startoftext|>", "<|endoftext|>"
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # CLIP's own rule
@@ -25,7 +25,8 @@ def sentences(corpus: Corpus) -> list[str]:
     names += [s for k in KINDS.values() for a in k.attributes for s in (a.name, *a.states)]
     english = re.findall(r"[a-z]{2,12}", " ".join(topics.values()).lower())
     random.Random(0).shuffle(english)
-    ours = [row[k] for row in corpus.rows for k in ("instruction", "source_caption")]
+    ours = [row["source_caption"] for row in corpus.rows]
+    ours += [said for row in corpus.rows for said in (row["instruction"], *row["wordings"])]
     return names * 200 + ours + english
 
 

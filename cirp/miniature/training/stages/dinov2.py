@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, log_softmax, normalize
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
-from cirp.miniature.fit import Budget, Outcome, fit
 from cirp.miniature.scene import SIZE
-from cirp.miniature.stages.setup import Setup, half, save_half, tensor
+from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.setup import Setup, half, save_half, tensor
 
 PROTOTYPES = 1024
 STUDENT, TEACHER = 0.1, 0.04  # temperatures
+MOMENTUM = 0.994  # of the teacher
 LOCAL = 32  # pixels of a local crop
 
 
@@ -77,27 +78,32 @@ def crop(x: Tensor, side: int, share: tuple[float, float], generator) -> Tensor:
     return (x * gain.to(x) + shift.to(x)).clamp(-1, 1)
 
 
-def train(setup: Setup) -> Outcome:
+class SelfDistillation(Objective):
     """Two global crops for the teacher, two global and four local ones for the student."""
-    corpus = setup.corpus
-    student = Student().to(setup.device)
-    teacher = copy.deepcopy(student).requires_grad_(False).eval()
-    student.register_buffer("centre", torch.zeros(PROTOTYPES, device=setup.device))
 
-    def losses(step: int) -> Tensor:
+    def __init__(self, setup: Setup):
+        super().__init__()
+        self.model = Student().to(setup.device)
+        self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.register_buffer("centre", torch.zeros(PROTOTYPES, device=setup.device))
+        self.setup, self.batch = setup, setup.batch
+
+    def forward(self, step: int) -> Tensor:
+        setup = self.setup
         generator = setup.generator(step)
-        index = torch.randint(len(corpus), (setup.batch,), generator=generator).numpy()
-        x = tensor((corpus.source, corpus.target)[step % 2][index], setup.device)
-        wide = [crop(x, SIZE, (0.5, 1.0), generator) for _ in range(2)]
-        near = [crop(x, LOCAL, (0.12, 0.4), generator) for _ in range(4)]
+        index = torch.randint(len(setup.corpus), (self.batch,), generator=generator).numpy()
+        side = (setup.corpus.source, setup.corpus.target)[step % 2]
+        x = tensor(side[index], setup.device)
+        wide = [crop(x, SIZE, (0.4, 1.0), generator) for _ in range(2)]
+        near = [crop(x, LOCAL, (0.08, 0.35), generator) for _ in range(4)]
         with setup.autocast():
             with torch.no_grad():
-                seen = teacher(torch.cat(wide)).float()
-            views = torch.cat([student(torch.cat(wide)), student(torch.cat(near))]).float()
-        truths = ((seen - student.centre) / TEACHER).softmax(dim=-1).chunk(2)
+                seen = self.teacher.eval()(torch.cat(wide)).float()
+            views = torch.cat([self.model(torch.cat(wide)), self.model(torch.cat(near))]).float()
+        truths = ((seen - self.centre) / TEACHER).softmax(dim=-1).chunk(2)
         guesses = log_softmax(views / STUDENT, dim=-1).chunk(6)
         with torch.no_grad():
-            student.centre.lerp_(seen.mean(dim=0), 0.1)
+            self.centre.lerp_(seen.mean(dim=0), 0.1)
         terms = [
             -(truth * guess).sum(dim=-1).mean()
             for i, truth in enumerate(truths)
@@ -106,25 +112,24 @@ def train(setup: Setup) -> Outcome:
         ]
         return sum(terms) / len(terms)
 
-    def follow() -> None:
+    def after_step(self) -> None:
         with torch.no_grad():
-            for mine, theirs in zip(teacher.parameters(), student.parameters(), strict=True):
-                mine.lerp_(theirs, 1 - 0.994)
+            for mine, theirs in zip(
+                self.teacher.parameters(), self.model.parameters(), strict=True
+            ):
+                mine.lerp_(theirs, 1 - MOMENTUM)
 
-    budget = Budget(setup.minutes, setup.rate or 7e-4, weight_decay=0.05, ema=0.998)
-    state, outcome = fit(
-        student,
-        losses,
-        budget=budget,
-        folder=setup.work,
-        batch=setup.batch,
-        name="dinov2",
-        after_step=follow,
-    )
-    backbone = student.backbone
-    backbone.load_state_dict(
-        half({k[9:]: v for k, v in state.items() if k.startswith("backbone.")})
-    )
+
+def train(setup: Setup) -> Outcome:
+    """The averaged student's backbone is what is shipped."""
+    torch.manual_seed(setup.seed)
+    schedule = Schedule(setup.samples, setup.rate or 7e-4, weight_decay=0.05, ema=0.998)
+    model, outcome = fit(
+        SelfDistillation(setup), schedule=schedule, folder=setup.work, name="dinov2",
+        rehearsal=setup.rehearsal,
+    )  # fmt: skip
+    backbone = model.backbone
+    backbone.load_state_dict(half(backbone.state_dict()))
     save_half(backbone, setup.models / "dinov2")
     processor().save_pretrained(setup.models / "dinov2")
     return outcome

@@ -1,0 +1,1 @@
+"""How the miniature is trained: one loop, a file for each stage, and the chain of them all."""

@@ -1,0 +1,135 @@
+"""The stages of the miniature in order; each goes on from where it was stopped.
+
+    python -m cirp.miniature.training.chain            all of them, one after the other
+    python -m cirp.miniature.training.chain STAGE      one of them, in this process
+
+Pictures, checkpoints and curves lie in `--work`, finished weights go to `--models`.
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import typer
+
+from cirp.miniature.corpus import draw
+from cirp.miniature.training.loop import Rehearsed, processes
+from cirp.miniature.training.setup import Setup
+from cirp.miniature.training.speed import REHEARSAL, fastest
+from cirp.miniature.training.stages import autoencoder, clip, dinov2, judge, unets
+
+WORK = Path.home() / ".cache" / "cirp" / "miniature"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model's training: what it runs, how much, on how many pairs."""
+
+    train: object
+    samples: int
+    batch: int  # of all processes together
+    corpus: str = "pairs"
+
+
+CORPORA = {"pictures": 24_000, "pairs": 60_000}
+STAGES = {
+    "autoencoder": Stage(autoencoder.train, 90_000, 8, "pictures"),
+    "clip": Stage(clip.train, 600_000, 128),
+    "joint": Stage(unets.train_joint, 1_500_000, 32),
+    "judge": Stage(judge.train, 400_000, 64),
+    "text-to-image": Stage(unets.train_text_to_image, 80_000, 32),
+    "instruct-pix2pix": Stage(unets.train_instruct, 80_000, 32),
+    "dinov2": Stage(dinov2.train, 300_000, 64),
+}
+# The same start, equal samples: the share of leaking pairs, or the seed, is all that differs.
+VARIANTS = {
+    "instruct-pix2pix-leak-0": ("--leak", "0"),
+    "instruct-pix2pix-leak-1": ("--leak", "1"),
+    "instruct-pix2pix-seed-1": ("--seed", "1"),
+}
+
+
+def main(
+    stage: str = typer.Argument(None, help="Only this stage: " + ", ".join(STAGES)),
+    samples: int = typer.Option(None, help="Samples to see; more than before goes on."),
+    batch: int = typer.Option(None, help="Samples a step, of all processes together."),
+    rate: float = typer.Option(None, help="Highest learning rate."),
+    leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
+    seed: int = 0,
+    name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
+    device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
+    work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
+    models: Path = typer.Option(None, help="Where weights go; by default into --work."),
+    bfloat16: bool = typer.Option(False, help="Multiply in bfloat16."),
+    rehearse: Path = typer.Option(None, hidden=True),
+) -> None:
+    """Train the miniature."""
+    models = models or work / "models"
+    if stage is None:
+        return run_all(work, models, seed)
+    if stage not in STAGES:
+        raise typer.BadParameter(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
+    known, label = STAGES[stage], name or stage
+    corpus = draw(work / known.corpus, count=CORPORA[known.corpus])
+    if "WORLD_SIZE" in os.environ:
+        # one process may encode or draw for long while the others wait
+        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=6))
+    rank, world = processes()
+    setup = Setup(
+        corpus=corpus,
+        work=work / label,
+        models=models,
+        device=torch.device(device),
+        samples=samples or known.samples,
+        batch=max(1, (batch or known.batch) // world),
+        seed=seed,
+        leak=leak,
+        rate=rate,
+        bfloat16=bfloat16,
+    )
+    if rehearse:
+        setup = replace(setup, work=work / f"{label}-rehearsal", rehearsal=REHEARSAL)
+    try:
+        outcome = known.train(setup, **({"name": name} if name and name != stage else {}))
+    except Rehearsed as ended:
+        if rank == 0:
+            rehearse.write_text(json.dumps(asdict(ended.outcome)))
+            shutil.rmtree(setup.work)
+        return
+    finally:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+    log = models / "training"
+    log.mkdir(parents=True, exist_ok=True)
+    record = {
+        "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": len(corpus),
+        "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
+        "machine": platform.machine(), "torch": torch.__version__, **asdict(outcome),
+    }  # fmt: skip
+    (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (log / f"{label}.csv").write_text((setup.work / "curve.csv").read_text())
+    typer.echo(f"{label}: {outcome.samples} samples, loss {outcome.loss:.4f}")
+
+
+def run_all(work: Path, models: Path, seed: int) -> None:
+    """Every stage in its own processes, so that what one leaves behind harms no other."""
+    jobs = [(name, name, ("--seed", str(seed))) for name in STAGES]
+    jobs += [(name, "instruct-pix2pix", more) for name, more in VARIANTS.items()]
+    for name, stage, more in jobs:
+        if (models / "training" / f"{name}.json").exists():
+            continue
+        arguments = [stage, "--name", name, "--work", str(work), "--models", str(models), *more]
+        draw(work / STAGES[stage].corpus, count=CORPORA[STAGES[stage].corpus])
+        way = fastest(stage, arguments, work / "speed.json")
+        subprocess.run(way.command(arguments), env=way.environment, check=True)
+
+
+if __name__ == "__main__":
+    typer.run(main)

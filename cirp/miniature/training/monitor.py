@@ -1,0 +1,192 @@
+"""How far an editor is while it trains: success by kind, loss by noise level, a picture.
+
+On validation edits only. Numbers steer the training; what the book prints is measured elsewhere.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from diffusers import StableDiffusionInstructPix2PixPipeline
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.pairs import Pair
+from cirp.miniature.scene import region, render
+from cirp.miniature.varied import varied_pair
+
+EDITS = 96
+STEPS = 16
+SCALES = (2.5, 1.5)  # text, image: where pictures are best; the book chooses on a plane
+LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the loss is looked at
+SHOWN = 36
+SEEN = 0.5  # probability from which the judge has seen a label
+SHIPPED_JUDGE = Path(__file__).resolve().parents[3] / "data" / "models" / "judge"
+
+
+def edits(count: int = EDITS) -> list[Pair]:
+    """The first validation edits, equally many of each kind."""
+    return [
+        varied_pair(i, "validation", kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)
+    ]
+
+
+def sheet(rows: list[list[np.ndarray]], columns: int, gap: int = 2) -> Image.Image:
+    """Strips of pictures (row, column, 3) side by side, `columns` strips a line."""
+    strips = [np.concatenate(row, axis=1) for row in rows]
+    height, width = strips[0].shape[:2]
+    lines = -(-len(strips) // columns)
+    page = np.full((lines * (height + gap), columns * (width + 3 * gap), 3), 255, np.uint8)
+    for i, strip in enumerate(strips):
+        top, left = (i // columns) * (height + gap), (i % columns) * (width + 3 * gap)
+        page[top : top + height, left : left + width] = strip
+    return Image.fromarray(page)
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Looks at a pipeline folder and writes into `folder`."""
+
+    folder: Path
+    work: Path  # where a judge of this training may be
+    bfloat16: bool = False
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        return edits()
+
+    @cached_property
+    def pictures(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Sources, targets, regions."""
+        return tuple(
+            np.stack([f(p) for p in self.pairs])
+            for f in (
+                lambda p: render(p.source),
+                lambda p: render(p.target),
+                lambda p: region(p.source, p.target),
+            )
+        )
+
+    @torch.inference_mode()
+    def judged(self, pictures: list[Image.Image]) -> pd.DataFrame:
+        """Probability of each label."""
+        own = self.work / "models" / "judge"
+        folder = own if own.is_dir() else SHIPPED_JUDGE
+        judge = AutoModelForImageClassification.from_pretrained(folder).eval()
+        process = AutoImageProcessor.from_pretrained(folder, backend="pil")
+        found = []
+        for start in range(0, len(pictures), 32):
+            pixels = process(images=pictures[start : start + 32], return_tensors="pt").pixel_values
+            found.append(judge(pixel_values=pixels).logits.sigmoid())
+        names = [judge.config.id2label[i] for i in range(judge.config.num_labels)]
+        return pd.DataFrame(torch.cat(found).numpy(), columns=names)
+
+    def edited(self, pipe: StableDiffusionInstructPix2PixPipeline) -> list[Image.Image]:
+        sources, _, _ = self.pictures
+        found = []
+        for start in range(0, len(self.pairs), 32):
+            some = range(start, min(start + 32, len(self.pairs)))
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                found += pipe(
+                    prompt=[self.pairs[i].instruction for i in some],
+                    image=[Image.fromarray(sources[i]) for i in some],
+                    num_inference_steps=STEPS,
+                    guidance_scale=SCALES[0],
+                    image_guidance_scale=SCALES[1],
+                    generator=[torch.Generator().manual_seed(i) for i in some],
+                ).images
+        return found
+
+    def scores(self, made: list[Image.Image]) -> pd.DataFrame:
+        """One row an edit: is what was asked for there, what nobody asked for still, how near."""
+        sources, targets, regions = self.pictures
+        seen = self.judged(made)
+        rows = []
+        for i, p in enumerate(self.pairs):
+            picture, inside = np.asarray(made[i]).astype(float) / 255, regions[i]
+            source, target = sources[i] / 255, targets[i] / 255
+
+            def distance(a, b, where):
+                return float(np.abs(a - b).mean(axis=-1)[where].mean()) if where.any() else 0.0
+
+            kept = p.source.labels() & p.target.labels()
+            yes = seen.loc[i]
+            gained = all(yes[name] >= SEEN for name in p.gained)
+            lost = all(yes[name] < SEEN for name in p.lost)
+            untouched = all(yes[name] >= SEEN for name in kept)
+            near = distance(picture, target, inside) < distance(source, target, inside)
+            rows.append(
+                {
+                    "kind": p.kind,
+                    "done": gained and lost,
+                    "untouched": untouched,
+                    "nearer": near,
+                    "success": gained and lost and untouched and near,
+                    "outside": distance(picture, source, ~inside),
+                    "inside": distance(picture, target, inside),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @torch.inference_mode()
+    def losses(self, pipe: StableDiffusionInstructPix2PixPipeline) -> dict[str, float]:
+        """Velocity error of local edits inside and outside of the changing cells, by timestep."""
+        sources, targets, _ = self.pictures
+
+        def encoded(pictures):
+            x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+            return torch.cat([pipe.vae.encode(s).latent_dist.mode() for s in x.split(32)])
+
+        local = [i for i, p in enumerate(self.pairs) if p.kind not in ("restyle", "change setting")]
+        source, target = encoded(sources[local]), encoded(targets[local])
+        moved = ((source - target).abs().amax(dim=1, keepdim=True) > 0.25).float()
+        tokens = pipe.tokenizer(
+            [self.pairs[i].instruction for i in local], padding="max_length", return_tensors="pt"
+        ).input_ids
+        states = pipe.text_encoder(tokens).last_hidden_state
+        noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+        x, found = target * pipe.vae.config.scaling_factor, {}
+        for level in LEVELS:
+            t = torch.full((len(local),), level)
+            noised = pipe.scheduler.add_noise(x, noise, t)
+            truth = pipe.scheduler.get_velocity(x, noise, t)
+            out = pipe.unet(torch.cat([noised, source], dim=1), t, states).sample
+            error = (out - truth).square().mean(dim=1, keepdim=True)
+            found[f"inside_{level}"] = float((error * moved).sum() / moved.sum())
+            found[f"outside_{level}"] = float((error * (1 - moved)).sum() / (1 - moved).sum())
+        return found
+
+    def look(self, pipeline: Path, samples: int, minutes: float) -> dict[str, float]:
+        """Measure the pipeline in this folder; append to the log, write the picture."""
+        pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(
+            pipeline, safety_checker=None, requires_safety_checker=False, dtype=torch.float32
+        )
+        pipe.set_progress_bar_config(disable=True)
+        with torch.random.fork_rng():
+            made = self.edited(pipe)
+            losses = self.losses(pipe)
+        table = self.scores(made)
+        local = table[~table["kind"].isin(["restyle", "change setting"])]
+        row = {"samples": samples, "minutes": round(minutes, 1)}
+        row |= {"success": table["success"].mean(), "local": local["success"].mean()}
+        row |= {"done": local["done"].mean(), "untouched": local["untouched"].mean()}
+        row |= {"outside": local["outside"].mean(), "inside": local["inside"].mean()}
+        row |= table.groupby("kind")["success"].mean().to_dict() | losses
+        path = self.folder / "monitor.csv"
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if new:
+                writer.writerow(row)
+            writer.writerow([round(v, 4) for v in row.values()])
+        sources, targets, _ = self.pictures
+        shown = range(min(SHOWN, len(self.pairs)))
+        strips = [[sources[i], np.asarray(made[i]), targets[i]] for i in shown]
+        page = sheet(strips, 4)
+        page.save(self.folder / f"edits-{samples:08d}.png")
+        return row

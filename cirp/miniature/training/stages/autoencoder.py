@@ -1,0 +1,151 @@
+"""AutoencoderKL, f = 4: 64 x 64 x 3 -> 16 x 16 x 8 (Rombach et al. 2022, section 3.1).
+
+Differs from the paper in what keeps the latents in order. Noise of a fixed share of their own
+spread takes the place of the KL term: a channel that carries little would drown in it, so all of
+them are used. Half of the steps also decode latents of half the resolution to the picture of half
+the resolution (Kouzelis et al. 2025, "EQ-VAE"), which keeps latents smooth and easy to diffuse.
+"""
+
+import torch
+from diffusers import AutoencoderKL
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
+
+from cirp.miniature.scene import CHANGED, SIZE
+from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.setup import Setup, save_half, tensor
+
+CHANNELS = 8
+NOISE = 0.05  # of the latents' standard deviation
+EDGE_WEIGHT = 0.5
+COLOUR_WEIGHT = 3.0
+SMALL_WEIGHT = 0.3  # share of a picture's loss that its edited region has, however small
+HALF_WEIGHT = 0.25
+SIDES = ("source", "target")
+
+
+def build(channels: int = CHANNELS) -> AutoencoderKL:
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        block_out_channels=(32, 64, 128),
+        layers_per_block=1,
+        latent_channels=channels,
+        norm_num_groups=8,
+        sample_size=SIZE,
+        mid_block_add_attention=False,
+    )
+
+
+def edges(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., :, 1:] - x[..., :, :-1]
+
+
+def weights(
+    source: Float[Tensor, "n 3 row column"], target: Float[Tensor, "n 3 row column"]
+) -> Float[Tensor, "n 1 row column"]:
+    """Mean 1 over each picture; the region that an edit changes has `SMALL_WEIGHT` of it."""
+    changed = (source - target).abs().amax(dim=1, keepdim=True) > CHANGED / 127.5
+    share = changed.float().mean(dim=(2, 3), keepdim=True)
+    boost = (1 / share.clamp(min=0.01)).clamp(max=20)
+    plain = torch.where(share > 0, 1 - SMALL_WEIGHT, 1.0)
+    return plain + SMALL_WEIGHT * boost * changed
+
+
+def error(
+    x: Float[Tensor, "n 3 row column"],
+    y: Float[Tensor, "n 3 row column"],
+    weight: Float[Tensor, "n 1 row column"],
+) -> Tensor:
+    """L1 + L2, neighbouring pixels' differences, mean colours; no adversary."""
+    slopes = [
+        ((a - b).abs() * w).mean()
+        for a, b, w in zip(
+            edges(x), edges(y), (weight[..., 1:, :], weight[..., :, 1:]), strict=True
+        )
+    ]
+    # hues are a small part of L1, and the last to be learnt without a term of their own
+    colour = (avg_pool2d(x - y, 4)).abs().mean()
+    pixels = ((x - y).abs() + 2 * (x - y).square()) * weight
+    return pixels.mean() + EDGE_WEIGHT * sum(slopes) + COLOUR_WEIGHT * colour
+
+
+class Reconstruction(Objective):
+    """Pictures through noisy latents and back."""
+
+    def __init__(self, setup: Setup, model: AutoencoderKL):
+        super().__init__()
+        self.model = model.to(setup.device, memory_format=torch.channels_last)
+        self.setup, self.batch = setup, setup.batch
+
+    def forward(self, step: int) -> Tensor:
+        setup, corpus = self.setup, self.setup.corpus
+        generator = setup.generator(step)
+        index = torch.randint(len(corpus), (self.batch,), generator=generator).numpy()
+        pair = [tensor(getattr(corpus, side)[index], setup.device) for side in SIDES]
+        weight = weights(*pair)
+        x = pair[step % 2]
+        if torch.rand((), generator=generator) < 0.5:
+            x, weight = x.flip(-1), weight.flip(-1)
+        with setup.autocast():
+            latents = self.model.encode(x).latent_dist.mean
+            noise = torch.randn(latents.shape, generator=generator).to(latents)
+            noisy = latents + NOISE * latents.detach().std() * noise
+            y = self.model.decode(noisy).sample
+            small = self.model.decode(avg_pool2d(noisy, 2)).sample if step % 4 < 2 else None
+        loss = error(x, y.float(), weight)
+        if small is not None:
+            some = avg_pool2d(weight, 2)
+            loss = loss + HALF_WEIGHT * error(avg_pool2d(x, 2), small.float(), some)
+        return loss
+
+
+def train(setup: Setup) -> Outcome:
+    """Both halves from nothing; the latents are then whitened and written as a stock vae."""
+    torch.manual_seed(setup.seed)
+    objective = Reconstruction(setup, build())
+    schedule = Schedule(setup.samples, setup.rate or 1.5e-3, warmup=4000, decay=0.3, ema=0.9985)
+    model, outcome = fit(
+        objective, schedule=schedule, folder=setup.work, name="autoencoder",
+        rehearsal=setup.rehearsal,
+    )  # fmt: skip
+    x = torch.cat([setup.corpus_sample(256, side) for side in SIDES])
+    save_half(whitened(model, x), setup.parts / "vae")
+    return outcome
+
+
+@torch.no_grad()
+def whitened(
+    model: AutoencoderKL, pictures: Float[Tensor, "n 3 row column"], power: float = 0.4
+) -> AutoencoderKL:
+    """The same autoencoder with decorrelated latents of mean 0, the map folded into 1 x 1 layers.
+
+    Along each eigenvector of the latents' covariance the spread s becomes s^(1 - 2 power): all
+    alike at power 0.5. The posterior's variance is that of the noise it was trained with.
+    """
+    latents = torch.cat([model.encode(x).latent_dist.mean for x in pictures.split(64)])
+    flat = latents.movedim(1, -1).flatten(0, -2).double()
+    mean, covariance = flat.mean(dim=0), flat.T.cov()
+    values, vectors = torch.linalg.eigh(covariance)
+    spread = values.clamp(min=1e-12 * float(values.max()))
+    forth = torch.diag(spread**-power) @ vectors.T
+    back = vectors @ torch.diag(spread**power)
+    scale = float((spread ** (1 - 2 * power)).mean().sqrt())  # so that the latents' spread is 1
+    forth, back = forth / scale, back * scale
+    channels = len(values)
+
+    quant = model.quant_conv
+    weight, bias = quant.weight[:channels, :, 0, 0].double(), quant.bias[:channels].double()
+    quant.weight[:channels] = (forth @ weight)[..., None, None].to(quant.weight)
+    quant.bias[:channels] = (forth @ (bias - mean)).to(quant.bias)
+    quant.weight[channels:] = 0.0
+    noise = (NOISE**2 * values.mean() * (forth**2).sum(dim=1)).log()
+    quant.bias[channels:] = noise.to(quant.bias)
+
+    post = model.post_quant_conv
+    weight = post.weight[..., 0, 0].double()
+    post.bias.copy_((post.bias.double() + weight @ mean).to(post.bias))
+    post.weight.copy_((weight @ back)[..., None, None].to(post.weight))
+    model.register_to_config(scaling_factor=1.0)
+    return model

@@ -1,0 +1,201 @@
+"""The judge: a small ResNet that names objects, parts' states, settings, styles, and damage.
+
+It only scores whether an edit happened; nothing is ever trained or guided by it. A picture in which
+a thing, or its part, or its place is filled with noise, grey or the border's colour, is blurred or
+half-drawn, is damaged, and what is hidden there is not there.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn.functional import (
+    affine_grid,
+    avg_pool2d,
+    binary_cross_entropy_with_logits,
+    grid_sample,
+    max_pool2d,
+)
+from tqdm import tqdm
+from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImageClassification
+
+from cirp.miniature.gallery import Gallery, draw_gallery, load_gallery
+from cirp.miniature.scene import all_labels
+from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
+
+SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small
+SCENES = 50_000
+DAMAGED = "damaged"
+FILLS = ("noise", "grey", "border", "blur", "half")
+SPOILT = 0.4  # share of pictures with a known spot that are damaged
+NOTHING = 0.02  # share of pictures that are noise all over
+DECODED = 12_000  # scenes that are also seen as the autoencoder gives them back
+
+
+def build(labels: list[str]) -> ResNetForImageClassification:
+    config = ResNetConfig(
+        embedding_size=48,
+        hidden_sizes=[48, 96, 160, 256],
+        depths=[2, 2, 2, 2],
+        layer_type="basic",
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+        problem_type="multi_label_classification",
+    )
+    return ResNetForImageClassification(config)
+
+
+def processor() -> ConvNextImageProcessorPil:
+    return ConvNextImageProcessorPil(
+        size={"shortest_edge": SIDE},
+        crop_pct=1.0,
+        do_rescale=True,
+        image_mean=[0.5] * 3,
+        image_std=[0.5] * 3,
+        resample=2,
+    )
+
+
+def filled(picture: Tensor, mask: Tensor, fill: str, generator: torch.Generator) -> Tensor:
+    """The (3, row, column) picture in [-1, 1] with what lies in the mask spoilt."""
+    inside = mask[None].float()
+    if fill == "noise":
+        new = torch.randn(picture.shape, generator=generator) * 0.5
+    elif fill == "grey":
+        new = torch.full_like(picture, float(torch.rand((), generator=generator)) * 0.4 - 0.2)
+    elif fill == "border":
+        grown = max_pool2d(inside[None], 5, stride=1, padding=2)[0]
+        ring = (grown - inside).clamp(min=0)
+        new = ((picture * ring).sum(dim=(1, 2)) / ring.sum().clamp(min=1))[:, None, None]
+        new = new.expand_as(picture)
+    elif fill == "blur":
+        side = 9 if torch.rand((), generator=generator) < 0.5 else 13
+        new = avg_pool2d(picture[None], side, 1, side // 2, count_include_pad=False)[0]
+    else:  # half: the upper or lower, left or right part is missing
+        rows, columns = torch.nonzero(mask, as_tuple=True)
+        axis = rows if torch.rand((), generator=generator) < 0.5 else columns
+        middle = float(axis.float().mean())
+        grid = torch.arange(mask.shape[0])
+        keep = grid < middle if torch.rand((), generator=generator) < 0.5 else grid > middle
+        keep = keep[:, None] if axis is rows else keep[None]
+        inside = inside * (~keep).float()
+        return filled(picture, inside[0] > 0, "border", generator)
+    return picture * (1 - inside) + new * inside
+
+
+def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Mirrored, moved, scaled, noisy or soft: a drawing, or what a decoder makes of one.
+
+    (n, 3, row, column) in [-1, 1] -> (n, 3, `SIDE`, `SIDE`).
+    """
+    n = len(x)
+    scale = 0.92 + 0.2 * torch.rand(n, generator=generator)
+    mirror = 1.0 - 2.0 * (torch.rand(n, generator=generator) < 0.5).float()
+    theta = torch.zeros(n, 2, 3)
+    theta[:, 0, 0], theta[:, 1, 1] = scale * mirror, scale
+    theta[:, :, 2] = 0.12 * (torch.rand(n, 2, generator=generator) - 0.5)
+    grid = affine_grid(theta, [n, 3, SIDE, SIDE], align_corners=False)
+    if torch.rand((), generator=generator) < 0.4:
+        x = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
+    noise = 0.1 * torch.rand((), generator=generator) * torch.randn(x.shape, generator=generator)
+    return grid_sample(x + noise.to(x), grid.to(x), padding_mode="reflection", align_corners=False)
+
+
+class Naming(Objective):
+    """Binary cross-entropy on all labels, on scenes of every combination, some of them spoilt."""
+
+    def __init__(self, setup: Setup, gallery: Gallery, decoded: np.ndarray, labels: list[str]):
+        super().__init__()
+        self.model = build(labels).to(setup.device, memory_format=torch.channels_last)
+        self.setup, self.batch, self.gallery, self.decoded = setup, setup.batch, gallery, decoded
+        self.truth = np.concatenate(
+            [gallery.labels, np.zeros((len(gallery.labels), 1), bool)], axis=1
+        )
+
+    def forward(self, step: int) -> Tensor:
+        setup, gallery = self.setup, self.gallery
+        generator = setup.generator(step)
+        index = torch.randint(len(self.truth), (self.batch,), generator=generator).numpy()
+        pictures = gallery.pictures[index]
+        for row, number in enumerate(index):  # as the autoencoder gives them back, half of the time
+            if number < len(self.decoded) and torch.rand((), generator=generator) < 0.5:
+                pictures[row] = self.decoded[number]
+        x = tensor(pictures, setup.device)
+        truth = torch.from_numpy(self.truth[index]).float()
+        counts = torch.ones_like(truth)  # what a damaged picture leaves open counts nothing
+        for row, number in enumerate(index):
+            spots = gallery.spots[number]
+            if torch.rand((), generator=generator) < NOTHING:
+                x[row] = torch.randn(x[row].shape, generator=generator) * 0.5
+                truth[row], truth[row, -1] = 0.0, 1.0
+                continue
+            if not spots or torch.rand((), generator=generator) >= SPOILT:
+                continue
+            spot = spots[int(torch.randint(len(spots), (), generator=generator))]
+            mask = torch.from_numpy(gallery.mask(spot))
+            if mask.sum() < 12:
+                continue
+            fill = FILLS[int(torch.randint(len(FILLS), (), generator=generator))]
+            if torch.rand((), generator=generator) < 0.5:  # a little beyond its outline
+                mask = max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0
+            x[row] = filled(x[row], mask, fill, generator)
+            truth[row, -1] = 1.0
+            truth[row, spot.hidden] = 0.0
+            counts[row, spot.open] = 0.0
+            if fill in ("blur", "half"):  # one may still guess what it is
+                counts[row, spot.hidden] = 0.0
+        x = augmented(x, generator).contiguous(memory_format=torch.channels_last)
+        with setup.autocast():
+            logits = self.model(x).logits
+        error = binary_cross_entropy_with_logits(
+            logits.float(), truth.to(setup.device), counts.to(setup.device)
+        )
+        return 10 * error
+
+
+@torch.no_grad()
+def decoded(setup: Setup, gallery: Gallery, path: Path) -> np.ndarray:
+    """The first scenes through this training's autoencoder and back; kept at `path`."""
+    vae = AutoencoderKL.from_pretrained(setup.part("vae")).eval()
+    vae.to(setup.device, memory_format=torch.channels_last)
+    found = []
+    for some in tqdm(np.array_split(gallery.pictures[:DECODED], DECODED // 50), desc="decoded"):
+        with setup.autocast():
+            y = vae.decode(vae.encode(tensor(some, setup.device)).latent_dist.mode()).sample
+        y = ((y.float().clamp(-1, 1) + 1) * 127.5).round().byte()
+        found.append(y.permute(0, 2, 3, 1).cpu().numpy())
+    half = path.with_suffix(".tmp.npy")
+    np.save(half, np.concatenate(found))
+    half.replace(path)
+    return np.load(path)
+
+
+def train(setup: Setup) -> Outcome:
+    """On clean, decoded and spoilt scenes."""
+    torch.manual_seed(setup.seed)
+    gallery = first_makes(
+        setup.parts.parent / "gallery",
+        lambda folder: draw_gallery(folder, count=SCENES),
+        load_gallery,
+    )
+    restored = first_makes(
+        setup.parts.parent / "gallery-decoded.npy",
+        lambda path: decoded(setup, gallery, path),
+        np.load,
+    )
+    labels = [*all_labels(), DAMAGED]
+    schedule = Schedule(
+        setup.samples, setup.rate or 2e-3, warmup=10_000, decay=0.4, weight_decay=0.02, ema=0.998
+    )
+    objective = Naming(setup, gallery, restored, labels)
+    model, outcome = fit(
+        objective, schedule=schedule, folder=setup.work, name="judge", rehearsal=setup.rehearsal
+    )
+    model.load_state_dict(half(model.state_dict()))
+    save_half(model, setup.models / "judge")
+    processor().save_pretrained(setup.models / "judge")
+    return outcome

@@ -1,0 +1,211 @@
+"""Pairs for the second edition of the miniature: twins, places, plurals, many wordings.
+
+What can be changed is as in `pairs`; what is new is that two things of one kind can stand in a
+scene, that an instruction can say which ("the left car") or mean both, and how it is worded.
+"""
+
+import random
+from dataclasses import replace
+
+from cirp.miniature import wordings
+from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
+from cirp.miniature.kinds import KINDS, SETTINGS
+from cirp.miniature.pairs import (
+    KNOWN,
+    SPLITS,
+    Pair,
+    a_setting,
+    belongs,
+    leaking,
+    scene,
+    thing,
+    with_things,
+)
+from cirp.miniature.scene import Scene, Thing
+from cirp.miniature.styles import STYLES
+
+TWINS = 0.15  # share of scenes with two or three things in which two are of one kind
+NOVEL = 0.25  # share of evaluation instructions whose wording training has not seen
+Changed = tuple[Scene, Scene, dict[str, str], list[str]]  # source, target, facts, carriers
+
+
+def with_twins(s: Scene, rng: random.Random) -> Scene:
+    """One thing becomes another of its neighbour's kind, in other states where it has any."""
+    if len(s.things) < 2 or any(t.held for t in s.things):
+        return s
+    first, second = rng.sample(s.things, 2)
+    twin = second
+    for _ in range(20):
+        base = second.size / KINDS[second.kind].size
+        twin = thing(first.kind, rng, x=second.x, y=second.y, size=base)
+        if not twin.states or twin.states != first.states:
+            break
+    if KINDS[first.kind].flies != KINDS[second.kind].flies:
+        twin = replace(twin, y=first.y)
+    things = tuple(twin if t is second else t for t in s.things)
+    return replace(s, things=tuple(sorted(things, key=lambda t: t.y)))
+
+
+def _group(s: Scene, old: Thing, rng: random.Random) -> tuple[Thing, ...]:
+    """The thing, or it and its twin."""
+    alike = tuple(t for t in s.everything() if t.kind == old.kind)
+    return alike if len(alike) > 1 and rng.random() < 0.5 else (old,)
+
+
+def _state(s: Scene, rng: random.Random, edit: str) -> Changed | None:
+    options = [(t, a) for t in s.everything() for a in KINDS[t.kind].attributes if a.edit == edit]
+    if not options:
+        return None
+    old, attribute = rng.choice(options)
+    group = _group(s, old, rng)
+    name = attribute.name
+    before = {dict(t.states)[name] for t in group}
+    left = [state for state in attribute.states if state not in before]
+    facts = wordings.names(s, group, rng)
+    if not left or facts is None:
+        return None
+    state = rng.choice(left)
+    renewed = [
+        replace(t, states=tuple((n, state if n == name else v) for n, v in t.states)) for t in group
+    ]
+    facts |= {"state": state, "part": name, "a_new": wordings.a_new(tuple(renewed))}
+    if len(before) == 1:
+        facts["before"] = next(iter(before))
+        if "noun" in facts:
+            facts["the_before_noun"] = f"the {facts['before']} {facts['noun']}"
+    others = [t for t in s.everything() if all(t is not one for one in group)]
+    if not any(a.name == name for t in others for a in KINDS[t.kind].attributes):
+        facts["only_part"] = name  # "the topping" can mean no other thing's
+    carriers = [state, name] if edit == "change part" else [state, old.kind]
+    carriers += [wordings.plural(old.kind)] if len(group) > 1 and edit != "change part" else []
+    return s, with_things(s, dict(zip(map(id, group), renewed, strict=True))), facts, carriers
+
+
+def _swap(s: Scene, rng: random.Random) -> Changed | None:
+    old = rng.choice(list(s.everything()))
+    group = _group(s, old, rng)
+    taken = {t.kind for t in s.everything()}
+    held = any(all(t is not one for t in s.things) for one in group)
+    options = [k for k in KNOWN if k not in taken and (KINDS[k].holdable or not held)]
+    options = [k for k in options if KINDS[k].flies == KINDS[old.kind].flies] or options
+    facts = wordings.names(s, group, rng)
+    if not options or facts is None:
+        return None
+    kind = rng.choice(options)
+    renewed, states = [], None
+    for one in group:
+        new = thing(kind, rng, x=one.x, y=one.y, size=one.size / KINDS[one.kind].size)
+        new = replace(new, y=one.y if KINDS[kind].flies == KINDS[one.kind].flies else new.y)
+        states = states or new.states  # both alike, as one instruction says it
+        new = replace(new, states=states)
+        if one.held:
+            if not KINDS[kind].hold:
+                return None
+            new = replace(new, held=one.held)
+        renewed.append(new)
+    bare = tuple(replace(t, held=None) for t in renewed)
+    said = {"the_old": facts["the_noun"], "a_new": wordings.a_new(bare)}
+    if "noun" in facts:
+        said |= {"old": facts["noun"], "new": phrase(bare[0])}
+    carriers = [old.kind, wordings.plural(old.kind), phrase(bare[0]), wordings.several(bare)]
+    return s, with_things(s, dict(zip(map(id, group), renewed, strict=True))), said, carriers
+
+
+def _setting(s: Scene, rng: random.Random) -> Changed:
+    place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
+    facts = {"place": SETTINGS[place].phrase, "setting": a_setting(place)}
+    carriers = [SETTINGS[place].phrase, place]
+    return s, replace(s, setting=place), facts, carriers
+
+
+def _remove(s: Scene, rng: random.Random) -> Changed | None:
+    free = [t for t in s.things if not t.held]
+    if not free:
+        return None
+    old = rng.choice(free)
+    group = _group(s, old, rng)
+    if len(group) >= len(s.things):
+        group = (old,)
+    facts = wordings.names(s, group, rng)
+    if len(s.things) < 2 or facts is None:
+        return None
+    gone = dict.fromkeys(map(id, group))
+    carriers = [old.kind, wordings.plural(old.kind)]
+    return s, with_things(s, gone), {"the_old": facts["the_noun"]}, carriers
+
+
+def _add(s: Scene, rng: random.Random) -> Changed | None:
+    free = [t for t in s.things if not t.held]
+    if not free or len(s.things) < 2:
+        return None
+    new = rng.choice(free)
+    facts = {"a_new": wordings.a_new((new,)), "where": wordings.on_the(wordings.side(s, new))}
+    return with_things(s, {id(new): None}), s, facts, [phrase(new)]
+
+
+def _restyle(s: Scene, rng: random.Random) -> Changed:
+    style = rng.choice(sorted(STYLES))
+    return s, replace(s, style=style), {"style": style}, [style]
+
+
+_MAKERS = {
+    "swap object": _swap,
+    "change part": lambda s, rng: _state(s, rng, "change part"),
+    "change colour": lambda s, rng: _state(s, rng, "change colour"),
+    "change expression": lambda s, rng: _state(s, rng, "change expression"),
+    "change setting": _setting,
+    "add": _add,
+    "remove": _remove,
+    "restyle": _restyle,
+}
+
+
+def make(
+    s: Scene, kind: str, rng: random.Random, *, seed: int, leak: float, held_out: bool
+) -> Pair | None:
+    """An edit of `kind` on this scene, or None where it has nothing to change."""
+    made = _MAKERS[kind](s, rng)
+    if made is None:
+        return None
+    source, target, facts, carriers = made
+    if source.labels() == target.labels():
+        return None  # nothing that a judge could see
+    ways = wordings.said(kind, facts, held_out=held_out)
+    if kind == "change setting":
+        ways = [w for w in ways if (" them " in w) <= (len(s.things) > 1)]
+    if not ways:
+        return None
+    rng.shuffle(ways)
+    instruction, truth = ways[0], caption(target)
+    clean = target
+    leaked: tuple[str, ...] = ()
+    if rng.random() < leak:
+        target, leaked = leaking(source, clean, rng)
+    return Pair(
+        seed, kind, source, target, instruction, caption(source), truth,
+        carrying(instruction, carriers), carrying(truth, carriers), leaked,
+        tuple(ways[1:]), held_out,
+    )  # fmt: skip
+
+
+def varied_pair(
+    seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None
+) -> Pair:
+    """The edit number `seed` of a split. The same arguments give the same edit, always."""
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
+    if leak and split != "train":
+        raise ValueError(f"leak={leak} on the {split} split: evaluation pairs never leak")
+    if kind is not None and kind not in EDIT_KINDS:
+        raise ValueError(f"unknown kind of edit {kind!r}; there are {', '.join(EDIT_KINDS)}")
+    rng = random.Random(f"varied-{split}-{seed}-{kind}")
+    while True:
+        wanted = kind or rng.choice(EDIT_KINDS)
+        count = rng.choice((2, 2, 3)) if wanted in ("add", "remove") else None
+        drawn = scene(rng, count=count)
+        if rng.random() < TWINS:
+            drawn = with_twins(drawn, rng)
+        novel = split != "train" and rng.random() < NOVEL
+        made = make(drawn, wanted, rng, seed=seed, leak=leak, held_out=novel)
+        if made and belongs(made.source, made.target, split):
+            return made

@@ -34,7 +34,7 @@ def one_line(command):
 @one_line
 def check(edits: Annotated[Path, typer.Option(help="A folder of edits.")]) -> None:
     """Check a folder of edits, completely, without loading a model."""
-    from cirp.data import load_edits
+    from cirp.data.edits import load_edits
 
     items = load_edits(edits)
     masks = sum(item.record.mask_file_name is not None for item in items)
@@ -50,7 +50,7 @@ def run(
     shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
 ) -> None:
     """Compute what is not recorded of the full study; resumable, and shared between processes."""
-    from cirp.study import fill
+    from cirp.experiments.study import fill
 
     fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
 
@@ -65,7 +65,7 @@ def search(
     only: Annotated[str | None, typer.Option(help="Renew one contender alone.")] = None,
 ) -> None:
     """Choose every contender's settings on validation edits, with one budget for all."""
-    from cirp.search import search
+    from cirp.experiments.search import search
 
     found = search(models=models, count=count, shard=shard, shards=shards, only=only)
     if found is not None:
@@ -81,7 +81,7 @@ def benchmark(
     shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
 ) -> None:
     """Compute what is not recorded of all methods on the held-out test edits; resumable, shared."""
-    from cirp.benchmark import fill
+    from cirp.experiments.benchmark import fill
 
     fill(models=models, count=count, shard=shard, shards=shards)
 
@@ -103,10 +103,10 @@ def edit(
     device: str = "cpu",
 ) -> None:
     """Edit one image."""
-    from cirp.images import open_image
+    from cirp.data.images import open_image
+    from cirp.diffusion.pipelines import load, load_tokenizer, resolve
+    from cirp.diffusion.sampling import Task, check_prompts, check_settings
     from cirp.methods import METHODS
-    from cirp.models import load, load_tokenizer, resolve
-    from cirp.sampling import Task, check_prompts, check_settings
 
     resolve(models)
     opened = open_image(image)

@@ -31,7 +31,10 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-from cirp import figures, plates, study
+from cirp import figures
+from cirp.chapters import question as chapter
+from cirp.experiments import study
+from cirp.figures import tables
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
@@ -45,7 +48,7 @@ s = study.begin(profile=profile, edits=edits, models=models, device=device, seed
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit. Above: the input, the two systems, and the exact answer. Below: how much each pixel changed, with the region that should change outlined.", "name": "fig-one-edit"}, "image": {"alt": "Input, InstructPix2Pix edit, noisy-input edit and true target, with maps of change."}}
 item = s.items[1]
 made = {name: edits[0] for name, edits in s.made([item]).items()}
-_ = figures.save(plates.close_up(item, made), "01_one_edit", profile=profile)
+_ = figures.save(chapter.close_up(item, made), "01_one_edit", profile=profile)
 # %% [markdown]
 # ## The main result
 #
@@ -59,10 +62,10 @@ _ = figures.save(plates.close_up(item, made), "01_one_edit", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
 table = s.table("main", study.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
-_ = figures.save(plates.main_figure(table, blends), "01_main_result", profile=profile)
+_ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
 # %%
 shown = ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"]
-plates.wide(table, shown)
+tables.wide(table, shown)
 
 # %% [markdown]
 # ## How to read on

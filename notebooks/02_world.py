@@ -26,9 +26,10 @@ steps: int = 150
 # %% tags=["hide-input"]
 import pandas as pd
 
-from cirp import figures, study
-from cirp.data import load_edits
-from cirp.miniature import worldview
+from cirp import figures
+from cirp.chapters import world
+from cirp.data.edits import load_edits
+from cirp.experiments import study
 
 figures.use_style()
 items = load_edits(edits)
@@ -41,12 +42,12 @@ items = load_edits(edits)
 # topping, a burger's dip, a dog's expression, a car's colour.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The kinds of thing that the pairs are made of. They are vector drawings; the models see them at 64 x 64 pixels.", "name": "fig-kinds"}, "image": {"alt": "A sheet of drawn fruit, animals, faces, vehicles, toys and more."}}
-_ = figures.save(worldview.kinds(), "02_kinds", profile=profile)
+_ = figures.save(world.kinds(), "02_kinds", profile=profile)
 # %% [markdown]
 # ## Places and styles
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The settings, textured so that an unwanted change shows, and the whole-picture styles.", "name": "fig-settings"}, "image": {"alt": "Ten settings and six styles of one scene."}}
-_ = figures.save(worldview.settings_and_styles(), "02_settings_and_styles", profile=profile)
+_ = figures.save(world.settings_and_styles(), "02_settings_and_styles", profile=profile)
 # %% [markdown]
 # ## Eight kinds of edit
 #
@@ -54,7 +55,7 @@ _ = figures.save(worldview.settings_and_styles(), "02_settings_and_styles", prof
 # The mask is where the two drawings differ by more than 8 of 255.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit of each kind from the test split: source, target, and the exact region that should change.", "name": "fig-edits"}, "image": {"alt": "Eight rows of source, target and mask with their instructions."}}
-_ = figures.save(worldview.edit_kinds(), "02_edit_kinds", profile=profile)
+_ = figures.save(world.edit_kinds(), "02_edit_kinds", profile=profile)
 # %% [markdown]
 # ## Leak: pairs that over-edit
 #
@@ -64,7 +65,7 @@ _ = figures.save(worldview.edit_kinds(), "02_edit_kinds", profile=profile)
 # shifted or recoloured, or the light changes. Evaluation pairs never leak.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same four training edits without and with a leak.", "name": "fig-leak"}, "image": {"alt": "Source, clean target and leaking target of four edits."}}
-_ = figures.save(worldview.leaks(), "02_leaks", profile=profile)
+_ = figures.save(world.leaks(), "02_leaks", profile=profile)
 # %% [markdown]
 # ## The 50 edits of this book
 
@@ -83,10 +84,10 @@ counts.rename_axis("kind of edit").to_frame("edits")
 # never found where would miss it in just the pictures it has to judge.
 
 # %%
-worldview.bars(study.bars())
+world.bars(study.bars())
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of each stage over its training time.", "name": "fig-curves"}, "image": {"alt": "Six falling loss curves."}}
-_ = figures.save(worldview.curves(study.ROOT / "data/models/training"), "02_training", profile=profile)
+_ = figures.save(world.curves(study.ROOT / "data/models/training"), "02_training", profile=profile)
 # %% [markdown]
 # ## Does the leak make the disease?
 #
@@ -100,11 +101,11 @@ _ = figures.save(worldview.curves(study.ROOT / "data/models/training"), "02_trai
 # ```console
 # python -m cirp.miniature.train instruct-pix2pix --weights instruct-pix2pix --leak 0 \
 #     --rate 2e-4 --minutes 3.5 --batch 16 --name instruct-pix2pix-leak-0
-# python -m cirp.miniature.evaluate
+# python -m cirp.experiments.quality
 # ```
 
 # %%
-worldview.leak_table(study.bars())
+world.leak_table(study.bars())
 
 # %% [markdown]
 # ## What this does not show

@@ -27,15 +27,18 @@ steps: int = 150
 # %% tags=["hide-input"]
 import pandas as pd
 
-from cirp import figures, plates, reading, study
-from cirp.attention import INSTRUCT_BRANCHES
-from cirp.daam_bridge import daam_slices
+from cirp import figures
+from cirp.attention.control import INSTRUCT_BRANCHES
+from cirp.attention.daam import daam_slices
+from cirp.chapters import attention as chapter
+from cirp.experiments import study, word_maps
+from cirp.figures import tables
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 look = dict(seed=seed, settings={"steps": min(steps, 20)})
-baseline = list(reading.watch_all(s.models, s.everything, "ip2p", **look))
-noisy = list(reading.watch_all(s.models, s.everything, "noisy", **look))
+baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
+noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
 
 # %% [markdown]
 # ## The words that carry the edit
@@ -43,10 +46,10 @@ noisy = list(reading.watch_all(s.models, s.everything, "noisy", **look))
 # Brighter is more attention; within a row all maps share one scale. The white line is the true region.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: maps of the words that carry the edit, over the edited picture.", "name": "fig-words"}, "image": {"alt": "Attention maps of edit words for four edits."}}
-_ = figures.save(plates.word_maps([baseline[i] for i in (0, 1, 2, 3)]), "03_word_maps", profile=profile)
+_ = figures.save(chapter.word_maps([baseline[i] for i in (0, 1, 2, 3)]), "03_word_maps", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input: the same edits, with the words of the refined caption.", "name": "fig-words-noisy"}, "image": {"alt": "Attention maps of caption words for four edits."}}
 _ = figures.save(
-    plates.word_maps([noisy[i] for i in (0, 1, 2, 3)]), "03_word_maps_noisy", profile=profile
+    chapter.word_maps([noisy[i] for i in (0, 1, 2, 3)]), "03_word_maps_noisy", profile=profile
 )
 # %% [markdown]
 # ## Explore
@@ -54,7 +57,7 @@ _ = figures.save(
 # Choose a word, a resolution and a time. It works in this page without a kernel.
 
 # %% tags=["hide-input"]
-plates.attention_explorer(baseline[1])
+chapter.attention_explorer(baseline[1])
 
 # %% [markdown]
 # ## A finding: the released DAAM never sees the instruction
@@ -67,7 +70,7 @@ plates.attention_explorer(baseline[1])
 # %%
 first = {"steps": 1}
 pair = [
-    reading.watch(s.models, reading.reworded(s.everything[1], said), seed=seed, settings=first,
+    word_maps.watch(s.models, word_maps.reworded(s.everything[1], said), seed=seed, settings=first,
                   branches=INSTRUCT_BRANCHES, times=None)
     for said in (s.everything[1].record.instruction, "put it under the night sky")
 ]  # fmt: skip
@@ -80,7 +83,7 @@ pd.Series(differences, name="largest difference between two instructions").to_fr
 # map of the same token position under both instructions:
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What each way of slicing the batch shows for one token position, under two different instructions. Rows that never saw the text cannot tell them apart.", "name": "fig-slices"}, "image": {"alt": "Token maps by slicing rule for two instructions."}}
-_ = figures.save(plates.slices_figure(pair, slices, position=2), "03_daam_slices", profile=profile)
+_ = figures.save(chapter.slices_figure(pair, slices, position=2), "03_daam_slices", profile=profile)
 # %% [markdown]
 # ## Who gets the attention?
 #
@@ -102,19 +105,19 @@ mass.map("{:.1%}".format)
 
 # %%
 board = pd.concat([
-    reading.leaderboard(baseline, by="InstructPix2Pix"),
-    reading.leaderboard(noisy, by="noisy input"),
+    word_maps.leaderboard(baseline, by="InstructPix2Pix"),
+    word_maps.leaderboard(noisy, by="noisy input"),
 ]).drop_duplicates(["id", "map"]).assign(seed=seed)  # fmt: skip
 columns = ["best_iou", "pointing", "energy_gain", "roc_auc", "average_precision"]
-plates.wide(board, columns, method="map")
+tables.wide(board, columns, method="map")
 
 # %% [markdown]
 # ## Which layer, which head, when?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 knows nothing).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
-_ = figures.save(plates.layers_figure(baseline), "03_layers_heads", profile=profile)
+_ = figures.save(chapter.layers_figure(baseline), "03_layers_heads", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC over the course of denoising, by the resolution of the maps.", "name": "fig-time"}, "image": {"alt": "Lines of ROC-AUC over time steps for three resolutions."}}
-_ = figures.save(plates.time_figure(baseline), "03_over_time", profile=profile)
+_ = figures.save(chapter.time_figure(baseline), "03_over_time", profile=profile)
 
 # %% [markdown]
 # ## What reading costs

@@ -24,7 +24,10 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-from cirp import figures, plates, study
+from cirp import figures
+from cirp.chapters import noisy_input as chapter
+from cirp.experiments import study
+from cirp.figures import tables
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
@@ -39,7 +42,7 @@ table = s.table("main", study.main_methods(steps))
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]
 made = s.made(examples)
-_ = figures.save(plates.side_by_side(examples, made, table, seed), "04_side_by_side", profile=profile)
+_ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_side", profile=profile)
 # %% [markdown]
 # ## What did "image 0.4-0.55" mean?
 #
@@ -57,16 +60,16 @@ _ = figures.save(plates.side_by_side(examples, made, table, seed), "04_side_by_s
 
 # %%
 readings = s.table("readings", study.reading_methods(), seeds=s.seeds[:1])
-plates.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
+tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every reading of the report's setting, on one axis of success and one of similarity: the readings are different experiments.", "name": "fig-readings"}, "image": {"alt": "Points of success against CLIP-I for each reading."}}
-_ = figures.save(plates.readings_figure(readings), "04_readings", profile=profile)
+_ = figures.save(chapter.readings_figure(readings), "04_readings", profile=profile)
 # %% [markdown]
 # That diffusers ignores both scales there can be seen directly. Two very different settings give the
 # same picture, to the last bit:
 
 # %%
-plates.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)])
+chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)])
 
 # %% [markdown]
 # ## What this does not show

@@ -22,7 +22,10 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-from cirp import figures, plates, study
+from cirp import figures
+from cirp.chapters import sweeps as chapter
+from cirp.experiments import study
+from cirp.figures import tables
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
@@ -32,16 +35,16 @@ sweep = s.table("sweeps", study.sweep_methods(), seeds=s.seeds[:1])
 # ## Success against what nobody asked for
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change; the number at a point is the dial's value. Intervals are over images.", "name": "fig-sweep-outside"}, "image": {"alt": "Trade-off curves of all dials: success against outside change."}}
-_ = figures.save(plates.sweep_figure(sweep), "05_sweep_outside", profile=profile)
+_ = figures.save(chapter.sweep_figure(sweep), "05_sweep_outside", profile=profile)
 # %% [markdown]
 # ## Success against similarity
 #
 # The report's own scores on the vertical axis. The upper left corner is doing nothing.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against CLIP-I to the source.", "name": "fig-sweep-clip"}, "image": {"alt": "Trade-off curves: success against CLIP-I."}}
-_ = figures.save(plates.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i", profile=profile)
+_ = figures.save(chapter.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against DINOv2 similarity to the source.", "name": "fig-sweep-dino"}, "image": {"alt": "Trade-off curves: success against DINOv2."}}
-_ = figures.save(plates.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2", profile=profile)
+_ = figures.save(chapter.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2", profile=profile)
 # %% [markdown]
 # ## Turn the dials yourself
 #
@@ -49,7 +52,7 @@ _ = figures.save(plates.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2",
 # without a kernel.
 
 # %% tags=["hide-input"]
-plates.guidance_explorer(s, s.items[:6])
+chapter.guidance_explorer(s, s.items[:6])
 
 # %% [markdown]
 # ## How many steps?
@@ -59,7 +62,7 @@ plates.guidance_explorer(s, s.items[:6])
 
 # %%
 by_steps = s.table("steps", study.step_methods(), seeds=s.seeds[:1])
-plates.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
+tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]
 # The sweeps above take 20 steps. The table says what that costs against 150.

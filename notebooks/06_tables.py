@@ -24,8 +24,11 @@ steps: int = 150
 # %% tags=["hide-input"]
 import matplotlib.pyplot as plt
 
-from cirp import figures, plates, study
-from cirp.statistics import PRIMARY, compare
+from cirp import figures
+from cirp.chapters import scores as chapter
+from cirp.experiments import study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY, compare
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
@@ -38,7 +41,7 @@ table = s.table("main", study.main_methods(steps))
 # not be compared with each other**, only the direction within each.
 
 # %%
-plates.unnumbered(plates.report_table(table))
+tables.unnumbered(chapter.report_table(table))
 
 # %% [markdown]
 # Doing nothing wins the report's two columns outright. That is no accident of the miniature: the
@@ -54,7 +57,7 @@ columns = ["success", PRIMARY, "l1_source_outside_excess_if_success", "leakage_a
            "l1_target_inside", "clip_i_source", "clip_i_target", "dinov2_source", "dinov2_target",
            "clip_t", "clip_direction", "psnr_source_outside", "ssim_source_outside",
            "feature_distance_dinov2_source_outside"]  # fmt: skip
-plates.wide(table, columns).T
+tables.wide(table, columns).T
 
 # %% [markdown]
 # ## Noisy input against baseline, paired by image
@@ -70,7 +73,7 @@ paired.drop(columns=["kind", "primary"]).round(4)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input minus baseline. A hollow point's interval reaches zero.", "name": "fig-forest"}, "image": {"alt": "Paired differences of six metrics with intervals."}}
 fig, ax = plt.subplots(figsize=(6.6, 3.2))
-figures.forest(ax, paired.assign(metric=paired["metric"].map(plates.named)),
+figures.forest(ax, paired.assign(metric=paired["metric"].map(tables.named)),
                sides=("noisy input lower", "noisy input higher"))  # fmt: skip
 _ = figures.save(fig, "06_forest", profile=profile)
 # %% [markdown]
@@ -88,11 +91,11 @@ kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMAR
 
 # %%
 ablation = s.table("ablation", study.ablation_methods(), seeds=s.seeds[:1])
-plates.unnumbered(plates.ablation_table(ablation)).format(precision=3)
+tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
 # %%
-effects = plates.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])
-effects.assign(metric=effects["metric"].map(plates.named)).round(3)
+effects = chapter.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])
+effects.assign(metric=effects["metric"].map(tables.named)).round(3)
 
 # %% [markdown]
 # ## What this does not show

@@ -22,8 +22,11 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-from cirp import figures, plates, study
-from cirp.statistics import PRIMARY
+from cirp import figures
+from cirp.chapters import scores as chapter
+from cirp.experiments import study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
@@ -38,10 +41,10 @@ blends = s.blends((0.0, 0.25, 0.5, 0.75))
 
 # %%
 mixed = blends.assign(method=[f"{a:.0%} input" for a in blends["alpha"]])
-plates.wide(mixed, ["success", PRIMARY, "clip_i_source", "dinov2_source", "leakage_auc"])
+tables.wide(mixed, ["success", PRIMARY, "clip_i_source", "dinov2_source", "leakage_auc"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Similarity to the input against success. The dashed line is mere blending: a method above and to the right of it does more than fade.", "name": "fig-fade"}, "image": {"alt": "CLIP-I against success for methods and the blending control."}}
-_ = figures.save(plates.fade_figure(table, blends), "07_fade", profile=profile)
+_ = figures.save(chapter.fade_figure(table, blends), "07_fade", profile=profile)
 # %% [markdown]
 # ## The true answer does not get the best score
 #
@@ -50,7 +53,7 @@ _ = figures.save(plates.fade_figure(table, blends), "07_fade", profile=profile)
 # *edit success* is the judge's own ceiling: below 1, the judge misses edits that are there.
 
 # %%
-plates.truth_table(s)
+chapter.truth_table(s)
 
 # %% [markdown]
 # ## Similarity does not know where
@@ -59,9 +62,9 @@ plates.truth_table(s)
 # fall with the change *outside* the region.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "CLIP-I to the input against change outside and inside the true region, by image.", "name": "fig-where"}, "image": {"alt": "Two scatter plots of CLIP-I against outside and inside change."}}
-_ = figures.save(plates.where_figure(table), "07_where", profile=profile)
+_ = figures.save(chapter.where_figure(table), "07_where", profile=profile)
 # %%
-plates.where_table(table)
+chapter.where_table(table)
 
 # %% [markdown]
 # ## What to read instead

@@ -44,16 +44,19 @@ steps: int = 20
 # %% tags=["hide-input"]
 import pandas as pd
 
-from cirp import comparison, contenders, figures, plates, study
-from cirp.statistics import PRIMARY
+from cirp import figures
+from cirp.chapters import methods
+from cirp.experiments import configurations, study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-found = {**contenders.found(steps), **contenders.controls(steps)}
+found = {**configurations.found(steps), **configurations.controls(steps)}
 table = s.table("methods", found, seeds=s.seeds[:1])
-told = s.table("methods_told", contenders.told(steps), seeds=s.seeds[:1])
-still = table[table["method"].isin(contenders.controls(steps))]
-table = table[~table["method"].isin(contenders.controls(steps))]
+told = s.table("methods_told", configurations.told(steps), seeds=s.seeds[:1])
+still = table[table["method"].isin(configurations.controls(steps))]
+table = table[~table["method"].isin(configurations.controls(steps))]
 
 # %% [markdown]
 # ## Success against what nobody asked for
@@ -63,7 +66,7 @@ table = table[~table["method"].isin(contenders.controls(steps))]
 # the baseline pays for its quiet with edits that do not happen.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change for every method; bars are 95 % intervals over images. Hollow points are the same methods told the true region.", "name": "fig-plane"}, "image": {"alt": "Scatter of all methods: success against outside change, with and without the true mask."}}
-_ = figures.save(comparison.plane(table, told, still), "08_plane", profile=profile)
+_ = figures.save(methods.plane(table, told, still), "08_plane", profile=profile)
 # %% [markdown]
 # ## The same in numbers
 #
@@ -71,7 +74,7 @@ _ = figures.save(comparison.plane(table, told, still), "08_plane", profile=profi
 # the way from the baseline's outside change to the yardstick's.
 
 # %%
-comparison.standing(table, told).set_index("method").round(3)
+methods.standing(table, told).set_index("method").round(3)
 
 # %% [markdown]
 # ## Where each thinks the edit belongs
@@ -80,8 +83,8 @@ comparison.standing(table, told).set_index("method").round(3)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's edits by every method. The line is the region each method worked with; where there is none it worked with the whole image, or with no region at all.", "name": "fig-gallery"}, "image": {"alt": "Ten rows of edits, one column for each method."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]
-shown = s.made(examples, contenders.found(steps))
-_ = figures.save(comparison.gallery(examples, shown), "08_gallery", profile=profile)
+shown = s.made(examples, configurations.found(steps))
+_ = figures.save(methods.gallery(examples, shown), "08_gallery", profile=profile)
 # %% [markdown]
 # ## All metrics
 
@@ -89,13 +92,13 @@ _ = figures.save(comparison.gallery(examples, shown), "08_gallery", profile=prof
 columns = ["success", PRIMARY, "l1_source_outside_excess_if_success", "ssim_source_outside",
            "l1_target_inside", "clip_i_source", "clip_i_target", "dinov2_source", "clip_t",
            "clip_direction"]  # fmt: skip
-plates.wide(pd.concat([table, still]), columns)
+tables.wide(pd.concat([table, still]), columns)
 
 # %% [markdown]
 # ## Told the true region
 
 # %%
-plates.wide(told, columns[:5])
+tables.wide(told, columns[:5])
 
 # %% [markdown]
 # ## How the settings were chosen
@@ -106,8 +109,8 @@ plates.wide(told, columns[:5])
 # over the baseline's, minus outside change over the baseline's. `cirp search` repeats it.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Six settings of each method on validation edits; the chosen one is filled, the cross is the baseline.", "name": "fig-swept"}, "image": {"alt": "Thirteen panels of success against outside change, one for each method, six points in each."}}
-tried = comparison.recorded("search")
-_ = figures.save(comparison.swept(tried), "08_swept", profile=profile)
+tried = study.required("search")
+_ = figures.save(methods.swept(tried), "08_swept", profile=profile)
 # %% tags=["hide-output"]
 tried.set_index("method").round(3)
 

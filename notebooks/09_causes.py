@@ -22,13 +22,16 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import causes, comparison, contenders, figures, plates, study
-from cirp.miniature import worldview
-from cirp.statistics import PRIMARY
+from cirp import figures
+from cirp.chapters import causes as chapter
+from cirp.chapters import world
+from cirp.experiments import configurations, gates, study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = comparison.recorded("benchmark")
+table = study.required("benchmark")
 
 # %% [markdown]
 # ## What goes with it
@@ -40,11 +43,11 @@ table = comparison.recorded("benchmark")
 # setting leaves little outside. The amount per cell is what counts.
 
 # %%
-seen = causes.held_out(s, steps)
-causes.correlations(seen, table).set_index("trace").round(3)
+seen = gates.held_out(s, steps)
+gates.correlations(seen, table).set_index("trace").round(3)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each dot is a local edit: what the text changes in the prediction outside the region, as a share of all it changes and per cell, against the change found outside. Lines are means of tenths of the edits.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots of traces against excess outside change."}}
-_ = figures.save(comparison.scatter(seen, table), "09_causes", profile=profile)
+_ = figures.save(chapter.scatter(seen, table), "09_causes", profile=profile)
 # %% [markdown]
 # ## What happens if it is taken away
 #
@@ -54,14 +57,14 @@ _ = figures.save(comparison.scatter(seen, table), "09_causes", profile=profile)
 
 # %%
 gates = {
-    contenders.BASELINE: "not gated",
+    configurations.BASELINE: "not gated",
     "ASG, each map its own mean": "by a constant of the same dose",
     "ASG": "by the words' map",
     "remap (ours)": "by the region remap finds",
     "remap (ours), true mask": "by the true region",
-    contenders.TRUTH: "not gated, but latents kept outside the true region",
+    configurations.TRUTH: "not gated, but latents kept outside the true region",
 }
-causes.interventions(table, gates).set_index("text guidance")
+gates.interventions(table, gates).set_index("text guidance")
 
 # %% [markdown]
 # ## Guidance scales and steps
@@ -70,13 +73,13 @@ causes.interventions(table, gates).set_index("text guidance")
 # scale and falls with the image scale, and success goes with it. More steps add a little outside.
 
 # %%
-sweep = comparison.recorded("sweeps")
+sweep = study.required("sweeps")
 dials = sweep[sweep["method"].str.startswith("baseline")]
-plates.wide(dials, ["success", PRIMARY])
+tables.wide(dials, ["success", PRIMARY])
 
 # %%
-counts = comparison.recorded("steps")
-plates.wide(counts[~counts["method"].str.startswith(contenders.OURS)], ["success", PRIMARY])
+counts = study.required("steps")
+tables.wide(counts[~counts["method"].str.startswith(configurations.OURS)], ["success", PRIMARY])
 
 # %% [markdown]
 # ## What it was trained on
@@ -85,7 +88,7 @@ plates.wide(counts[~counts["method"].str.startswith(contenders.OURS)], ["success
 # which none, half or all leak:
 
 # %%
-worldview.leak_table(study.bars())
+world.leak_table(study.bars())
 
 # %% [markdown]
 # ## What this does not show

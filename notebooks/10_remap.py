@@ -39,12 +39,16 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import comparison, contenders, figures, plates, study
-from cirp.statistics import PRIMARY
+from cirp import figures
+from cirp.chapters import methods
+from cirp.chapters import remap as chapter
+from cirp.experiments import configurations, study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-ours = contenders.found(steps)[contenders.OURS]
+ours = configurations.found(steps)[configurations.OURS]
 
 # %% [markdown]
 # ## The idea in a picture
@@ -52,7 +56,7 @@ ours = contenders.found(steps)[contenders.OURS]
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's edits and two of the whole picture: the true region (white line), how much the text changes the prediction, what cross-attention writes because of it, both, the change of the prediction in much noise (one scale for all rows), and the region found.", "name": "fig-evidence"}, "image": {"alt": "Rows of edits with maps of change and writing, and the region that follows."}}
 whole = [item for item in s.everything if item.record.edit_type in ("change setting", "restyle")]
 examples = [item for item in s.items if item.record.example][:6] + whole[::5][:2] or s.items[:8]
-fig = comparison.evidence(s.models, examples, seed=seed, settings=ours[1])
+fig = chapter.evidence(s.models, examples, seed=seed, settings=ours[1])
 _ = figures.save(fig, "10_evidence", profile=profile)
 # %% [markdown]
 # ## What each part is worth
@@ -61,8 +65,8 @@ _ = figures.save(fig, "10_evidence", profile=profile)
 # well the region found overlaps with the true one.
 
 # %%
-tried = s.table("remap_ideas", contenders.ideas(steps), seeds=s.seeds[:1])
-plates.wide(tried, ["success", PRIMARY, "l1_target_inside", "region_iou"])
+tried = s.table("remap_ideas", configurations.ideas(steps), seeds=s.seeds[:1])
+tables.wide(tried, ["success", PRIMARY, "l1_target_inside", "region_iou"])
 
 # %% [markdown]
 # Two rows are worth a thought. Remapping the attention adds nothing that can be told once guidance and latents
@@ -77,7 +81,7 @@ plates.wide(tried, ["success", PRIMARY, "l1_target_inside", "region_iou"])
 # its settings (the code is in the history), beside the present one.
 
 # %%
-comparison.versions().set_index("version").round(3)
+chapter.versions().set_index("version").round(3)
 
 # %% [markdown]
 # What did not help either, on validation edits: taking the evidence by segments of the source's colours (Ward's
@@ -94,9 +98,9 @@ mine = tried[tried["method"] == "remap as it is"]
 mine.groupby("edit_type")[["success", PRIMARY, "region_iou"]].mean().round(3)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, baseline, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
-worst = comparison.worst(s.items, mine, count=5)
-shown = s.made(worst, {n: contenders.found(steps)[n] for n in (contenders.BASELINE, contenders.OURS)})
-_ = figures.save(comparison.gallery(worst, shown), "10_failures", profile=profile)
+worst = chapter.worst(s.items, mine, count=5)
+shown = s.made(worst, {n: configurations.found(steps)[n] for n in (configurations.BASELINE, configurations.OURS)})
+_ = figures.save(methods.gallery(worst, shown), "10_failures", profile=profile)
 # %% [markdown]
 # ## What this does not show
 #

@@ -26,13 +26,17 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import benchmark, comparison, contenders, figures, leaderboard, plates, study, verdict
-from cirp.statistics import PRIMARY
+from cirp import figures
+from cirp.chapters import benchmark as chapter
+from cirp.chapters import methods
+from cirp.experiments import aims, benchmark, configurations, mask_finders, study
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 table = benchmark.table(s)
-controls = table["method"].isin(contenders.controls())
+controls = table["method"].isin(configurations.controls())
 is_told = table["method"].str.endswith("true mask")
 own, told, still = table[~controls & ~is_told], table[is_told], table[controls]
 
@@ -40,7 +44,7 @@ own, told, still = table[~controls & ~is_told], table[is_told], table[controls]
 # ## Success against what nobody asked for
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change on 500 test edits; bars are 95 % intervals. The hollow point and the star are told the true region.", "name": "fig-benchmark"}, "image": {"alt": "Scatter of all methods with intervals."}}
-_ = figures.save(comparison.plane(own, told, still), "11_plane", profile=profile)
+_ = figures.save(methods.plane(own, told, still), "11_plane", profile=profile)
 # %% [markdown]
 # ## The same in numbers
 #
@@ -48,7 +52,7 @@ _ = figures.save(comparison.plane(own, told, still), "11_plane", profile=profile
 # outside change to that of latent blending with the true mask.
 
 # %%
-comparison.standing(own, told).set_index("method").round(3)
+methods.standing(own, told).set_index("method").round(3)
 
 # %% [markdown]
 # ## Who is told apart from whom
@@ -58,7 +62,7 @@ comparison.standing(own, told).set_index("method").round(3)
 # what was spoiled, but most of a picture is not to change, so it rewards the timid as well. Read both.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean ranks; bars are half the critical difference to either side, so methods whose bars overlap are not told apart at 5 %.", "name": "fig-ranks"}, "image": {"alt": "Two panels of mean ranks with bars, by outside change and by distance to the exact answer."}}
-fig = comparison.rank_figure(own, {PRIMARY: "lower", "l1_target": "lower"})
+fig = chapter.rank_figure(own, {PRIMARY: "lower", "l1_target": "lower"})
 _ = figures.save(fig, "11_ranks", profile=profile)
 # %% [markdown]
 # ## Who finds the region
@@ -68,13 +72,13 @@ _ = figures.save(fig, "11_ranks", profile=profile)
 # quarter or more on the latents' grid of 16 x 16, where a cell may change if any of its pixels may.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-leaderboard"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
-guesses = leaderboard.held_out(s)
+guesses = mask_finders.held_out(s)
 _ = figures.save(
-    leaderboard.figure(leaderboard.board(table, guesses)), "11_leaderboard", profile=profile
+    chapter.finders_figure(mask_finders.board(table, guesses)), "11_leaderboard", profile=profile
 )
 # %%
-leaderboard.by_kind(
-    table, guesses, [contenders.OURS, "DiffEdit", "Watch Your Steps", "LIME"]
+mask_finders.by_kind(
+    table, guesses, [configurations.OURS, "DiffEdit", "Watch Your Steps", "LIME"]
 ).round(3)
 
 # %% [markdown]
@@ -84,7 +88,7 @@ leaderboard.by_kind(
 # should change came out as it should.
 
 # %%
-plates.wide(
+tables.wide(
     table,
     [
         "success",
@@ -96,13 +100,13 @@ plates.wide(
 )
 
 # %%
-plates.wide(table, ["clip_i_source", "clip_i_target", "dinov2_source", "clip_t", "clip_direction"])
+tables.wide(table, ["clip_i_source", "clip_i_target", "dinov2_source", "clip_t", "clip_direction"])
 
 # %% [markdown]
 # ## By kind of edit
 
 # %%
-comparison.by_kind(table, told, [contenders.OURS, "Watch Your Steps", "DiffEdit"])
+methods.by_kind(table, told, [configurations.OURS, "Watch Your Steps", "DiffEdit"])
 
 # %% [markdown]
 # ## What it costs
@@ -127,7 +131,7 @@ study.recorded("costs").set_index("method")[list(columns)].rename(columns=column
 # losing on the other.
 
 # %%
-verdict.reached(table).set_index("aim")
+aims.reached(table).set_index("aim")
 
 # %% [markdown]
 # Ours pastes the source's pixels back outside its region and the yardstick does not; the chapter on remap shows
@@ -141,7 +145,7 @@ verdict.reached(table).set_index("aim")
 # Every other method minus ours; intervals are paired by image.
 
 # %%
-verdict.rivals(own).set_index("method").round(3)
+aims.rivals(own).set_index("method").round(3)
 
 # %% [markdown]
 # ## What this does not show

@@ -32,12 +32,15 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import comparison, doubles, figures, study
+from cirp import figures
+from cirp.chapters import methods
+from cirp.chapters import two_instructions as two
+from cirp.experiments import study
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = comparison.recorded("methods")
-told = comparison.recorded("methods_told")
+table = study.required("methods")
+told = study.required("methods_told")
 
 # %% [markdown]
 # ## What it does
@@ -45,7 +48,7 @@ told = comparison.recorded("methods_told")
 # On the miniature; the numbers are in the chapter that lays all methods side by side.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "FoI (re-implementation) on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-foi"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "FoI (re-implementation)", table), "13_foi", profile=profile)
+_ = figures.save(methods.portrait(s, "FoI (re-implementation)", table), "13_foi", profile=profile)
 # %% [markdown]
 # ## Where it fails
 #
@@ -53,7 +56,7 @@ _ = figures.save(comparison.portrait(s, "FoI (re-implementation)", table), "13_f
 # true one; then the same when it is told the true region.
 
 # %%
-comparison.by_kind(table, told, ["FoI (re-implementation)"])
+methods.by_kind(table, told, ["FoI (re-implementation)"])
 
 # %% [markdown]
 # ## Several instructions at once
@@ -62,7 +65,7 @@ comparison.by_kind(table, told, ["FoI (re-implementation)"])
 # get into each other's way.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Two instructions in one: the input with both true regions, the baseline, FoI (re-implementation) on each instruction alone and on both, each with the region it found, and the exact answer.", "name": "fig-foi-both"}, "image": {"alt": "Three rows of pictures with two things to change."}}
-_ = figures.save(doubles.sheet(s.models, range(3), seed=seed, steps=steps), "13_foi_both", profile=profile)
+_ = figures.save(two.sheet(s.models, range(3), seed=seed, steps=steps), "13_foi_both", profile=profile)
 # %% [markdown]
 # ## As it is built here
 #

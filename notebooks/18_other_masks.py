@@ -30,12 +30,14 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import comparison, figures, study
+from cirp import figures
+from cirp.chapters import methods
+from cirp.experiments import study
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = comparison.recorded("methods")
-told = comparison.recorded("methods_told")
+table = study.required("methods")
+told = study.required("methods_told")
 
 # %% [markdown]
 # ## What it does
@@ -43,11 +45,11 @@ told = comparison.recorded("methods_told")
 # On the miniature; the numbers are in the chapter that lays all methods side by side.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LEDITS++ mask on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-other-masks"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "LEDITS++ mask", table), "18_other_masks", profile=profile)
+_ = figures.save(methods.portrait(s, "LEDITS++ mask", table), "18_other_masks", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LOCATEdit mask on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-other-masks-locatedit"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "LOCATEdit mask", table), "18_other_masks_locatedit", profile=profile)
+_ = figures.save(methods.portrait(s, "LOCATEdit mask", table), "18_other_masks_locatedit", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ZONE mask on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-other-masks-zone"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "ZONE mask", table), "18_other_masks_zone", profile=profile)
+_ = figures.save(methods.portrait(s, "ZONE mask", table), "18_other_masks_zone", profile=profile)
 # %% [markdown]
 # ## Where it fails
 #
@@ -55,7 +57,7 @@ _ = figures.save(comparison.portrait(s, "ZONE mask", table), "18_other_masks_zon
 # true one; then the same when it is told the true region.
 
 # %%
-comparison.by_kind(table, told, ["LEDITS++ mask", "LOCATEdit mask", "ZONE mask"])
+methods.by_kind(table, told, ["LEDITS++ mask", "LOCATEdit mask", "ZONE mask"])
 
 # %% [markdown]
 # ## As it is built here

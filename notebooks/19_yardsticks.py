@@ -32,12 +32,14 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import comparison, figures, study
+from cirp import figures
+from cirp.chapters import methods
+from cirp.experiments import study
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = comparison.recorded("methods")
-told = comparison.recorded("methods_told")
+table = study.required("methods")
+told = study.required("methods_told")
 
 # %% [markdown]
 # ## What it does
@@ -45,11 +47,11 @@ told = comparison.recorded("methods_told")
 # On the miniature; the numbers are in the chapter that lays all methods side by side.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Watch Your Steps on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-yardsticks"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "Watch Your Steps", table), "19_yardsticks", profile=profile)
+_ = figures.save(methods.portrait(s, "Watch Your Steps", table), "19_yardsticks", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "DiffEdit on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-yardsticks-diffedit"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "DiffEdit", table), "19_yardsticks_diffedit", profile=profile)
+_ = figures.save(methods.portrait(s, "DiffEdit", table), "19_yardsticks_diffedit", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "latent blending, words' mask on two of the report's edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-yardsticks-blending"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(comparison.portrait(s, "latent blending, words' mask", table), "19_yardsticks_blending", profile=profile)
+_ = figures.save(methods.portrait(s, "latent blending, words' mask", table), "19_yardsticks_blending", profile=profile)
 # %% [markdown]
 # ## Where it fails
 #
@@ -57,7 +59,7 @@ _ = figures.save(comparison.portrait(s, "latent blending, words' mask", table), 
 # true one; then the same when it is told the true region.
 
 # %%
-comparison.by_kind(table, told, ['Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
+methods.by_kind(table, told, ['Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 
 # %% [markdown]
 # ## As it is built here

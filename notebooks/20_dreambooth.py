@@ -30,11 +30,14 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% tags=["hide-input"]
-from cirp import figures, newcomer, plates, study
+from cirp import figures
+from cirp.chapters import dreambooth
+from cirp.experiments import study
+from cirp.figures import tables
 
 figures.use_style()
 s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-known = newcomer.variants(s.models, steps=newcomer.STEPS[profile], seed=seed)
+known = dreambooth.variants(s.models, steps=dreambooth.STEPS[profile], seed=seed)
 
 # %% [markdown]
 # ## What it learns
@@ -45,7 +48,7 @@ known = newcomer.variants(s.models, steps=newcomer.STEPS[profile], seed=seed)
 # `figures/`, for 400.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Five pictures of the newcomer; below, samples of the model as it was trained, tuned on the pictures alone, and tuned with prior preservation, each asked for the newcomer and for any bear.", "name": "fig-newcomer"}, "image": {"alt": "Rows of samples before and after tuning."}}
-_ = figures.save(newcomer.sheet(known, seed=seed, steps=steps), "20_newcomer", profile=profile)
+_ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "20_newcomer", profile=profile)
 # %% [markdown]
 # ## The same in numbers
 #
@@ -55,8 +58,8 @@ _ = figures.save(newcomer.sheet(known, seed=seed, steps=steps), "20_newcomer", p
 # prompts only the one with the rare word is near the newcomer, though less so.
 
 # %%
-table = newcomer.recorded(s, known)
-plates.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_class"])
+table = dreambooth.recorded(s, known)
+tables.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_class"])
 
 # %% [markdown]
 # ## Edited by the methods of this book
@@ -64,7 +67,7 @@ plates.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_
 # The tuned model is a model like any other, so whatever edits by captions can put the newcomer where a bear was.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Bears to be turned into the newcomer, by three methods, with the model as it was trained and as it was tuned. The line is the region that should change.", "name": "fig-newcomer-edits"}, "image": {"alt": "Rows of bears edited by three methods with two models."}}
-_ = figures.save(newcomer.edits(known, seed=seed, steps=steps), "20_edits", profile=profile)
+_ = figures.save(dreambooth.edits(known, seed=seed, steps=steps), "20_edits", profile=profile)
 # %% [markdown]
 # ## As it is built here
 #

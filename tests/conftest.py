@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from cirp.models import Models
+from cirp.diffusion.pipelines import Models
 from tests.tiny import tiny_ip2p, tiny_sd
 
 

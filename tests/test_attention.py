@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cirp.attention import (
+from cirp.attention.control import (
     IMAGE,
     INSTRUCT_BRANCHES,
     NEITHER,

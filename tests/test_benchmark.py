@@ -2,16 +2,16 @@
 
 import pytest
 
-from cirp import benchmark, contenders, runs
+from cirp.experiments import benchmark, cache, configurations
 from cirp.miniature import export
 
 
 def test_every_contender_the_yardstick_and_the_controls_are_in_it():
     held = benchmark.methods()
-    assert set(contenders.found()) | set(contenders.controls()) < set(held)
-    assert {contenders.TRUTH, benchmark.TOLD} <= set(held)
+    assert set(configurations.found()) | set(configurations.controls()) < set(held)
+    assert {configurations.TRUTH, benchmark.TOLD} <= set(held)
     for method, settings in held.values():
-        runs.completed(method, settings)
+        cache.completed(method, settings)
 
 
 def test_the_slice_is_drawn_as_the_first_of_the_whole(tmp_path):

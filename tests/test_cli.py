@@ -3,9 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-import cirp.models
+import cirp.diffusion.pipelines
 from cirp.cli import app
-from cirp.models import load, resolve
+from cirp.diffusion.pipelines import load, resolve
 from tests.conftest import painted
 
 
@@ -14,7 +14,7 @@ def no_model_is_loaded(monkeypatch):
     def fail(*_, **__):
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr(cirp.models, "_pipeline", fail)
+    monkeypatch.setattr(cirp.diffusion.pipelines, "_pipeline", fail)
 
 
 @pytest.fixture

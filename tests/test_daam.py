@@ -9,10 +9,10 @@ from daam.trace import trace
 from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
-from cirp import daam_bridge
-from cirp.attention import INSTRUCT_BRANCHES, TEXT, Control, controlled
-from cirp.daam_bridge import daam_layers, daam_slices, sliced
-from cirp.maps import Record, token_maps
+from cirp.attention import daam
+from cirp.attention.control import INSTRUCT_BRANCHES, TEXT, Control, controlled
+from cirp.attention.daam import daam_layers, daam_slices, sliced
+from cirp.attention.maps import Record, token_maps
 from tests.tiny import tiny_ip2p, tiny_sd
 
 # daam's autocast on torch of today
@@ -67,7 +67,7 @@ def text_to_image(folder):
 def test_raw_maps_equal_daams(text_to_image):
     _, traced, _, record = text_to_image
     theirs = dict(traced.all_heat_maps)
-    ours = dict(daam_bridge.raw_heat_maps(record))
+    ours = dict(daam.raw_heat_maps(record))
     assert ours.keys() == theirs.keys() and len(ours) == 4 * len(daam_layers(record))
     for key in theirs:
         torch.testing.assert_close(ours[key], theirs[key], atol=1e-5, rtol=0)
@@ -75,7 +75,7 @@ def test_raw_maps_equal_daams(text_to_image):
 
 def test_global_maps_equal_daams(text_to_image):
     pipe, _, theirs, record = text_to_image
-    ours = daam_bridge.global_heat_map(record, pipe.tokenizer, PROMPT)
+    ours = daam.global_heat_map(record, pipe.tokenizer, PROMPT)
     assert isinstance(ours, GlobalHeatMap)
     torch.testing.assert_close(ours.heat_maps, theirs.heat_maps, atol=1e-5, rtol=0)
 
@@ -84,7 +84,7 @@ def test_global_maps_equal_daams(text_to_image):
 def test_word_maps_equal_daams(text_to_image, word):
     pipe, _, global_map, record = text_to_image
     theirs = global_map.compute_word_heat_map(word)
-    ours = daam_bridge.word_heat_map(record, pipe.tokenizer, PROMPT, word)
+    ours = daam.word_heat_map(record, pipe.tokenizer, PROMPT, word)
     assert isinstance(ours, WordHeatMap) and ours.word == word
     assert theirs.value.max() > 0.01
     torch.testing.assert_close(ours.value, theirs.value, atol=1e-5, rtol=0)
@@ -98,19 +98,19 @@ def test_word_maps_equal_daams_with_the_stock_attention_too(folder):
     record = Record()
     with controlled(pipe.unet, record):
         generate(pipe, PROMPT, steps=2)
-    ours = daam_bridge.word_heat_map(record, pipe.tokenizer, PROMPT, "zyzzogeton").value
+    ours = daam.word_heat_map(record, pipe.tokenizer, PROMPT, "zyzzogeton").value
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 def test_daam_makes_the_same_of_our_raw_maps(text_to_image):
     pipe, traced, _, record = text_to_image
     before = traced.all_heat_maps
-    traced.all_heat_maps = daam_bridge.raw_heat_maps(record)
+    traced.all_heat_maps = daam.raw_heat_maps(record)
     try:
         theirs = traced.compute_global_heat_map(PROMPT).heat_maps
     finally:
         traced.all_heat_maps = before
-    ours = daam_bridge.global_heat_map(record, pipe.tokenizer, PROMPT).heat_maps
+    ours = daam.global_heat_map(record, pipe.tokenizer, PROMPT).heat_maps
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
 
 
@@ -127,16 +127,16 @@ def test_hat_is_not_found_in_a_longer_word_though_daam_finds_it(text_to_image):
     theirs = GlobalHeatMap(pipe.tokenizer, prompt, token_maps(record))
     assert theirs.compute_word_heat_map("hat").value.shape == (64, 64)
     with pytest.raises(ValueError, match="'hat' is not in"):
-        daam_bridge.word_heat_map(record, pipe.tokenizer, prompt, "hat")
+        daam.word_heat_map(record, pipe.tokenizer, prompt, "hat")
 
 
 def test_objects_of_images_that_are_not_square():
     pipe, record = tiny_ip2p(), Record()
     with controlled(pipe.unet, record):
         generate(pipe, PROMPT, image=Image.new("RGB", (96, 64)))
-    heat = daam_bridge.word_heat_map(record, pipe.tokenizer, PROMPT, "cat")
+    heat = daam.word_heat_map(record, pipe.tokenizer, PROMPT, "cat")
     assert heat.value.shape == (16, 24)
-    assert isinstance(daam_bridge.raw_heat_maps(record), RawHeatMapCollection)
+    assert isinstance(daam.raw_heat_maps(record), RawHeatMapCollection)
 
 
 # InstructPix2Pix: the finding
@@ -198,7 +198,7 @@ def test_ours_are_the_text_rows_of_the_probabilities(two_instructions):
 
 def test_the_reproduced_slice_is_what_the_released_daam_keeps(two_instructions):
     for theirs, record, _ in two_instructions:
-        ours = sliced(record, daam_bridge.RELEASED)
+        ours = sliced(record, daam.RELEASED)
         compared = 0
         for (_, index, head), heat in theirs.items():
             kept = ours[daam_layers(record)[index]][head]
@@ -215,7 +215,7 @@ def test_the_reproduced_slice_is_put_together_as_the_released_daam_does(folder):
     record = Record(branches=INSTRUCT_BRANCHES)
     with controlled(pipe.unet, record):
         generate(pipe, PROMPT, image=source(512))
-    ours = daam_slices(record)[daam_bridge.RELEASED][: len(theirs)]
+    ours = daam_slices(record)[daam.RELEASED][: len(theirs)]
     torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=0)
 
 
@@ -245,9 +245,9 @@ def test_slices_are_put_together_at_any_size():
         generate(pipe, PROMPT, image=Image.new("RGB", (96, 64)), steps=2)
     maps = daam_slices(record, positions=[3, 1], size=(64, 96))
     ours = token_maps(record, positions=[3, 1], size=(64, 96), resize="bicubic", summed=True)
-    torch.testing.assert_close(maps[daam_bridge.TEXT_ROWS], ours)
-    assert (maps[daam_bridge.RELEASED] - ours).abs().max() > 0.05
-    nearly = maps[daam_bridge.OFF_BY_ONE] * 5  # of 4 heads: their maps and one of another branch
+    torch.testing.assert_close(maps[daam.TEXT_ROWS], ours)
+    assert (maps[daam.RELEASED] - ours).abs().max() > 0.05
+    nearly = maps[daam.OFF_BY_ONE] * 5  # of 4 heads: their maps and one of another branch
     assert ((nearly - 4 * ours) >= -1e-4).all()
 
 
@@ -272,4 +272,4 @@ def test_without_daam_the_way_to_install_it_is_told(monkeypatch, text_to_image):
     monkeypatch.setattr(builtins, "__import__", without_daam)
     pipe, _, _, record = text_to_image
     with pytest.raises(ImportError, match=r"pip install --no-deps daam==0\.2\.0"):
-        daam_bridge.global_heat_map(record, pipe.tokenizer, PROMPT)
+        daam.global_heat_map(record, pipe.tokenizer, PROMPT)

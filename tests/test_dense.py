@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cirp.attention import IMAGE, NEITHER, TEXT, Control, Site, controlled
+from cirp.attention.control import IMAGE, NEITHER, TEXT, Control, Site, controlled
+from cirp.diffusion.sampling import Task
 from cirp.methods import dense, ip2p
 from cirp.methods.dense import Modulate, layout, membership, modulated
-from cirp.sampling import Task
 from tests.conftest import painted
 
 FAST = dict(steps=4, progress=False)

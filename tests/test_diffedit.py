@@ -7,13 +7,13 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from cirp.attention import Control
-from cirp.editing import begin
-from cirp.inversion import ddim, invert, level, remaining
+from cirp.attention.control import Control
+from cirp.diffusion.ddim_inversion import ddim, invert, level, remaining
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Task, decode, encode, states
+from cirp.editing.driver import begin
 from cirp.methods import diffedit
 from cirp.methods.diffedit import differences, mask
-from cirp.models import Models
-from cirp.sampling import Task, decode, encode, states
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 

@@ -19,8 +19,8 @@ from transformers import (
     ResNetForImageClassification,
 )
 
-from cirp import features
-from cirp.features import Features, load_features, to_pil
+from cirp.metrics import features
+from cirp.metrics.features import Features, load_features, to_pil
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.5]
 PLAIN = {"image_mean": MEAN, "image_std": STD}

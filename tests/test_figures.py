@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cirp import figures, plates
-from cirp.figures import style
+from cirp import figures
+from cirp.figures import style, tables
 from cirp.figures.pictures import _borders
 
 mpl.use("Agg")
@@ -205,6 +205,6 @@ def test_the_palette_can_be_told_apart_in_grey_or_by_marker():
 
 
 def test_a_table_without_its_index_looks_like_any_other_in_the_book():
-    shown = plates.unnumbered(pd.DataFrame({"a": [1.0], "b": ["x"]})).to_html()
+    shown = tables.unnumbered(pd.DataFrame({"a": [1.0], "b": ["x"]})).to_html()
     assert 'class="dataframe"' in shown and "<th" in shown
     assert 'class="row_heading' not in shown

@@ -76,15 +76,17 @@ def test_every_module_has_its_place_in_the_layers():
     found = {path.stem for path in (ROOT / "cirp").iterdir() if path.suffix == ".py"} | {
         path.parent.name for path in (ROOT / "cirp").glob("*/__init__.py")
     }
-    assert found - {"__init__", "miniature"} == placed
+    assert found - {"__init__"} == placed
 
 
 def test_what_the_package_needs_at_run_time_is_packed():
-    assert PROJECT["tool"]["setuptools"]["package-data"]["cirp"] == ["static/*"]
+    assert PROJECT["tool"]["setuptools"]["package-data"]["cirp"] == ["figures/static/*"]
     read = set(
-        re.findall(r"[\"'](\w+\.(?:js|css|html))[\"']", (ROOT / "cirp/widgets.py").read_text())
+        re.findall(
+            r"[\"'](\w+\.(?:js|css|html))[\"']", (ROOT / "cirp/figures/explorers.py").read_text()
+        )
     )
-    assert read == {path.name for path in (ROOT / "cirp" / "static").iterdir()}
+    assert read == {path.name for path in (ROOT / "cirp" / "figures" / "static").iterdir()}
 
 
 def test_make_help_knows_every_target():

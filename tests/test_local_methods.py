@@ -5,14 +5,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cirp import editing, probing
-from cirp.attention import IMAGE, NEITHER, TEXT, Site, controlled
-from cirp.editing import at, begin, blurred, given, keep_outside, normalised, peak
-from cirp.finding import look, positions
+from cirp.attention.control import IMAGE, NEITHER, TEXT, Site, controlled
+from cirp.attention.record import Record
+from cirp.attention.tokens import word_positions
+from cirp.diffusion.sampling import Task, combine, pixels, scheduler, states
+from cirp.editing import driver, noise_probe
+from cirp.editing.driver import at, begin, blurred, given, keep_outside, normalised, peak
+from cirp.editing.first_pass import look, positions
 from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
-from cirp.recording import Record
-from cirp.sampling import Task, combine, pixels, scheduler, states
-from cirp.tokens import word_positions
 from tests.conftest import painted
 
 LOCAL = {
@@ -132,7 +132,7 @@ def test_blending_keeps_latents_outside_equal_to_the_noised_source(models):
 
         return both
 
-    last, _ = editing.run(models, [one], start, steps=4, after=watch)
+    last, _ = driver.run(models, [one], start, steps=4, after=watch)
     outside = (masks < 0.5)[:, None].expand_as(last)
     for i, latents in enumerate(kept[:-1]):  # after step i the level is that of step i + 1
         expected = mine.add_noise(start.clean, start.noise, mine.timesteps[i + 1 : i + 2])
@@ -327,7 +327,7 @@ def test_a_look_changes_nothing_and_counts_its_rows(models):
     torch.testing.assert_close(seen.self_attention.sum(-1), torch.ones(1, 64))
     record = Record()
     with controlled(models.instruct.unet, record):
-        editing.run(models, [task()], start, steps=4, first=2)
+        driver.run(models, [task()], start, steps=4, first=2)
     again = look(models, [task()], start, steps=4, first=2)
     torch.testing.assert_close(again.words(), seen.words())
     assert pixels([task().image], models).shape == (1, 3, 64, 64)
@@ -387,9 +387,9 @@ def test_what_is_written_is_the_distance_of_the_branches_over_its_mean():
     """Two cells of two channels: the branches are 5 and 0 apart, so 2 and 0 times the mean."""
     text = torch.tensor([[[3.0, 4.0], [1.0, 1.0]]])
     image = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
-    found = probing.written(torch.cat([text, image]), (1, 2))
+    found = noise_probe.written(torch.cat([text, image]), (1, 2))
     torch.testing.assert_close(found, torch.tensor([[[2.0, 0.0]]]))
-    same = probing.written(torch.cat([text, text]), (1, 2))
+    same = noise_probe.written(torch.cat([text, text]), (1, 2))
     torch.testing.assert_close(same, torch.zeros(1, 1, 2))
 
 
@@ -397,11 +397,11 @@ def test_a_probe_is_what_the_unet_says_of_the_noised_source(models):
     one = task()
     start = begin(models, [one])
     state = start.generators[0].get_state()
-    found = probing.probe(models, [one], start, level=0.5, draws=1)
+    found = noise_probe.probe(models, [one], start, level=0.5, draws=1)
     assert torch.equal(start.generators[0].get_state(), state)
     assert found.rows == 2
     pipe = models.instruct
-    noise = torch.randn(start.clean.shape, generator=editing.copy_of(start.generators[0]))
+    noise = torch.randn(start.clean.shape, generator=driver.copy_of(start.generators[0]))
     mine = scheduler(pipe, 100)
     time = mine.timesteps[50:51]
     noised = mine.add_noise(start.clean, noise, time)
@@ -416,12 +416,12 @@ def test_a_probe_is_what_the_unet_says_of_the_noised_source(models):
 
 def test_a_probe_says_the_same_of_an_edit_in_any_batch(models):
     tasks = [task(0), task(1)]
-    both = probing.probe(models, tasks, begin(models, tasks), level=0.7, draws=2)
-    alone = probing.probe(models, tasks[1:], begin(models, tasks[1:]), level=0.7, draws=2)
+    both = noise_probe.probe(models, tasks, begin(models, tasks), level=0.7, draws=2)
+    alone = noise_probe.probe(models, tasks[1:], begin(models, tasks[1:]), level=0.7, draws=2)
     torch.testing.assert_close(both.guidance[1:], alone.guidance, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(both.written[1:], alone.written, atol=1e-4, rtol=1e-3)
     with pytest.raises(ValueError, match=r"no cross-attention layer has a stride of \(64,\)"):
-        probing.probe(models, tasks, begin(models, tasks), level=0.7, draws=1, strides=(64,))
+        noise_probe.probe(models, tasks, begin(models, tasks), level=0.7, draws=1, strides=(64,))
 
 
 @pytest.mark.parametrize(

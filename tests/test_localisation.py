@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import jaccard_score
 
-from cirp.localisation import (
+from cirp.attention.localisation import (
     average_precision,
     baselines,
     best_iou,

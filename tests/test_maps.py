@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from cirp.attention import INSTRUCT_BRANCHES, NEITHER, TEXT, Site, controlled
-from cirp.localisation import scores
-from cirp.maps import Record, binarise, fuse, over_time, resized, token_maps, word_map
+from cirp.attention.control import INSTRUCT_BRANCHES, NEITHER, TEXT, Site, controlled
+from cirp.attention.localisation import scores
+from cirp.attention.maps import Record, binarise, fuse, over_time, resized, token_maps, word_map
 from tests.tiny import tiny_ip2p, tiny_tokenizer
 
 PROMPT = "make the cat wear a hat and a zyzzogeton"

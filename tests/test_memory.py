@@ -2,7 +2,7 @@
 
 import torch
 
-from cirp import memory
+from cirp.experiments import memory
 
 MIB = 2**20
 

@@ -9,10 +9,10 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
 )
 
+from cirp.attention.record import Record
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Task, combine, encode, generator, pixels
 from cirp.methods import METHODS, controls, ip2p, noisy
-from cirp.models import Models
-from cirp.recording import Record
-from cirp.sampling import Task, combine, encode, generator, pixels
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 

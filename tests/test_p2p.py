@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from cirp.attention import NEITHER, TEXT, Control, Site
-from cirp.inversion import ddim, remaining
+from cirp.attention.control import NEITHER, TEXT, Control, Site
+from cirp.diffusion.ddim_inversion import ddim, remaining
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Task, decode, encode
 from cirp.methods import p2p
 from cirp.methods.p2p import (
     BRANCHES,
@@ -21,8 +23,6 @@ from cirp.methods.p2p import (
     matched,
     read,
 )
-from cirp.models import Models
-from cirp.sampling import Task, decode, encode
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd, tiny_tokenizer
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cirp import contenders, verdict
-from cirp.ranking import rank
-from cirp.statistics import by_image
+from cirp.experiments import aims, configurations
+from cirp.statistics.bootstrap import by_image
+from cirp.statistics.ranking import rank
 
 
 def test_ranks_by_hand_with_a_tie():
@@ -45,7 +45,7 @@ def test_a_clear_winner_is_told_apart_and_twins_are_not():
     assert not found.together("winner", "x") and found.together("x", "y")
 
 
-BASE, TRUTH, OURS = contenders.BASELINE, contenders.TRUTH, contenders.OURS
+BASE, TRUTH, OURS = configurations.BASELINE, configurations.TRUTH, configurations.OURS
 
 
 def rows(method, success, outside, iou=np.nan):
@@ -70,21 +70,21 @@ def example(rival_outside: float) -> pd.DataFrame:
 
 def test_the_way_closed_is_the_ratio_of_the_means():
     outside = by_image(example(0.05), "l1_source_outside_excess")
-    found = verdict.closed(outside, OURS)
+    found = aims.closed(outside, OURS)
     assert found.mean == pytest.approx(0.75) and found.low <= 0.75 <= found.high
-    assert verdict.closed(outside, TRUTH).mean == pytest.approx(1.0)
-    assert verdict.closed(outside, BASE).mean == pytest.approx(0.0)
+    assert aims.closed(outside, TRUTH).mean == pytest.approx(1.0)
+    assert aims.closed(outside, BASE).mean == pytest.approx(0.0)
 
 
 def test_doing_nothing_is_no_win_and_a_quieter_equal_is():
-    worse = verdict.rivals(example(0.05)).set_index("method")
+    worse = aims.rivals(example(0.05)).set_index("method")
     assert not worse.loc["rival", "beats"] and not worse.loc["lazy", "beats"]
-    better = verdict.rivals(example(0.03)).set_index("method")
+    better = aims.rivals(example(0.03)).set_index("method")
     assert better.loc["rival", "beats"] and better.loc["rival", "outside"] == pytest.approx(-0.01)
 
 
 def test_the_verdict_says_what_was_wanted_and_whether_it_was_met():
-    found = verdict.reached(example(0.03)).set_index("aim")
+    found = aims.reached(example(0.03)).set_index("aim")
     assert list(found["met"]) == ["yes", "no", "no", "no"]
     assert found.iloc[3]["reached"] == "rival"  # the yardstick is told the region: no rival
-    assert list(verdict.reached(example(0.05))["met"]) == ["yes", "no", "no", "yes"]
+    assert list(aims.reached(example(0.05))["met"]) == ["yes", "no", "no", "yes"]

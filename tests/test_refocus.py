@@ -7,9 +7,12 @@ import pytest
 import torch
 from diffusers import EulerDiscreteScheduler
 
-from cirp.attention import Control, controlled
-from cirp.editing import begin, given
-from cirp.finding import positions
+from cirp.attention.control import Control, controlled
+from cirp.attention.record import Record
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Task, scheduler, states
+from cirp.editing.driver import begin, given
+from cirp.editing.first_pass import positions
 from cirp.methods import ip2p, refocus
 from cirp.methods.refocus import (
     at_step,
@@ -21,9 +24,6 @@ from cirp.methods.refocus import (
     twin,
     without_begin,
 )
-from cirp.models import Models
-from cirp.recording import Record
-from cirp.sampling import Task, scheduler, states
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from cirp import metrics, scores
-from cirp.data import load_edits
-from cirp.statistics import PRIMARY, SUCCESS, compare
+from cirp.data.edits import load_edits
+from cirp.metrics import scores, similarity
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare
 
 SIDE = 32
 
@@ -179,7 +179,7 @@ def test_a_label_unknown_to_the_judge_names_the_item(items):
 
 
 def test_every_metric_says_which_way_is_better_or_none():
-    neutral = {name for name in scores.METRICS if metrics.better(name) is None}
+    neutral = {name for name in scores.METRICS if similarity.better(name) is None}
     assert neutral == {
         *(f"{name}_source_inside" for name in scores.DISTANCES),
         *("inside_area", "outside_area"),

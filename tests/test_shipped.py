@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cirp.data import load_edits
+from cirp.data.edits import load_edits
 from cirp.miniature.export import book_edits
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.scene import all_labels, region
@@ -74,7 +74,7 @@ def test_the_headline_is_what_the_full_run_recorded():
 def test_recorded_tables_are_there_and_were_made_with_the_shipped_weights(name):
     import pandas as pd
 
-    from cirp.models import PRESETS, fingerprint
+    from cirp.diffusion.pipelines import PRESETS, fingerprint
 
     table = pd.read_csv(ROOT / "data" / "results" / f"{name}.csv")
     assert len(table)

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from cirp import study
-from cirp.study import CHECKED, agreement
+from cirp.experiments import study
+from cirp.experiments.study import CHECKED, agreement
 
 
 def rows(**changes) -> pd.DataFrame:
@@ -119,7 +119,7 @@ def test_a_full_study_keeps_recorded_rows_and_computes_the_others(tmp_path, monk
             .drop(columns="processor")
         )
 
-    monkeypatch.setattr(study.runs, "table", compute)
+    monkeypatch.setattr(study.cache, "table", compute)
     methods = {"y": ("ip2p", {"steps": 4}), "x": ("ip2p", {"steps": 3})}
     table = s.table("t", methods)
     assert asked == ["y"]

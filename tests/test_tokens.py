@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirp.tokens import check_length, word_positions, words
+from cirp.attention.tokens import check_length, word_positions, words
 from tests.tiny import RARE_WORDS, WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

@@ -20,11 +20,11 @@ from daam.trace import trace
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from cirp import memory
-from cirp.attention import controlled
-from cirp.models import quiet
-from cirp.recording import Record
-from cirp.study import processor
+from cirp.attention.control import controlled
+from cirp.attention.record import Record
+from cirp.diffusion.pipelines import quiet
+from cirp.experiments import memory
+from cirp.experiments.study import processor
 
 ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "an axolotl holding a strawberry on a trampoline"

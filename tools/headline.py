@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from cirp import comparison, contenders, plates
-from cirp.statistics import PRIMARY
+from cirp.chapters import methods
+from cirp.chapters import scores as chapter
+from cirp.experiments import configurations
+from cirp.figures import tables
+from cirp.statistics.bootstrap import PRIMARY
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
@@ -25,8 +28,8 @@ AGAINST = (
 def headline() -> str:
     """The report's table with ours, the two questions it could not answer, and remap's standing."""
     table = pd.read_csv(ROOT / "data" / "results" / "main.csv")
-    similarity = plates.report_table(table).to_markdown(index=False, disable_numparse=True)
-    locality = plates.wide(table, ["success", PRIMARY])
+    similarity = chapter.report_table(table).to_markdown(index=False, disable_numparse=True)
+    locality = tables.wide(table, ["success", PRIMARY])
     parts = [similarity, locality.to_markdown(disable_numparse=True), f"{AGAINST}\n"]
     return "\n\n".join(parts) + f"\n{standing().to_markdown(index=False, disable_numparse=True)}"
 
@@ -34,14 +37,14 @@ def headline() -> str:
 def standing() -> pd.DataFrame:
     """Of the benchmark: the baseline, ours, the true mask, and who is best at either question."""
     table = pd.read_csv(ROOT / "data" / "results" / "benchmark.csv")
-    controls = table["method"].isin(contenders.controls())
+    controls = table["method"].isin(configurations.controls())
     is_told = table["method"].str.endswith("true mask")
-    rows = comparison.standing(table[~controls & ~is_told], table[is_told]).set_index("method")
-    rivals = rows.drop([contenders.BASELINE, contenders.OURS, contenders.TRUTH])
+    rows = methods.standing(table[~controls & ~is_told], table[is_told]).set_index("method")
+    rivals = rows.drop([configurations.BASELINE, configurations.OURS, configurations.TRUTH])
     rivals = rivals[~rivals.index.str.endswith("true mask")]
     shown = [
-        contenders.BASELINE, rivals["success"].idxmax(), rivals[PRIMARY].idxmin(),
-        contenders.OURS, contenders.TRUTH,
+        configurations.BASELINE, rivals["success"].idxmax(), rivals[PRIMARY].idxmin(),
+        configurations.OURS, configurations.TRUTH,
     ]  # fmt: skip
     columns = {"success": "edit success", PRIMARY: "excess outside change (L1)",
                "closed": "closed", "region IoU": "region IoU"}  # fmt: skip

@@ -17,12 +17,12 @@ import pandas as pd
 import torch
 import typer
 
-from cirp import contenders, memory, runs
-from cirp.data import load_edits
+from cirp.data.edits import load_edits
+from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
+from cirp.diffusion.sampling import Edit, Task
+from cirp.experiments import cache, configurations, memory
+from cirp.experiments.study import EDITS, processor
 from cirp.methods import METHODS
-from cirp.models import Models, has_bfloat16_units, load, quiet
-from cirp.sampling import Edit, Task
-from cirp.study import EDITS, processor
 
 ROOT = Path(__file__).resolve().parents[1]
 FEW = 6  # steps
@@ -33,13 +33,13 @@ def prepared(device: str) -> tuple[Models, Task]:
     """The miniature and its first edit."""
     with quiet():
         models = load("miniature", device=device, bfloat16=device == "cpu" and has_bfloat16_units())
-    (item, *_) = runs.fitted(load_edits(ROOT / EDITS)[:1], models)
-    return models, runs.task(item, 0)
+    (item, *_) = cache.fitted(load_edits(ROOT / EDITS)[:1], models)
+    return models, cache.task(item, 0)
 
 
 def once(models: Models, task: Task, label: str, steps: int, device: str) -> tuple[float, Edit]:
     """Seconds of one edit, and the edit."""
-    method, settings = contenders.found(steps)[label]
+    method, settings = configurations.found(steps)[label]
     began = time.perf_counter()
     (made,) = METHODS[method](models, [task], progress=False, **settings)
     if device == "cuda":
@@ -48,14 +48,14 @@ def once(models: Models, task: Task, label: str, steps: int, device: str) -> tup
 
 
 def main(
-    steps: int = typer.Option(contenders.STEPS, help="Of each edit."),
+    steps: int = typer.Option(configurations.STEPS, help="Of each edit."),
     repeats: int = typer.Option(5, help="Turns."),
     device: str = "cpu",
     out: Path = OUT,
 ) -> None:
     """Measure and print every contender."""
     models, task = prepared(device)
-    labels = list(contenders.found(steps))
+    labels = list(configurations.found(steps))
     seconds: dict[str, list[float]] = {label: [] for label in labels}
     made: dict[str, Edit] = {}
     for turn in range(repeats + 1):
@@ -63,7 +63,7 @@ def main(
             taken, made[label] = once(models, task, label, steps, device)
             if turn:  # the first turn warms up
                 seconds[label].append(taken)
-    base = seconds[contenders.BASELINE]
+    base = seconds[configurations.BASELINE]
     added = {
         label: memory.peak(lambda label=label: once(models, task, label, FEW, device), device)
         for label in labels
@@ -73,15 +73,15 @@ def main(
             "method": label,
             "unet_calls": made[label].unet_calls,
             "unet_calls_over_baseline": (
-                made[label].unet_calls / made[contenders.BASELINE].unet_calls
+                made[label].unet_calls / made[configurations.BASELINE].unet_calls
             ),
             "seconds": statistics.median(seconds[label]),
             "time_over_baseline": statistics.median(
                 own / plain for own, plain in zip(seconds[label], base, strict=True)
             ),
             "peak_mib": added[label] / 2**20,
-            "memory_over_baseline": added[label] / added[contenders.BASELINE],
-            "settings": json.dumps(dict(contenders.found(steps)[label][1]), sort_keys=True),
+            "memory_over_baseline": added[label] / added[configurations.BASELINE],
+            "settings": json.dumps(dict(configurations.found(steps)[label][1]), sort_keys=True),
             "weights": models.fingerprint,
             "seed": task.seed,
             "repeats": repeats,

@@ -6,8 +6,9 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = {"full": ROOT / "figures", "quick": ROOT / "_build" / "figures"}
+from cirp.paths import FIGURES, ROOT
+
+FOLDERS = {"full": FIGURES, "quick": ROOT / "_build" / "figures"}
 
 # Okabe and Ito's palette: told apart with any colour vision, and in print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B")

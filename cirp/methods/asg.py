@@ -15,13 +15,13 @@ from collections.abc import Sequence
 
 import torch
 
-from cirp.attention import IMAGE, NEITHER, TEXT, Control
-from cirp.editing import Masks, begin, carry_out, given, normalised, peak, run
-from cirp.finding import positions
-from cirp.maps import token_maps
-from cirp.models import Models
-from cirp.recording import Record
-from cirp.sampling import Edit, Latents, Made, State, Task, decode
+from cirp.attention.control import IMAGE, NEITHER, TEXT, Control
+from cirp.attention.maps import token_maps
+from cirp.attention.record import Record
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Latents, Made, State, Task, decode
+from cirp.editing.driver import Masks, begin, carry_out, given, normalised, peak, run
+from cirp.editing.first_pass import positions
 
 HOLDS = ("outside", "inside")
 

@@ -7,11 +7,20 @@ in the last steps only, as Grounded InstructPix2Pix does.
 
 from collections.abc import Sequence
 
-from cirp.attention import Control
-from cirp.editing import Masks, Start, begin, blurred, carry_out, keep_outside, normalised, run
-from cirp.finding import Found, Look, abstaining, look, regions
-from cirp.models import Models
-from cirp.sampling import Edit, Made, Task, decode
+from cirp.attention.control import Control
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode
+from cirp.editing.driver import (
+    Masks,
+    Start,
+    begin,
+    blurred,
+    carry_out,
+    keep_outside,
+    normalised,
+    run,
+)
+from cirp.editing.first_pass import Found, Look, abstaining, look, regions
 
 
 def mask(

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from cirp.images import fit
-from cirp.models import Models
-from cirp.sampling import Edit, Made, Task, decode, encode, in_batches, working_size
+from cirp.data.images import fit
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode, encode, in_batches, working_size
 
 
 def nothing(models: Models, tasks: Sequence[Task], **_) -> list[Edit]:

@@ -25,12 +25,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention import TEXT, Attn, Control, Site
-from cirp.editing import Masks, Start, at, begin, carry_out, normalised, run
-from cirp.finding import Found, Look, abstaining, look, positions, regions
-from cirp.models import Models
-from cirp.recording import grid_of
-from cirp.sampling import Edit, Made, Task, check_settings, decode, scheduler
+from cirp.attention.control import TEXT, Attn, Control, Site
+from cirp.attention.record import grid_of
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, check_settings, decode, scheduler
+from cirp.editing.driver import Masks, Start, at, begin, carry_out, normalised, run
+from cirp.editing.first_pass import Found, Look, abstaining, look, positions, regions
 
 TRAINING_STEPS = 1000  # of Stable Diffusion; xi is 1 in pure noise
 

@@ -15,10 +15,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention import Control, controlled
-from cirp.editing import Masks, Start, begin, check_region, copy_of, drive
-from cirp.finding import Found, regions
-from cirp.inversion import (
+from cirp.attention.control import Control, controlled
+from cirp.diffusion.ddim_inversion import (
     check_iterations,
     check_sources,
     ddim,
@@ -28,8 +26,8 @@ from cirp.inversion import (
     remaining,
     split,
 )
-from cirp.models import Models
-from cirp.sampling import (
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import (
     Edit,
     Latents,
     Made,
@@ -41,6 +39,8 @@ from cirp.sampling import (
     decode,
     in_batches,
 )
+from cirp.editing.driver import Masks, Start, begin, check_region, copy_of, drive
+from cirp.editing.first_pass import Found, regions
 
 REFERENCES = ("source", "empty")  # the source caption, or the empty one, in the mask and inversion
 

@@ -20,8 +20,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cirp.attention import IMAGE, NEITHER, TEXT, Attn, Control, Site, controlled
-from cirp.editing import (
+from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site, controlled
+from cirp.attention.record import grid_of
+from cirp.attention.tokens import word_positions
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Latents, Made, Task, decode, scheduler, states
+from cirp.diffusion.sampling import run as loop
+from cirp.editing.driver import (
     Masks,
     Start,
     at,
@@ -32,12 +37,7 @@ from cirp.editing import (
     drive,
     normalised,
 )
-from cirp.finding import Found, abstaining, look, positions, regions
-from cirp.models import Models
-from cirp.recording import grid_of
-from cirp.sampling import Edit, Latents, Made, Task, decode, scheduler, states
-from cirp.sampling import run as loop
-from cirp.tokens import word_positions
+from cirp.editing.first_pass import Found, abstaining, look, positions, regions
 
 
 def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:

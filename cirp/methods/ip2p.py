@@ -7,9 +7,9 @@ diffusers' StableDiffusionInstructPix2PixPipeline, except that any image scale i
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from cirp.attention import Control, controlled
-from cirp.models import Models
-from cirp.sampling import (
+from cirp.attention.control import Control, controlled
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import (
     Edit,
     Made,
     Task,

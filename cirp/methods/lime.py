@@ -17,13 +17,13 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from cirp.attention import Attn, Control, Site
-from cirp.editing import Masks, Start, at, begin, carry_out, run
-from cirp.finding import Found, Look, abstaining, look, regions
-from cirp.models import Models
-from cirp.recording import grid_of, stride_of
-from cirp.sampling import Edit, Made, Task, decode, scheduler
-from cirp.tokens import words
+from cirp.attention.control import Attn, Control, Site
+from cirp.attention.record import grid_of, stride_of
+from cirp.attention.tokens import words
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode, scheduler
+from cirp.editing.driver import Masks, Start, at, begin, carry_out, run
+from cirp.editing.first_pass import Found, Look, abstaining, look, regions
 
 
 def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel row column"]:

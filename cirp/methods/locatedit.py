@@ -16,12 +16,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention import Control
-from cirp.editing import Masks, Start, at, begin, carry_out, keep_outside, normalised, run
-from cirp.finding import Found, Look, abstaining, look, regions
-from cirp.models import Models
-from cirp.recording import grid_of
-from cirp.sampling import Edit, Made, Task, decode
+from cirp.attention.control import Control
+from cirp.attention.record import grid_of
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode
+from cirp.editing.driver import Masks, Start, at, begin, carry_out, keep_outside, normalised, run
+from cirp.editing.first_pass import Found, Look, abstaining, look, regions
 
 
 def laplacian(attention: Float[Tensor, "image query key"]) -> Float[Tensor, "image query key"]:

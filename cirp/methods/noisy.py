@@ -15,9 +15,9 @@ Reading 0.4-0.55 as an image guidance scale of the baseline is `ip2p.edit(image_
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from cirp.attention import Control, controlled
-from cirp.models import Models
-from cirp.sampling import (
+from cirp.attention.control import Control, controlled
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import (
     Edit,
     Made,
     Task,

@@ -9,7 +9,7 @@ blending keeps the source's latents outside the edited words' maps. The settings
 after each step, so that it needs no guidance and ends in the image itself.
 
 Deviations: the source runs at guidance 1, at which it was inverted; the maps for blending come from
-all layers that `cirp.maps` uses unless `strides` says which (the paper's: 4 on 64 x 64 latents).
+all layers unless `strides` says which (the paper's: 4 on 64 x 64 latents).
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -22,13 +22,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 from transformers import CLIPTokenizer
 
-from cirp.attention import NEITHER, TEXT, Attn, Control, Site, controlled
-from cirp.editing import Masks, begin, check_region, given
-from cirp.inversion import check_iterations, check_sources, ddim, invert, level, remaining
-from cirp.maps import token_maps
-from cirp.models import Models
-from cirp.recording import Record
-from cirp.sampling import (
+from cirp.attention.control import NEITHER, TEXT, Attn, Control, Site, controlled
+from cirp.attention.maps import token_maps
+from cirp.attention.record import Record
+from cirp.attention.tokens import Word, content_positions, word_positions, words
+from cirp.diffusion.ddim_inversion import (
+    check_iterations,
+    check_sources,
+    ddim,
+    invert,
+    level,
+    remaining,
+)
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import (
     Edit,
     Latents,
     Made,
@@ -39,9 +46,9 @@ from cirp.sampling import (
     in_batches,
     states,
 )
-from cirp.tokens import Word, content_positions, word_positions, words
+from cirp.editing.driver import Masks, begin, check_region, given
 
-SOURCE = 3  # a branch beside those of cirp.attention; TEXT is the target's
+SOURCE = 3  # a branch beside those of cirp.attention.control; TEXT is the target's
 BRANCHES = (NEITHER, TEXT, SOURCE)
 BLEND_FROM = 0.2  # of the steps
 BLEND_CELLS = 16  # the longer side of the maps that blending pools 3 x 3

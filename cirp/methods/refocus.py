@@ -33,11 +33,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from cirp.attention import TEXT, Attn, Control, Site, controlled
-from cirp.editing import Masks, Start, begin, carry_out, normalised, run
-from cirp.finding import Found, Look, abstaining, look, positions, regions
-from cirp.models import Models
-from cirp.sampling import (
+from cirp.attention.control import TEXT, Attn, Control, Site, controlled
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import (
     Edit,
     Latents,
     Made,
@@ -48,6 +46,8 @@ from cirp.sampling import (
     scheduler,
     states,
 )
+from cirp.editing.driver import Masks, Start, begin, carry_out, normalised, run
+from cirp.editing.first_pass import Found, Look, abstaining, look, positions, regions
 
 Schedule = float | Sequence[float | int]
 Losses = Float[Tensor, " image"]

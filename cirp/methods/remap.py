@@ -1,7 +1,7 @@
 """remap: the edit is moved to where the instruction writes, and the rest is kept.
 
 Ours. Before anything is edited the model is asked about the *noised source*, with the instruction
-and without it, at a few levels of noise (`cirp.probing`). It answers in two ways:
+and without it, at a few levels of noise (`cirp.editing.noise_probe`). It answers in two ways:
 
 - the prediction's change with the text, |e(I,T) - e(I,0)|: what the instruction would do. Asked of
   the source it is far more local than within a run, where every step adds to what strayed before;
@@ -26,8 +26,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention import IMAGE, NEITHER, TEXT, Attn, Control, Site
-from cirp.editing import (
+from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site
+from cirp.attention.record import grid_of
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Latents, Made, Task, combine, decode
+from cirp.editing.driver import (
     Masks,
     Start,
     at,
@@ -39,11 +42,8 @@ from cirp.editing import (
     normalised,
     run,
 )
-from cirp.finding import Found, abstaining, regions
-from cirp.models import Models
-from cirp.probing import probe
-from cirp.recording import grid_of
-from cirp.sampling import Edit, Latents, Made, Task, combine, decode
+from cirp.editing.first_pass import Found, abstaining, regions
+from cirp.editing.noise_probe import probe
 
 
 def otsu(maps: Masks, bins: int = 64) -> Float[Tensor, "image 1 1"]:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 
 import torch
 
-from cirp.attention import IMAGE, TEXT, Control
-from cirp.editing import (
+from cirp.attention.control import IMAGE, TEXT, Control
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode, instruct_steps, noised, scheduler
+from cirp.editing.driver import (
     Masks,
     Start,
     begin,
@@ -20,9 +22,7 @@ from cirp.editing import (
     normalised,
     run,
 )
-from cirp.finding import Found, abstaining, regions
-from cirp.models import Models
-from cirp.sampling import Edit, Made, Task, decode, instruct_steps, noised, scheduler
+from cirp.editing.first_pass import Found, abstaining, regions
 
 
 def relevance(models: Models, tasks: Sequence[Task], start: Start, *, level: float) -> Masks:

@@ -8,8 +8,10 @@ edge smoother in the frequency domain. What is compared here is the mask.
 
 from collections.abc import Sequence
 
-from cirp.attention import Control
-from cirp.editing import (
+from cirp.attention.control import Control
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Made, Task, decode
+from cirp.editing.driver import (
     Masks,
     Start,
     begin,
@@ -19,9 +21,7 @@ from cirp.editing import (
     normalised,
     run,
 )
-from cirp.finding import Found, Look, abstaining, look, regions
-from cirp.models import Models
-from cirp.sampling import Edit, Made, Task, decode
+from cirp.editing.first_pass import Found, Look, abstaining, look, regions
 
 
 def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:

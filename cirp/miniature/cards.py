@@ -6,7 +6,7 @@ from pathlib import Path
 import typer
 from huggingface_hub import ModelCardData
 
-ROOT = Path(__file__).resolve().parents[2]
+from cirp.paths import MODELS
 
 ABOUT = {
     "autoencoder": (
@@ -79,11 +79,11 @@ def card(name: str, record: dict) -> str:
 - **Loss at the end** {record["loss"]:.4f} (running mean); the whole curve is `training/{name}.csv`.
 - **Stored** in float16 safetensors, computed in float32.
 - **Known limits** {limits}
-- **Measured** by `python -m cirp.miniature.evaluate`; see `data/results/bars.csv`.
+- **Measured** by `python -m cirp.experiments.quality`; see `data/results/bars.csv`.
 """
 
 
-def main(models: Path = ROOT / "data" / "models") -> None:
+def main(models: Path = MODELS) -> None:
     """Write `README.md` beside every model that has a log."""
     for log in sorted((models / "training").glob("*.json")):
         record, name = json.loads(log.read_text()), log.stem

@@ -1,4 +1,4 @@
-"""Pairs as files: images, masks and `metadata.jsonl`, as `cirp.data` reads them.
+"""Pairs as files: images, masks and `metadata.jsonl`, as `cirp.data.edits` reads them.
 
 `python -m cirp.miniature.export` writes the book's 50 edits; the evaluation writes its 500 the
 same way, elsewhere.
@@ -15,16 +15,16 @@ import numpy as np
 import typer
 from PIL import Image
 
-from cirp.data import METADATA, EditRecord
+from cirp import paths
+from cirp.data.edits import METADATA, EditRecord
 from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
 from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import Pair, pair, thing
 from cirp.miniature.scene import Scene, Thing, mask, region, render
 
-ROOT = Path(__file__).resolve().parents[2]
 EACH = 5  # edits of each kind beside the examples
 LICENSE = "CC-BY-4.0"
-WORK = ROOT / ".cache" / "miniature"  # what can be drawn again
+WORK = paths.cache() / "miniature"  # what can be drawn again
 
 
 def record(p: Pair, name: str, *, example: bool = False, notes: str = "") -> EditRecord:
@@ -166,7 +166,7 @@ def book_edits() -> list[tuple[Pair, EditRecord]]:
     return rows
 
 
-def main(folder: Path = ROOT / "data" / "edits") -> None:
+def main(folder: Path = paths.EDITS) -> None:
     """Write the book's 50 edits."""
     rows = book_edits()
     write(rows, folder)

@@ -1,0 +1,1 @@
+"""What the notebooks call: one file a chapter."""

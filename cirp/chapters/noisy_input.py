@@ -1,0 +1,88 @@
+"""The chapter on the baseline and noisy input: side by side, and every reading of the report."""
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.data.edits import EditItem
+from cirp.diffusion.sampling import Edit
+from cirp.figures.tables import named, points
+from cirp.metrics import similarity
+from cirp.statistics.bootstrap import SUCCESS
+
+
+def side_by_side(
+    items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]], table: pd.DataFrame, seed: int
+) -> Figure:
+    """The report's table as pictures: input, both outputs with their similarities, the answer."""
+    names = list(made)
+    scores = table[table["seed"] == seed].set_index(["method", "id"])
+    pictures, captions = [], []
+    for i, item in enumerate(items):
+        pictures.append([item.source(), *(made[n][i].image for n in names), item.target()])
+        said = []
+        for name in names:
+            row = scores.loc[(name, item.id)]
+            tick = {1.0: "done", 0.0: "not done"}.get(float(row["success"]), "")
+            said.append(
+                f"CLIP-I {100 * row['clip_i_source']:.1f}  "
+                f"DINOv2 {100 * row['dinov2_source']:.1f}\n{tick}"
+            )
+        captions.append(["", *said, ""])
+    fig, axes = figures.grid(len(items), len(names) + 2, side=1.7)
+    figures.image_grid(
+        axes,
+        pictures,
+        columns=["input", *names, "exact answer"],
+        rows=[fill(item.record.instruction, 18) for item in items],
+        captions=captions,
+    )
+    for ax, item in zip(np.atleast_2d(axes)[:, 0], items, strict=True):
+        if (mask := item.mask()) is not None:
+            figures.outline(ax, mask, size=item.size)
+    return fig
+
+
+def readings_figure(table: pd.DataFrame) -> Figure:
+    """Each reading of the report's setting as one point: success against CLIP-I."""
+    fig, ax = plt.subplots(figsize=(7.2, 4.0))
+    figures.trade_off(
+        ax,
+        points(table, (SUCCESS, "clip_i_source")),
+        x=SUCCESS,
+        y="clip_i_source",
+        labels=("edit success (judge)", named("clip_i_source")),
+    )
+    return fig
+
+
+def gate(models, item: EditItem, settings: Sequence[tuple[float, float]]) -> pd.DataFrame:
+    """diffusers' own pipeline at (text, image) scales, each against the first: are they equal?"""
+    first, rows = None, []
+    for text, image in settings:
+        made = models.instruct(
+            item.record.instruction,
+            image=item.source(),
+            num_inference_steps=10,
+            guidance_scale=text,
+            image_guidance_scale=image,
+            generator=torch.Generator().manual_seed(0),
+        ).images[0]
+        pixels = similarity.to_array(made)
+        first = pixels if first is None else first
+        rows.append(
+            {
+                "guidance_scale": text,
+                "image_guidance_scale": image,
+                "largest difference from the first row (of 255)": round(
+                    255 * float(np.abs(pixels - first).max())
+                ),
+            }
+        )
+    return pd.DataFrame(rows).set_index(["guidance_scale", "image_guidance_scale"])

@@ -1,0 +1,129 @@
+"""The chapters of tables: the report's, the ablation, and what similarity cannot tell."""
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.experiments.study import BASELINE, NOISY, NOTHING, TRIP
+from cirp.figures.tables import named, per_cent, points, wide
+from cirp.metrics.scores import score_all
+from cirp.statistics.bootstrap import SUCCESS, average_seeds, paired_interval
+
+COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}
+
+
+def report_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The report's table: theirs on real models, and ours on the miniature's 10 and 50 images."""
+    rows = [
+        ("the report, real models, 10 images", "InstructPix2Pix", "89.45", "89.60", ""),
+        ("the report, real models, 10 images", "noisy input", "91.79", "90.50", ""),
+    ]
+    images = average_seeds(table, ["clip_i_source", "dinov2_source", "success", "example"])
+    for label, some in (
+        ("miniature, our 10 examples", images[images["example"] > 0]),
+        ("miniature, all images", images),
+    ):
+        for name in (BASELINE, NOISY, NOTHING, TRIP):
+            part = some[some["method"] == name]
+            if len(part):
+                rows.append(
+                    (
+                        f"{label} ({len(part)})" if label.endswith("images") else label,
+                        name,
+                        per_cent(part["clip_i_source"]),
+                        per_cent(part["dinov2_source"]),
+                        per_cent(part["success"]),
+                    )
+                )
+    return pd.DataFrame(
+        rows, columns=["measured on", "system", "CLIP-I %", "DINOv2 %", "edit success %"]
+    )
+
+
+def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The eight cells with input form, text scale and prompt as columns of their own."""
+    columns = ("success", "l1_source_outside_excess", "clip_i_source", "dinov2_source", "clip_t")
+    found = points(table, columns)
+    parts = found["method"].str.split(" | ", regex=False, expand=True)
+    parts.columns = ["input", "text scale", "prompt"]
+    numbers = found[list(columns)].rename(columns=named).round(3)
+    return pd.concat([parts, numbers], axis=1).sort_values(["input", "text scale", "prompt"])
+
+
+def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """What each of the three changes does by itself: mean over the other two, paired by image."""
+    images = average_seeds(table, list(columns))
+    parts = images["method"].str.split(" | ", regex=False, expand=True)
+    rows = []
+    for position, name, a, b in (
+        (0, "noised instead of concatenated", "noised", "concatenated"),
+        (1, "text scale 12 instead of 7.5", "12", "7.5"),
+        (2, "caption instead of instruction", "caption", "instruction"),
+    ):
+        for metric in columns:
+            sides = [
+                images[parts[position] == level].groupby("id")[metric].mean() for level in (a, b)
+            ]
+            found = paired_interval(*(side.to_numpy(dtype=float) for side in sides))
+            rows.append(
+                {"change": name, "metric": metric, "difference": found.mean,
+                 "low": found.low, "high": found.high, "n": found.n}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def fade_figure(table: pd.DataFrame, blends: pd.DataFrame) -> Figure:
+    """CLIP-I to the source against success, with blending as the line to beat."""
+    fig, ax = plt.subplots(figsize=(6.6, 4.2))
+    mixed = points(
+        blends.assign(method=[f"{a:g}" for a in blends["alpha"]]), (SUCCESS, "clip_i_source")
+    ).assign(method="baseline blended with its input")
+    figures.trade_off(
+        ax,
+        pd.concat([points(table, (SUCCESS, "clip_i_source")), mixed], ignore_index=True),
+        x=SUCCESS,
+        y="clip_i_source",
+        controls=("baseline blended with its input", NOTHING, TRIP),
+        labels=("edit success (judge)", named("clip_i_source")),
+        better="upper right",
+    )
+    return fig
+
+
+def where_figure(table: pd.DataFrame) -> Figure:
+    """By image: CLIP-I to the source against the change outside, and against the change inside."""
+    columns = ["clip_i_source", "l1_source_outside", "l1_source_inside"]
+    images = average_seeds(table[table["method"] == BASELINE], columns)
+    fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
+    for ax, column, colour in zip(
+        axes, columns[1:], (figures.BASELINE, figures.NOISY), strict=True
+    ):
+        ax.scatter(images[column], images["clip_i_source"], s=22, color=colour, alpha=0.8)
+        ax.set_xlabel(named(column))
+    axes[0].set_ylabel(named("clip_i_source"))
+    return fig
+
+
+def where_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's rank correlation of CLIP-I to the source with change outside and inside."""
+    columns = [
+        "clip_i_source",
+        "dinov2_source",
+        "l1_source_outside",
+        "l1_source_inside",
+        "inside_area",
+    ]
+    images = average_seeds(table[table["method"] == BASELINE], columns)
+    rows = images[columns].corr(method="spearman").loc[columns[2:], columns[:2]]
+    return rows.rename(index=named, columns=named).rename(index={"inside_area": "area"}).round(2)
+
+
+def truth_table(study) -> pd.DataFrame:
+    """The exact targets, scored as if an editor had made them."""
+    items = [item for item in study.everything if item.record.target_file_name]
+    scored = score_all(items, [item.target() for item in items], study.features)
+    columns = ["success", "clip_i_source", "dinov2_source", "clip_i_target", "l1_source_outside"]
+    return wide(scored.assign(method="the exact answer", seed=0), columns)

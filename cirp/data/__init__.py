@@ -1,0 +1,1 @@
+"""Pictures, instructions and what is known of the answer."""

@@ -1,0 +1,1 @@
+"""Pipelines, their latents, and the loops that sample them."""

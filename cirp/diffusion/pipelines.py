@@ -1,0 +1,184 @@
+"""Loads the editing pipelines once, by preset, folder or hub name.
+
+models = load("miniature")
+models.instruct, models.text   # the two stock diffusers pipelines
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DiffusionPipeline,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionPipeline,
+)
+from diffusers.utils import logging as diffusers_logging
+from transformers import CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from cirp.paths import MODELS
+
+INSTRUCT, TEXT = "instruct-pix2pix", "text-to-image"
+PRESETS = {
+    "miniature": (str(MODELS / INSTRUCT), str(MODELS / TEXT)),
+    "real": ("timbrooks/instruct-pix2pix", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+}
+
+
+@dataclass(frozen=True)
+class Models:
+    """An instruction editor and the text-to-image model it was fine-tuned from."""
+
+    name: str
+    instruct: StableDiffusionInstructPix2PixPipeline
+    text: StableDiffusionPipeline
+    fingerprint: str  # of the weights, for cache keys
+    bfloat16: bool = False  # the UNets multiply in bfloat16; all else stays as it was loaded
+
+    def arithmetic(self) -> AbstractContextManager:
+        """What a call of a UNet runs in."""
+        if not self.bfloat16:
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @property
+    def is_miniature(self) -> bool:
+        """Whether numbers from these models are numbers of the miniature."""
+        return self.name not in ("real",) and self.instruct.unet.config.sample_size < 32
+
+    @property
+    def resolution(self) -> int:
+        """Pixels of one side of the images the models were trained on."""
+        return self.instruct.unet.config.sample_size * self.instruct.vae_scale_factor
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        return self.instruct.vae
+
+    @property
+    def device(self) -> torch.device:
+        return self.instruct.unet.device
+
+
+def resolve(name: str) -> tuple[str, str]:
+    """The two places (folder or hub id) a name stands for.
+
+    Raises `ValueError` for a name that is no preset, no folder with both models, and no pair
+    "instruct,text"; nothing is loaded.
+    """
+    if name in PRESETS:
+        pair = PRESETS[name]
+        if name == "miniature" and not all(map(_whole, pair)):
+            raise ValueError(f"models 'miniature': {MODELS} is not complete; check out data/models")
+        return pair
+    folder = Path(name)
+    if folder.is_dir():
+        pair = (str(folder / INSTRUCT), str(folder / TEXT))
+        missing = [p for p in pair if not _whole(p)]
+        if missing:
+            raise ValueError(
+                f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/"
+            )
+        return pair
+    if name.count(",") == 1 and all(part.strip() for part in name.split(",")):
+        first, second = (part.strip() for part in name.split(","))
+        return first, second
+    raise ValueError(
+        f"unknown models {name!r}; give {' or '.join(map(repr, PRESETS))}, a folder that holds "
+        f"{INSTRUCT}/ and {TEXT}/, or 'instruct,text' as two folders or hub names"
+    )
+
+
+def _whole(folder: str) -> bool:
+    return (Path(folder) / "model_index.json").is_file()
+
+
+def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
+    """The tokenizer of the instruction editor alone, to check prompts before weights are read."""
+    place, _ = resolve(name)
+    with quiet():
+        return CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
+
+
+def has_bfloat16_units() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware (AMX), twice as fast."""
+    return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def load(
+    name: str = "miniature",
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    bfloat16: bool = False,
+) -> Models:
+    """Load both pipelines: safetensors only, no remote code, no safety checker.
+
+    With `bfloat16` the UNets run under autocast, as the miniature's were trained; latents, text
+    and autoencoder stay in `dtype`.
+    """
+    first, second = resolve(name)
+    if device != "cpu" and not torch.cuda.is_available() and device.startswith("cuda"):
+        raise ValueError(f"device {device!r}: no CUDA device is available; use 'cpu'")
+    pipes = [
+        _pipeline(kind, place, dtype).to(device)
+        for kind, place in (
+            (StableDiffusionInstructPix2PixPipeline, first),
+            (StableDiffusionPipeline, second),
+        )
+    ]
+    return Models(name, pipes[0], pipes[1], fingerprint(first, second), bfloat16)
+
+
+def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> DiffusionPipeline:
+    with quiet():
+        pipe = kind.from_pretrained(
+            place,
+            dtype=dtype,
+            use_safetensors=True,
+            safety_checker=None,
+            requires_safety_checker=False,
+        )
+    pipe.set_progress_bar_config(disable=True)
+    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+        part.eval().requires_grad_(False)
+    return pipe
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings about the missing safety checker and no bars while weights are read."""
+    kept = []
+    for log in (diffusers_logging, transformers_logging):
+        kept.append((log, log.get_verbosity(), log.is_progress_bar_enabled()))
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, level, bars in kept:
+            log.set_verbosity(level)
+            if bars:
+                log.enable_progress_bar()
+
+
+def fingerprint(*places: str) -> str:
+    """sha256 over weights and configurations; of a hub model, over its name."""
+    digest = hashlib.sha256()
+    for place in places:
+        files = sorted(p for p in Path(place).rglob("*") if p.suffix in (".safetensors", ".json"))
+        digest.update(
+            json.dumps(
+                [place] if not files else [p.relative_to(place).as_posix() for p in files]
+            ).encode()
+        )
+        for path in files:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""What every editing method shares: one driver, regions, looks ahead."""

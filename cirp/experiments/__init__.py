@@ -1,0 +1,1 @@
+"""Tables, tied to what made them."""

@@ -1,0 +1,258 @@
+"""Compute an edit or load it: every finished cell is kept, by a key of all it depends on.
+
+A cell is one (image, method, settings, prompts, seed, weights). Cells are written to a temporary
+folder and moved, so an interrupted run leaves only whole ones, and the same command goes on.
+"""
+
+import hashlib
+import inspect
+import json
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from cirp import paths
+from cirp.data.edits import EditItem
+from cirp.data.images import Mask, fingerprint
+from cirp.data.target_caption import refine
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit, Task, check_prompts, working_size
+from cirp.methods import METHODS
+from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.scores import score_all
+
+VERSION = 2  # raise it when a method's code changes its images
+NOT_SETTINGS = ("controls", "batch_size", "progress")  # of no influence on an image
+WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
+CACHE = paths.cache() / "runs"
+
+
+def task(item: EditItem, seed: int) -> Task:
+    """What a method is given of an item; a missing target caption is written by rule."""
+    record = item.record
+    caption = record.target_caption
+    if caption is None and record.source_caption:
+        caption = refine(record.instruction, record.source_caption)
+    image, mask = item.source(), item.mask()
+    if record.is_global:
+        mask = np.ones(image.size[::-1], dtype=bool)
+    return Task(
+        image,
+        record.instruction,
+        caption,
+        seed,
+        key=record.id,
+        source_caption=record.source_caption,
+        words=tuple(record.words),
+        target_words=tuple(record.target_words) if record.target_caption else (),
+        mask=mask,
+    )
+
+
+def completed(method: str, settings: Mapping) -> dict:
+    """The settings with the method's own defaults, so that a changed default changes the key.
+
+    Raises `ValueError` for an unknown method or setting.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(METHODS[method]).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in NOT_SETTINGS
+    }
+    unknown = set(settings) - set(known)
+    if unknown:
+        raise ValueError(
+            f"{method} has no setting {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}"
+        )
+    return known | dict(settings)
+
+
+def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
+    """sha256 of everything the image of this cell depends on."""
+    facts = {
+        "image": fingerprint(one.image),
+        "key": one.key,
+        "instruction": one.instruction,
+        "caption": one.caption,
+        "source_caption": one.source_caption,
+        "words": one.words,
+        "target_words": one.target_words,
+        "mask": None if one.mask is None else fingerprint(Image.fromarray(one.mask)),
+        "seed": one.seed,
+        "method": method,
+        "settings": completed(method, settings),
+        "models": models.fingerprint,
+        "bfloat16": models.bfloat16,
+        "version": VERSION,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def load(folder: Path) -> Edit | None:
+    """The cell in `folder`, or None if there is none or it is not whole."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+        with Image.open(folder / "edit.png") as opened:
+            image = opened.convert("RGB")
+        mask = None
+        if meta["has_mask"]:
+            with Image.open(folder / "mask.png") as opened:
+                mask = opened.convert("L")
+        return Edit(
+            image,
+            meta["method"],
+            meta["settings"],
+            meta["unet_calls"],
+            meta["seconds"],
+            mask,
+            meta["abstained"],
+        )
+    except (OSError, ValueError, KeyError, SyntaxError):
+        return None
+
+
+def save(folder: Path, edit: Edit) -> None:
+    """Write a cell beside its place, then move it there."""
+    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    half.mkdir(parents=True)
+    edit.image.save(half / "edit.png")
+    meta = dict(
+        method=edit.method,
+        settings=edit.settings,
+        unet_calls=edit.unet_calls,
+        seconds=edit.seconds,
+        has_mask=edit.mask is not None,
+        abstained=edit.abstained,
+    )
+    if edit.mask is not None:
+        edit.mask.save(half / "mask.png")
+    (half / "meta.json").write_text(json.dumps(meta))
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        os.replace(half, folder)
+    except OSError:  # another process has just finished the same cell
+        shutil.rmtree(half)
+        if load(folder) is None:
+            raise
+
+
+def edits(
+    models: Models,
+    items: Sequence[EditItem],
+    method: str,
+    *,
+    seeds: Sequence[int] = (0,),
+    settings: Mapping | None = None,
+    cache: Path = CACHE,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[Edit]:
+    """One edit per seed and item, in the order seed 0: all items, seed 1: all items, ...
+
+    Only missing cells are computed, `batch_size` at a time, and kept as they finish.
+
+    Raises `ValueError` for an unknown method or setting.
+    """
+    settings = dict(settings or {})
+    prompt = completed(method, settings).get("prompt")
+    tasks = [task(item, seed) for seed in seeds for item in items]
+    if prompt:  # all of them, before the first one runs
+        check_prompts(models.instruct.tokenizer, tasks, prompt)
+    folders = [Path(cache) / key(models, one, method, settings) for one in tasks]
+    found = [load(folder) for folder in folders]
+    missing = [i for i, edit in enumerate(found) if edit is None]
+    with tqdm(
+        total=len(missing), desc=method, unit="edit", disable=not (progress and missing)
+    ) as bar:
+        for start in range(0, len(missing), batch_size):
+            some = missing[start : start + batch_size]
+            made = METHODS[method](
+                models, [tasks[i] for i in some], batch_size=batch_size, progress=False, **settings
+            )
+            for i, edit in zip(some, made, strict=True):
+                save(folders[i], edit)
+                found[i] = edit
+            bar.update(len(some))
+    return found
+
+
+def fitted(items: Sequence[EditItem], models: Models) -> list[EditItem]:
+    """The items at the size the models edit them at, so that they can be scored."""
+    return [item.at(working_size(item.source(), models)) for item in items]
+
+
+def scored(
+    items: Sequence[EditItem],
+    images: Sequence[Image.Image],
+    features: FeatureExtractor,
+    *,
+    method: str,
+    seeds: Sequence[int],
+    trips: Sequence[Image.Image],
+) -> pd.DataFrame:
+    """Tidy rows of a method's images, ordered as `edits` gives them."""
+    parts = []
+    for n, seed in enumerate(seeds):
+        some = list(images[n * len(items) : (n + 1) * len(items)])
+        part = score_all(items, some, features, round_trips=trips)
+        parts.append(part.assign(method=method, seed=seed))
+    return pd.concat(parts, ignore_index=True)
+
+
+def overlap(found: Image.Image | None, truth: Mask | None) -> float:
+    """Intersection over union of the region a method worked with and the true one.
+
+    NaN if it worked with none, or none is known.
+    """
+    if found is None or truth is None:
+        return math.nan
+    inside = np.asarray(found) > 127
+    return float((inside & truth).sum() / (inside | truth).sum())
+
+
+def table(
+    models: Models,
+    items: Sequence[EditItem],
+    methods: Mapping[str, tuple[str, Mapping]],
+    features: FeatureExtractor,
+    *,
+    seeds: Sequence[int] = (0,),
+    cache: Path = CACHE,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Every metric of every label -> (method, settings), one row per item, label and seed.
+
+    All labels see the same initial noise per item and seed.
+    """
+    items = fitted(items, models)
+    trips = [e.image for e in edits(models, items, "round trip", cache=cache, progress=False)]
+    parts = []
+    for label, (method, settings) in methods.items():
+        some = seeds[:1] if method in WITHOUT_NOISE else seeds
+        made = edits(
+            models, items, method, seeds=some, settings=settings, cache=cache,
+            batch_size=batch_size, progress=progress,
+        )  # fmt: skip
+        part = scored(
+            items, [e.image for e in made], features, method=label, seeds=some, trips=trips
+        )
+        part["seconds"] = [e.seconds for e in made]
+        part["unet_calls"] = [e.unet_calls for e in made]
+        truths = [item.mask() for _ in some for item in items]
+        part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
+        part["abstained"] = [e.abstained for e in made]
+        part["settings"] = json.dumps(dict(settings), sort_keys=True)
+        part["models"], part["weights"] = models.name, models.fingerprint
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,127 @@
+"""Why it over-edits: what in the model goes with change outside the region, and what follows if
+it is taken away.
+
+Going with is no cause. So each quantity that correlates is also intervened on: the same guidance,
+gated by the true region, by the found one, and by a constant of the same dose.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.editing.driver import begin, given
+from cirp.editing.first_pass import look
+from cirp.experiments import benchmark, cache, configurations
+from cirp.experiments.study import Study
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
+
+TRACES = {
+    "attention outside": "share of the edit words' attention outside the region",
+    "guidance outside": "share of |e(I,T) - e(I,0)| outside the region",
+    "mean |guidance| outside": "mean |e(I,T) - e(I,0)| per cell outside the region",
+    "area outside": "share of the picture that is outside",
+}
+
+
+def traces(
+    models: Models, items: Sequence[EditItem], *, seed: int, steps: int = configurations.STEPS,
+    batch_size: int = 16,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per local edit with a mask: what attention and guidance do outside its region."""
+    local = [i for i in items if i.record.mask_file_name and not i.record.is_global]
+    rows = []
+    for first in range(0, len(local), batch_size):
+        some = local[first : first + batch_size]
+        tasks = [cache.task(item, seed) for item in some]
+        start = begin(models, tasks)
+        seen = look(models, tasks, start, steps=steps, first=steps)
+        outside = 1 - given(tasks, start.grid)
+        words, change = seen.words().cpu(), seen.change.float().cpu()
+        for i, item in enumerate(some):
+            out = outside[i]
+            rows.append(
+                {
+                    "id": item.id,
+                    "attention outside": float((words[i] * out).sum() / words[i].sum()),
+                    "guidance outside": float((change[i] * out).sum() / change[i].sum()),
+                    "mean |guidance| outside": float((change[i] * out).sum() / out.sum()),
+                    "area outside": float(out.mean()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def held_out(s: Study, steps: int = configurations.STEPS) -> pd.DataFrame:
+    """`traces` of the held-out test edits; see `Study.kept` for what is computed, what read."""
+    method, settings = configurations.found(steps)[configurations.BASELINE]
+    seen = traces(
+        s.models, cache.fitted(benchmark.chosen(s), s.models), seed=s.seeds[0], steps=steps
+    )
+    cell = dict(
+        method=configurations.BASELINE, seed=s.seeds[0], weights=s.models.fingerprint,
+        settings=json.dumps(dict(settings), sort_keys=True),
+    )  # fmt: skip
+    return s.kept("traces", seen.assign(**cell), checked=list(TRACES))
+
+
+def interventions(table: pd.DataFrame, gates: Mapping[str, str]) -> pd.DataFrame:
+    """What each gate does to success and outside change, and by how much it differs from none.
+
+    `gates` are methods of `table`, the first without any, and what they are called. Intervals are
+    95 % bootstrap intervals of the paired difference over images.
+    """
+    base, *_ = gates
+    values = {name: by_image(table, name)[list(gates)] for name in (SUCCESS, PRIMARY)}
+    rows = []
+    for method, called in gates.items():
+        row = {"text guidance": called}
+        for name, label in ((SUCCESS, "edit success"), (PRIMARY, "excess outside change")):
+            mine, plain = (values[name][m].to_numpy(dtype=float) for m in (method, base))
+            row[label] = f"{np.nanmean(mine):.3f}"
+            row[f"{label} - not gated"] = ""
+            if method != base:
+                by = paired_interval(mine, plain)
+                row[f"{label} - not gated"] = f"{by.mean:+.3f} [{by.low:+.3f}, {by.high:+.3f}]"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def correlations(
+    found: pd.DataFrame, table: pd.DataFrame, *, resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Spearman's correlation of each trace with excess outside change, over images, with intervals.
+
+    `area given` is the same with the area outside partialled out of both ranks: a large outside
+    has more of everything.
+    """
+    base = table[table["method"] == configurations.BASELINE].groupby("id")[PRIMARY].mean()
+    both = found.set_index("id")[list(TRACES)].join(base).dropna()
+    rng = np.random.default_rng(seed)
+    rows = []
+    for name, meaning in TRACES.items():
+        x, y = both[name].to_numpy(), both[PRIMARY].to_numpy()
+        area = both["area outside"].to_numpy()
+        drawn = [rng.integers(len(x), size=len(x)) for _ in range(resamples)]
+        low, high = np.nanquantile([rank_correlation(x[d], y[d]) for d in drawn], [0.025, 0.975])
+        partial = np.nan if name == "area outside" else partial_correlation(x, y, area)
+        rows.append({"trace": meaning, "spearman": rank_correlation(x, y), "low": low,
+                     "high": high, "area given": partial, "n": len(x)})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's rho; NaN if either side is constant."""
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(stats.spearmanr(x, y).statistic)
+
+
+def partial_correlation(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+    """Spearman's rho of x and y with z partialled out of their ranks."""
+    xy, xz, yz = rank_correlation(x, y), rank_correlation(x, z), rank_correlation(y, z)
+    return float((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))

@@ -1,0 +1,83 @@
+"""Who finds the region: every method's own mask against the truth, and masks that know nothing.
+
+A guess that knows nothing gets the true mask's area as a present, and still must be beaten.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from cirp.attention.localisation import baselines
+from cirp.data.edits import EditItem
+from cirp.data.images import Mask
+from cirp.experiments import benchmark, configurations
+from cirp.experiments.study import Study
+from cirp.statistics.bootstrap import by_image, mean_interval
+
+WHOLE, CENTRE, RANDOM = "the whole picture", "the centre, true area", "at random, true area"
+GRID = "the true mask, by latent cells"
+
+
+def guesses(mask: Mask, *, seed: int) -> dict[str, Mask]:
+    """Masks that have not seen the picture, of the true one's area unless they are whole."""
+    maps = baselines(mask.shape, seed=seed)
+    found = {WHOLE: np.ones_like(mask)}
+    for name, heat in ((CENTRE, maps["centre"]), (RANDOM, maps["random"])):
+        chosen = np.argsort(-heat, axis=None, kind="stable")[: int(mask.sum())]
+        found[name] = np.isin(np.arange(mask.size), chosen).reshape(mask.shape)
+    return found
+
+
+def guessed(items: Sequence[EditItem], *, seed: int) -> pd.DataFrame:
+    """One row per local edit and guess: its intersection over union with the true mask."""
+    rows = []
+    for n, item in enumerate(items):
+        truth = item.mask()
+        if truth is None or item.record.is_global:
+            continue
+        for name, mask in guesses(truth, seed=seed + n).items():
+            overlap = (mask & truth).sum() / (mask | truth).sum()
+            rows.append({"id": item.id, "method": name, "seed": seed, "region_iou": float(overlap)})
+    return pd.DataFrame(rows)
+
+
+def held_out(s: Study) -> pd.DataFrame:
+    """`guessed` of the held-out test edits; see `Study.kept` for what is computed, what read."""
+    rows = guessed(benchmark.chosen(s), seed=s.seeds[0])
+    rows = rows.assign(settings="{}", weights=s.models.fingerprint)
+    return s.kept("guesses", rows, checked=["region_iou"])
+
+
+def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:
+    """The mean overlap of each method that finds a region, best first, with intervals.
+
+    `table` is the benchmark's; only edits with a guess count, which are the local ones. Methods
+    told the true region are left out, but for what is left of it on the latents' grid.
+    """
+    told = table["method"].str.endswith("true mask")
+    own = table[~told & ~table["method"].isin(configurations.controls())]
+    grid = table[table["method"] == configurations.TRUTH].assign(method=GRID)
+    every = pd.concat([own, grid, guesses], ignore_index=True)
+    images = by_image(every[every["id"].isin(guesses["id"])], "region_iou").dropna(
+        axis=1, how="all"
+    )
+    rows = []
+    for name in images:
+        found = mean_interval(images[name].to_numpy(dtype=float))
+        kind = "knows nothing" if name in (WHOLE, CENTRE, RANDOM) else "finds it"
+        kind = "knows it" if name == GRID else kind
+        ends = {"low": found.low, "high": found.high, "n": found.n}
+        rows.append({"method": name, "kind": kind, "IoU": found.mean, **ends})
+    ordered = pd.DataFrame(rows).sort_values("IoU", ascending=False, kind="stable")
+    return ordered.reset_index(drop=True)
+
+
+def by_kind(table: pd.DataFrame, guesses: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
+    """Mean overlap of some methods by kind of edit, with the whole picture's for comparison."""
+    kinds = table[["id", "edit_type"]].drop_duplicates()
+    local = kinds[kinds["id"].isin(guesses["id"])]
+    every = pd.concat([table[["id", "method", "region_iou"]], guesses], ignore_index=True)
+    some = every[every["method"].isin([*methods, WHOLE])].merge(local, on="id")
+    means = some.pivot_table(index="edit_type", columns="method", values="region_iou", sort=False)
+    return means[[*methods, WHOLE]]

@@ -1,0 +1,173 @@
+"""Reads cross-attention while an edit is made, and scores where the edit's words look.
+
+watched = watch(models, item, "ip2p", seed=0, settings={"steps": 30})
+heat = watched.heat(["strawberry"])
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from cirp.attention import localisation
+from cirp.attention.control import TEXT
+from cirp.attention.maps import token_maps, word_map
+from cirp.attention.record import Record
+from cirp.attention.tokens import check_length, word_positions
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import Edit
+from cirp.experiments import cache
+from cirp.methods import METHODS
+
+Heat = Float[np.ndarray, "row column"]
+BINS = (0, 200, 400, 600, 800, 1000)  # edges of the time bins
+
+
+@dataclass(frozen=True)
+class Watched:
+    """One edit, what its cross-attention did, and the prompt it was given."""
+
+    item: EditItem
+    edit: Edit
+    record: Record
+    tokenizer: object
+    prompt: str
+    words: list[str]  # of the prompt, that carry the edit
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(rows, columns) of the image."""
+        return self.edit.image.size[::-1]
+
+    def heat(self, words: Sequence[str] | None = None, **selection) -> Heat:
+        """The mean map of the words (default: those that carry the edit), in the image's size."""
+        chosen = self.words if words is None else words
+        maps = [
+            word_map(
+                self.record, self.tokenizer, self.prompt, word, size=self.size, **selection
+            ).numpy()
+            for word in chosen
+        ]
+        return np.mean(maps, axis=0)
+
+    def special(self, **selection) -> dict[str, Heat]:
+        """The maps of begin of text, and of the end of text with its padding."""
+        last = check_length(self.tokenizer, self.prompt) - 1
+        maps = token_maps(self.record, size=self.size, **selection).numpy()
+        return {"begin of text": maps[0], "end and padding": maps[last:].sum(axis=0)}
+
+    def mass(self) -> pd.Series:
+        """The share of all attention that each kind of token takes; they sum to 1."""
+        maps = token_maps(self.record, size=self.record.latent()).mean(dim=(1, 2)).numpy()
+        last = check_length(self.tokenizer, self.prompt) - 1
+        carrying = sorted(
+            {p for w in self.words for p in word_positions(self.tokenizer, self.prompt, w)}
+        )
+        other = [p for p in range(1, last) if p not in carrying]
+        share = {
+            "begin of text": maps[0],
+            "words of the edit": maps[carrying].sum(),
+            "other words": maps[other].sum(),
+            "end and padding": maps[last:].sum(),
+        }
+        return pd.Series(share) / maps.sum()
+
+
+def watch(
+    models: Models,
+    item: EditItem,
+    method: str = "ip2p",
+    *,
+    seed: int,
+    settings: Mapping,
+    branches: Sequence[int] = (TEXT,),
+    times=BINS,
+) -> Watched:
+    """Make one edit and record it; the image is what it would have been unwatched."""
+    record = Record(branches=branches, times=times)
+    one = cache.task(item, seed)
+    (made,) = METHODS[method](models, [one], controls=(record,), progress=False, **settings)
+    said = made.settings.get("prompt", "caption")  # what has no choice is given captions
+    captioned = made.settings.get("variant") == "text-to-image" or "prompt" not in made.settings
+    pipe = models.text if captioned else models.instruct
+    words = item.record.words if said == "instruction" else item.record.target_words
+    return Watched(item, made, record, pipe.tokenizer, getattr(one, said), words)
+
+
+def watch_all(models: Models, items: Sequence[EditItem], method: str, **how) -> Iterator[Watched]:
+    """One after the other; only edits that have an inside, an outside and words to look at."""
+    for item in items:
+        words = item.record.words and (item.record.target_words or method == "ip2p")
+        if words and not item.record.is_global and item.record.mask_file_name:
+            yield watch(models, item, method, **how)
+
+
+def score(watched: Watched, heat: Heat | None = None, **columns) -> dict:
+    """One row: how well a map (default: of the edit's words) finds the true region."""
+    heat = watched.heat() if heat is None else heat
+    record = watched.item.record
+    found = localisation.scores(heat, watched.item.mask())
+    return {"id": record.id, "edit_type": record.edit_type, **columns, **found}
+
+
+def leaderboard(watched: Sequence[Watched], *, by: str, seed: int = 0) -> pd.DataFrame:
+    """Localisation of the edit's words, of special tokens, and of maps that know nothing.
+
+    `by` names the system that was watched.
+    """
+    rows = []
+    for one in watched:
+        rows.append(score(one, map=f"{by}: words of the edit"))
+        for name, heat in one.special().items():
+            rows.append(score(one, heat, map=f"{by}: {name}"))
+        for name, heat in localisation.baselines(one.size, seed=seed).items():
+            rows.append(score(one, heat, map=f"knows nothing: {name}"))
+    return pd.DataFrame(rows)
+
+
+def by_layer(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFrame:
+    """Layers by heads: the mean score of the edit words' map of that layer and head alone."""
+    first = watched[0].record
+    heads = first.layer(first.layers[0]).shape[0]
+    rows = {
+        short(name): [
+            float(
+                np.nanmean(
+                    [score(one, one.heat(layers=[name], heads=[h]))[metric] for one in watched]
+                )
+            )
+            for h in range(heads)
+        ]
+        for name in first.layers
+    }
+    return pd.DataFrame(rows, index=[f"head {h}" for h in range(heads)]).T
+
+
+def by_time(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFrame:
+    """Resolutions by time bins: the mean score of the edit words' map of that time alone."""
+    first = watched[0].record
+    latent = first.latent()
+    rows = []
+    for stride in first.strides:
+        for time in first.times:
+            found = [score(one, one.heat(strides=[stride], time=time))[metric] for one in watched]
+            grid = " x ".join(str(-(-side // stride)) for side in latent)
+            rows.append({"maps": grid, "timestep": time, metric: float(np.nanmean(found))})
+    return pd.DataFrame(rows)
+
+
+def short(layer: str) -> str:
+    """ "up_blocks.1.attentions.0.transformer_blocks.0.attn2" -> "up 1.0"."""
+    parts = layer.split(".")
+    if parts[0] == "mid_block":
+        return "mid"
+    return f"{parts[0].removesuffix('_blocks')} {parts[1]}.{parts[3]}"
+
+
+def reworded(item: EditItem, instruction: str) -> EditItem:
+    """The same item with another instruction, for comparisons."""
+    record = item.record.model_copy(update={"instruction": instruction, "words": []})
+    return replace(item, record=record)

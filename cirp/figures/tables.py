@@ -1,0 +1,73 @@
+"""Tables as a reader sees them: names in words, means with their intervals."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from pandas.io.formats.style import Styler
+
+from cirp.statistics.bootstrap import summarise
+
+NAMES = {
+    "success": "edit success",
+    "success_soft": "edit success, soft",
+    "clip_i_source": "CLIP-I to source",
+    "clip_i_target": "CLIP-I to target",
+    "dinov2_source": "DINOv2 to source",
+    "dinov2_target": "DINOv2 to target",
+    "clip_t": "CLIP-T",
+    "clip_direction": "CLIP direction",
+    "l1_source": "L1",
+    "l1_source_inside": "L1 inside",
+    "l1_source_outside": "L1 outside",
+    "l1_source_outside_excess": "excess outside change (L1)",
+    "psnr_source_outside": "PSNR outside (dB)",
+    "ssim_source_outside": "SSIM outside",
+    "feature_distance_dinov2_source_outside": "DINOv2 patch distance outside",
+    "l1_target": "L1 to target",
+    "l1_target_inside": "L1 to target, inside",
+    "ssim_source_outside_excess": "excess SSIM outside",
+    "feature_distance_dinov2_source_outside_excess": "excess DINOv2 patch distance outside",
+    "leakage_auc": "change map finds the mask (AUC)",
+    "region_iou": "region found (IoU)",
+    "l1_source_outside_excess_if_success": "excess outside change, successes only",
+}
+
+
+def named(metric: str) -> str:
+    return NAMES.get(metric, metric.replace("_", " "))
+
+
+def points(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method") -> pd.DataFrame:
+    """One row per method with each metric's mean and, as `_low` and `_high`, its interval."""
+    long = summarise(table, list(columns), method=method)
+    parts = []
+    for name in columns:
+        part = long[long["metric"] == name].set_index(method)[["mean", "low", "high"]]
+        parts.append(part.set_axis([name, f"{name}_low", f"{name}_high"], axis=1))
+    return pd.concat(parts, axis=1).reset_index()
+
+
+def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method") -> pd.DataFrame:
+    """Methods by metrics, as "mean [low, high]"; a dash where nothing is defined."""
+    found = points(table, columns, method=method)
+    text = {
+        named(name): [
+            "-" if np.isnan(m) else f"{m:.3f}" if np.isnan(lo) else f"{m:.3f} [{lo:.3f}, {hi:.3f}]"
+            for m, lo, hi in zip(
+                found[name], found[f"{name}_low"], found[f"{name}_high"], strict=True
+            )
+        ]
+        for name in columns
+    }
+    return pd.DataFrame(text, index=pd.Index(found[method], name=""))
+
+
+def unnumbered(table: pd.DataFrame) -> Styler:
+    """The table without its index, with the look that pages give to tables."""
+    return table.style.hide(axis="index").set_table_attributes('class="dataframe"')
+
+
+def per_cent(values: pd.Series) -> str:
+    """Mean over images, as the report prints similarities."""
+    return f"{100 * values.mean():.2f}"

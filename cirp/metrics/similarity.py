@@ -1,0 +1,242 @@
+"""How far an edited image y is from its source x (or from the exact target), and where.
+
+Pure functions: arrays in, numbers out. Pictures are (row, column, 3) in [0, 1], float64.
+
+Names say against what and where: `l1_source_outside` is the L1 distance of the edited image to the
+*source*, over pixels *outside* the mask. Whatever has no meaning for an image is NaN, never 0: the
+outside of a global edit, the direction of an edit that did nothing.
+
+Similarity to the source is highest for doing nothing at all. Read it beside `success`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from cirp.metrics.regions import Regions, average
+
+Picture = Float[np.ndarray, "height width 3"]
+Field = Float[np.ndarray, "height width"]
+Vector = Float[np.ndarray, " feature"]
+
+SSIM_RADIUS = 5  # torchmetrics: a Gaussian window of 11 x 11 pixels, sigma 1.5
+STILL = 1e-5  # two unit vectors nearer than this are equal up to float32 rounding
+THRESHOLD = 0.5  # the judge has seen a label whose probability is at least this
+
+
+def to_array(image: Image.Image) -> Picture:
+    return np.asarray(image.convert("RGB")).astype(np.float64) / 255
+
+
+# Pixels
+
+
+def change(edited: Picture, reference: Picture) -> Field:
+    """|y - x|, averaged over the three channels: the map behind L1, leakage and selectivity."""
+    return np.abs(edited - reference).mean(axis=-1)
+
+
+def ssim_map(edited: Picture, reference: Picture) -> Field:
+    """SSIM at each pixel (Wang et al. 2004, window 11 x 11, sigma 1.5), averaged over channels."""
+    if min(edited.shape[:2]) <= SSIM_RADIUS:
+        raise ValueError(
+            f"SSIM needs more than {SSIM_RADIUS} pixels a side, not {edited.shape[:2]}"
+        )
+    y, x = (torch.from_numpy(np.moveaxis(image, -1, 0))[None] for image in (edited, reference))
+    _, similarity = structural_similarity_index_measure(
+        y, x, data_range=1.0, return_full_image=True
+    )
+    return similarity[0].mean(dim=0).numpy()
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB for a peak of 1; infinite for equal images."""
+    return math.inf if mse == 0 else -10 * math.log10(mse)
+
+
+def pixel_metrics(
+    edited: Float[np.ndarray, "edited_height edited_width 3"],
+    reference: Picture,
+    regions: Regions,
+) -> dict[str, float]:
+    """l1, mse, psnr and ssim over the whole image, `_inside` and `_outside`.
+
+    `ssim_outside` leaves out the pixels whose window reaches into the mask, so that it is exactly 1
+    if nothing outside has changed. "mse" is what MagicBrush's tables call L2.
+
+    Raises `ValueError` if the two images differ in size: resizing would hide a changed aspect.
+    """
+    if edited.shape != reference.shape:
+        raise ValueError(
+            f"the edited image is {edited.shape[:2]} but its reference {reference.shape[:2]} "
+            "(rows, columns); compare images of one size"
+        )
+    maps = {
+        "l1": change(edited, reference),
+        "mse": ((edited - reference) ** 2).mean(axis=-1),
+        "ssim": ssim_map(edited, reference),
+    }
+    everywhere = np.ones(edited.shape[:2], dtype=bool)
+    result = {}
+    for name, values in maps.items():
+        outside = regions.outside_windows(SSIM_RADIUS) if name == "ssim" else regions.outside
+        result[name] = average(values, everywhere)
+        result[f"{name}_inside"] = average(values, regions.inside)
+        result[f"{name}_outside"] = average(values, outside)
+    for where in ("", "_inside", "_outside"):
+        result[f"psnr{where}"] = psnr(result[f"mse{where}"])
+    return result
+
+
+# Where the change is
+
+
+def leakage_auc(changes: Field, regions: Regions) -> float:
+    """ROC-AUC of the change map as a detector of the mask, the guard band left out.
+
+    1: every pixel inside changed more than any outside; 0.5: the change knows nothing of the mask.
+    NaN if nothing changed or a side is empty.
+    """
+    if not (changes.any() and regions.inside.any() and regions.outside.any()):
+        return math.nan
+    scores = np.concatenate([changes[regions.inside], changes[regions.outside]])
+    labels = np.repeat([1, 0], [regions.inside.sum(), regions.outside.sum()])
+    return float(roc_auc_score(labels, scores))
+
+
+def leakage_share(changes: Field, regions: Regions) -> float:
+    """Share of all change that lies outside; a uniform change gives the outside's share of area.
+
+    The guard band counts for neither. NaN if nothing changed or a side is empty.
+    """
+    inside, outside = changes[regions.inside].sum(), changes[regions.outside].sum()
+    if not (regions.inside.any() and regions.outside.any()) or inside + outside == 0:
+        return math.nan
+    return float(outside / (inside + outside))
+
+
+def selectivity(inside: float, outside: float, *, floor: float = 1 / 255) -> float:
+    """log((inside + floor) / (outside + floor)) of two mean changes, natural logarithm.
+
+    0 for doing nothing and for a uniform change, positive if the change keeps to the mask. The
+    floor is one step of 8 bits, so that changes too small to be stored do not count.
+    """
+    return math.log((inside + floor) / (outside + floor))
+
+
+# Features
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    """Cosine of two vectors, in float64; NaN if one of them is zero."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    return float(a @ b / lengths) if lengths > 0 else math.nan
+
+
+def clip_direction(
+    edited: Vector, source: Vector, target_text: Vector, source_text: Vector
+) -> float:
+    """Does the image move as the caption does? cos(E(y) - E(x), T(target) - T(source)).
+
+    Gal et al., StyleGAN-NADA, section 4.1, with every embedding normalised first, as in
+    InstructPix2Pix (`sim_direction`). NaN if the image or the caption has not moved.
+    """
+    unit = [
+        vector.astype(np.float64) / np.linalg.norm(vector.astype(np.float64))
+        for vector in (edited, source, target_text, source_text)
+    ]
+    image, text = unit[0] - unit[1], unit[2] - unit[3]
+    if min(np.linalg.norm(image), np.linalg.norm(text)) < STILL:
+        return math.nan
+    return cosine(image, text)
+
+
+def patch_distance(
+    edited: Float[np.ndarray, "patch feature"], reference: Float[np.ndarray, "patch feature"]
+) -> Float[np.ndarray, " patch"]:
+    """1 - cosine of corresponding patch features, 0 (equal) to 2.
+
+    Takes the place of LPIPS, whose trunk (AlexNet, VGG) needs weights of its own. It is *not*
+    calibrated to human judgement. Each patch has seen all others, so that an edit inside the mask
+    moves patches outside a little, even where their pixels are equal.
+    """
+    y, x = edited.astype(np.float64), reference.astype(np.float64)
+    lengths = np.linalg.norm(y, axis=-1) * np.linalg.norm(x, axis=-1)
+    return 1 - (y * x).sum(axis=-1) / lengths
+
+
+def patch_metrics(
+    distance: Float[np.ndarray, " patch"],
+    *,
+    inside: Float[np.ndarray, " patch"],
+    outside: Float[np.ndarray, " patch"],
+) -> dict[str, float]:
+    """Mean patch distance: whole image, `_inside`, `_outside`.
+
+    `inside` and `outside` are the shares of each patch that the two regions cover. Inside is the
+    mean weighted by share; outside takes only patches that lie outside entirely. NaN if none do.
+    """
+    clear = outside > 1 - 1e-6
+    return {
+        "": float(distance.mean()),
+        "_inside": float(inside @ distance / inside.sum()) if inside.sum() > 0 else math.nan,
+        "_outside": float(distance[clear].mean()) if clear.any() else math.nan,
+    }
+
+
+# Did the edit happen?
+
+
+def judged(
+    probabilities: Mapping[str, float], gained: Sequence[str], lost: Sequence[str]
+) -> tuple[float, float]:
+    """(success, soft score) from the judge's probabilities of its labels.
+
+    Success is 1.0 if every `gained` label is seen (probability >= 0.5) and no `lost` one is, else
+    0.0. The soft score is the mean of p over gained and 1 - p over lost labels. Both are NaN if the
+    edit gains and loses nothing that the judge knows of.
+
+    Raises `ValueError` for a label the judge was not trained on.
+    """
+    unknown = [label for label in (*gained, *lost) if label not in probabilities]
+    if unknown:
+        raise ValueError(
+            f"the judge does not know {unknown[0]!r}; its labels are {', '.join(probabilities)}"
+        )
+    if not gained and not lost:
+        return math.nan, math.nan
+    seen = [probabilities[label] for label in gained]
+    gone = [1 - probabilities[label] for label in lost]
+    happened = all(p >= THRESHOLD for p in seen) and all(q > 1 - THRESHOLD for q in gone)
+    return float(happened), float(np.mean(seen + gone))
+
+
+def gated(value: float, success: float) -> float:
+    """The value if the edit succeeded, else NaN: preservation without credit for doing nothing."""
+    return value if success == 1 else math.nan
+
+
+# Reading a table of metrics
+
+_LOWER = ("l1", "mse", "feature_distance", "leakage_share")
+_HIGHER = ("psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc")
+
+
+def better(metric: str) -> Literal["lower", "higher"] | None:
+    """Which way a column of metrics improves; None where there is no better.
+
+    Change inside the mask, measured against the source, has to happen but is not a virtue.
+    """
+    if "_source_inside" in metric:
+        return None
+    if metric.startswith(_LOWER):
+        return "lower"
+    return "higher" if metric.startswith(_HIGHER) else None

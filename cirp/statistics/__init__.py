@@ -1,0 +1,1 @@
+"""Numbers of many edits, with intervals."""

@@ -1,0 +1,137 @@
+"""Cells: computed once, whole or not at all, and keyed by everything they depend on."""
+
+import functools
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cirp.data.edits import EditItem, EditRecord
+from cirp.diffusion.sampling import Edit
+from cirp.experiments import cache
+from tests.conftest import painted
+
+SETTINGS = {"steps": 2}
+
+
+@pytest.fixture
+def items(tmp_path):
+    found = []
+    for i in range(3):
+        painted(seed=i).save(tmp_path / f"{i}.png")
+        record = EditRecord(
+            source_file_name=f"{i}.png", instruction="make it red", target_caption="a red dog"
+        )
+        found.append(EditItem(record, tmp_path))
+    return found
+
+
+def made(models, items, folder, **more):
+    return cache.edits(
+        models, items, "ip2p", settings=SETTINGS, cache=folder, progress=False, **more
+    )
+
+
+def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):
+    first = made(models, items, tmp_path / "c", seeds=[0, 1])
+    assert len(first) == 6
+
+    @functools.wraps(cache.METHODS["ip2p"])
+    def fails(*_, **__):
+        raise AssertionError("an edit was computed again")
+
+    monkeypatch.setitem(cache.METHODS, "ip2p", fails)
+    for a, b in zip(first, made(models, items, tmp_path / "c", seeds=[0, 1]), strict=True):
+        np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
+        assert a.settings == b.settings and a.unet_calls == b.unet_calls
+
+
+def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, monkeypatch):
+    method, calls = cache.METHODS["ip2p"], []
+
+    @functools.wraps(method)
+    def breaks(models, tasks, **settings):
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(len(tasks))
+        return method(models, tasks, **settings)
+
+    monkeypatch.setitem(cache.METHODS, "ip2p", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        made(models, items, tmp_path / "c", batch_size=2)
+    assert len(list((tmp_path / "c").iterdir())) == 2
+
+    @functools.wraps(method)
+    def rest(models, tasks, **settings):
+        calls.append(len(tasks))
+        return method(models, tasks, **settings)
+
+    monkeypatch.setitem(cache.METHODS, "ip2p", rest)
+    assert len(made(models, items, tmp_path / "c", batch_size=2)) == 3
+    assert calls == [2, 1]
+
+
+@pytest.mark.parametrize("file", ["edit.png", "meta.json"])
+def test_a_truncated_cell_is_computed_again(models, items, tmp_path, file):
+    (first,) = made(models, items[:1], tmp_path / "c")
+    (cell,) = (tmp_path / "c").iterdir()
+    (cell / file).write_bytes((cell / file).read_bytes()[:20])
+    (again,) = made(models, items[:1], tmp_path / "c")
+    np.testing.assert_array_equal(np.asarray(first.image), np.asarray(again.image))
+    assert json.loads((cell / "meta.json").read_text())["method"] == "ip2p"
+
+
+def test_the_key_changes_with_everything_the_image_depends_on(models, items):
+    one = cache.task(items[0], 0)
+    keys = {
+        cache.key(models, one, "ip2p", SETTINGS),
+        cache.key(models, replace(one, seed=1), "ip2p", SETTINGS),
+        cache.key(models, replace(one, instruction="make it blue"), "ip2p", SETTINGS),
+        cache.key(models, replace(one, image=painted(seed=9)), "ip2p", SETTINGS),
+        cache.key(models, one, "noisy", SETTINGS),
+        cache.key(models, one, "ip2p", {"steps": 3}),
+        cache.key(replace(models, fingerprint="new weights"), one, "ip2p", SETTINGS),
+    }
+    assert len(keys) == 7
+    assert cache.key(models, cache.task(items[0], 0), "ip2p", dict(SETTINGS)) in keys
+
+
+def test_unknown_methods_are_refused_with_the_known_ones(models, items):
+    with pytest.raises(ValueError, match="unknown method 'magic'.*ip2p"):
+        cache.edits(models, items, "magic")
+
+
+def test_unknown_settings_are_refused_with_the_known_ones(models, items):
+    with pytest.raises(ValueError, match="ip2p has no setting 'strength'.*text_scale"):
+        cache.edits(models, items, "ip2p", settings={"strength": 0.5})
+
+
+def test_a_default_that_is_written_out_is_the_same_cell(models, items):
+    one = cache.task(items[0], 0)
+    written = cache.key(models, one, "ip2p", SETTINGS | {"text_scale": 7.5})
+    assert written == cache.key(models, one, "ip2p", SETTINGS)
+
+
+def test_every_prompt_is_checked_before_the_first_edit(models, items, tmp_path):
+    long = items[2].record.model_copy(update={"instruction": "red dog " * 60})
+    with pytest.raises(ValueError, match="77"):
+        made(models, [*items[:2], replace(items[2], record=long)], tmp_path / "c", batch_size=1)
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_missing_target_caption_is_written_by_rule(items):
+    record = items[0].record.model_copy(
+        update={"target_caption": None, "source_caption": "a dog", "instruction": "add a cat"}
+    )
+    assert cache.task(replace(items[0], record=record), 0).caption == "a dog and a cat"
+
+
+def test_a_saved_cell_is_what_was_saved(tmp_path):
+    image = Image.effect_noise((16, 16), 50).convert("RGB")
+    cache.save(tmp_path / "k", Edit(image, "ip2p", {"steps": 1}, 3, 0.5))
+    loaded = cache.load(tmp_path / "k")
+    np.testing.assert_array_equal(np.asarray(loaded.image), np.asarray(image))
+    assert (loaded.method, loaded.unet_calls, loaded.seconds) == ("ip2p", 3, 0.5)
+    assert not list(tmp_path.glob("*.tmp"))

@@ -1,0 +1,52 @@
+"""The newcomer is new, always the same, and its likeness is measured against its own drawing."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cirp.chapters import dreambooth
+from cirp.metrics.features import load_features
+from cirp.miniature.pairs import KNOWN
+from cirp.miniature.scene import mask, render
+
+
+@pytest.fixture(scope="module")
+def features():
+    return load_features("miniature")
+
+
+def drawn(one, seed: int) -> list[Image.Image]:
+    scenes = [dreambooth.scene(one, place, seed) for place in dreambooth.ASKED]
+    return [Image.fromarray(render(scene)) for scene in scenes]
+
+
+def test_no_model_was_trained_on_the_newcomer_but_on_its_class():
+    assert dreambooth.KIND not in KNOWN and dreambooth.NOUN in KNOWN
+
+
+def test_the_portraits_show_one_and_the_same():
+    pictures = dreambooth.portraits()
+    assert 4 <= len(pictures) <= 6
+    bows = []  # the mean colour of the middle of the figure, where the bow is
+    for n, place in enumerate(dreambooth.SEEN):
+        scene = dreambooth.scene(dreambooth.character(), place, n, x=44 + 3 * n, size=54 + 3 * n)
+        inside = mask(scene, scene.things[0])
+        assert np.array_equal(np.asarray(pictures[n]), render(scene)) and inside.any()
+        bows.append(np.asarray(pictures[n])[inside].mean(axis=0))
+    assert np.ptp(bows, axis=0).max() < 6  # of 255
+    assert dreambooth.character() == dreambooth.character()
+
+
+def test_its_own_drawing_is_most_like_it_and_a_bears_most_like_a_bear(features):
+    mine = dreambooth.likeness(drawn(dreambooth.character(), 7), features, seed=7)
+    theirs = dreambooth.likeness(drawn(dreambooth.native(7), 7), features, seed=7)
+    for metric in ("clip_i", "dinov2"):
+        np.testing.assert_allclose(mine[f"{metric}_subject"], 1.0, atol=1e-4)
+        np.testing.assert_allclose(theirs[f"{metric}_class"], 1.0, atol=1e-4)
+        assert (mine[f"{metric}_class"] < 0.999).all()
+    assert mine["id"].tolist() == list(dreambooth.ASKED)
+
+
+def test_what_is_asked_for_names_the_place():
+    assert dreambooth.prompts("zyz bear")[0] == "a zyz bear on the beach"
+    assert len(dreambooth.prompts("bear")) == len(dreambooth.ASKED)

@@ -1,0 +1,72 @@
+"""Reading attention while a method works."""
+
+import numpy as np
+import pytest
+
+from cirp.data.edits import EditItem, EditRecord
+from cirp.experiments import word_maps
+from tests.conftest import painted
+
+
+@pytest.fixture
+def item(tmp_path):
+    painted().save(tmp_path / "x.png")
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[16:48, 16:48] = 255
+    from PIL import Image
+
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    record = EditRecord(
+        source_file_name="x.png",
+        mask_file_name="mask.png",
+        instruction="make the dog happy",
+        target_caption="a happy dog on the beach",
+        words=["dog", "happy"],
+        target_words=["happy"],
+    )
+    return EditItem(record, tmp_path)
+
+
+def watched(models, item, method="ip2p"):
+    return word_maps.watch(
+        models, item, method, seed=0, settings={"steps": 3}, times=(0, 500, 1000)
+    )
+
+
+@pytest.mark.parametrize("method, words", [("ip2p", ["dog", "happy"]), ("noisy", ["happy"])])
+def test_the_words_are_those_of_the_prompt_that_was_given(models, item, method, words):
+    one = watched(models, item, method)
+    assert one.words == words and all(word in one.prompt for word in words)
+    heat = one.heat()
+    assert heat.shape == (64, 64) and heat.min() >= 0
+    np.testing.assert_allclose(heat, np.mean([one.heat([w]) for w in words], axis=0))
+
+
+def test_all_attention_is_accounted_for(models, item):
+    assert watched(models, item).mass().sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_leaderboard_has_the_words_and_the_maps_that_know_nothing(models, item):
+    board = word_maps.leaderboard([watched(models, item)], by="it").set_index("map")
+    assert {"it: words of the edit", "knows nothing: even"} <= set(board.index)
+    assert board.loc["knows nothing: even", "roc_auc"] == 0.5
+    assert board.loc["knows nothing: even", "energy_gain"] == pytest.approx(0)
+
+
+def test_layers_heads_and_times_have_a_score_each(models, item):
+    one = [watched(models, item)]
+    layers = word_maps.by_layer(one)
+    assert layers.shape == (len(one[0].record.layers), 4) and layers.notna().all().all()
+    times = word_maps.by_time(one)
+    assert set(times["timestep"]) == {0, 500} and times["roc_auc"].between(0, 1).all()
+
+
+def test_edits_without_an_outside_or_words_are_passed_over(models, item):
+    blind = word_maps.reworded(item, "make it happy")
+    assert list(word_maps.watch_all(models, [blind], "ip2p", seed=0, settings={"steps": 1})) == []
+    assert blind.record.instruction == "make it happy"
+
+
+def test_layer_names_are_short():
+    assert word_maps.short("up_blocks.1.attentions.0.transformer_blocks.0.attn2") == "up 1.0"
+    assert word_maps.short("mid_block.attentions.0.transformer_blocks.0.attn2") == "mid"

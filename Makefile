@@ -51,12 +51,12 @@ _build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
 	$(BIN)/jupyter-book build book --all -W -n --keep-going --quiet
 	@touch $@
 
-book/notebooks/%.ipynb: notebooks/%.py tools/run_notebooks.py $(CODE) $(DATA) | $(INSTALLED)
+book/notebooks/%.ipynb: notebooks/%.py $(CODE) $(DATA) | $(INSTALLED)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($(CORES) / $(JOBS) + ($(CORES) < $(JOBS))))} \
-		$(BIN)/python tools/run_notebooks.py $*
+		$(BIN)/cirp notebooks $*
 
 full: $(INSTALLED)
-	$(BIN)/python tools/run_notebooks.py --parameter profile full \
+	$(BIN)/cirp notebooks --parameter profile=full \
 		--provenance data/results/provenance $(ARGS)
 	@touch $(EXECUTED) # they are up to date with the results that they have just written
 	$(MAKE) book

@@ -1,19 +1,25 @@
 """The package from the command line. Errors: one line, exit code 2."""
 
 import functools
+import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own errors are one line
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
+miniature = typer.Typer(help="Make and measure the miniature.", no_args_is_help=True)
+cost = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
+app.add_typer(miniature, name="miniature")
+app.add_typer(cost, name="cost")
 
-
-class Method(StrEnum):
-    ip2p = "ip2p"
-    noisy = "noisy"
+MODELS = Annotated[str, typer.Option(help="Preset, folder, or two hub names.")]
+SHARD = Annotated[int, typer.Option(help="Which share of the edits.")]
+SHARDS = Annotated[int, typer.Option(help="Of how many, one process each.")]
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 def one_line(command):
@@ -30,24 +36,109 @@ def one_line(command):
     return guarded
 
 
+def assigned(pairs: list[str], option: str) -> dict[str, str]:
+    """["a=1", "b=x"] -> {"a": "1", "b": "x"}."""
+    for pair in pairs:
+        if "=" not in pair:
+            raise ValueError(f"{option} {pair!r}; give NAME=VALUE")
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
 @app.command()
 @one_line
-def check(edits: Annotated[Path, typer.Option(help="A folder of edits.")]) -> None:
+def check(
+    edits: Annotated[Path, typer.Option(help="A folder of edits.")],
+    models: MODELS = "miniature",
+) -> None:
     """Check a folder of edits, completely, without loading a model."""
     from cirp.data.edits import load_edits
+    from cirp.diffusion.pipelines import load_tokenizer
+    from cirp.experiments.cache import check_items
 
     items = load_edits(edits)
+    check_items(items, load_tokenizer(models))
     masks = sum(item.record.mask_file_name is not None for item in items)
     typer.echo(f"{edits}: {len(items)} edits, {masks} with a mask, all readable")
 
 
 @app.command()
 @one_line
-def run(
+def methods(name: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> None:
+    """List the editing methods with their settings, defaults and ranges."""
+    from cirp.methods import METHODS
+
+    if name is not None and name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
+    for method in METHODS.values() if name is None else [METHODS[name]]:
+        typer.echo(f"{method.name}: {method.summary}")
+        for row in method.table():
+            typer.echo("    {:<22} {:<28} {}".format(*row))
+
+
+@app.command()
+@one_line
+def edit(
+    image: Annotated[Path, typer.Option(help="The image to edit.")],
+    out: Annotated[Path, typer.Option(help="Where the edited image goes.")],
+    instruction: Annotated[str, typer.Option(help="What to do.")] = "",
+    caption: Annotated[str, typer.Option(help="What the result shows.")] = "",
+    source_caption: Annotated[str, typer.Option(help="What the image shows.")] = "",
+    mask: Annotated[Path | None, typer.Option(help="White where it may change.")] = None,
+    method: Annotated[str, typer.Option(help="How; see: cirp methods.")] = "ip2p",
+    settings: Annotated[
+        list[str], typer.Option("--set", help="NAME=VALUE of the method's settings.")
+    ] = [],  # noqa: B006  (typer reads it, nothing writes to it)
+    models: MODELS = "miniature",
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """Edit one image by any method."""
+    from cirp.data.images import check_destination, open_image, open_mask_for
+    from cirp.diffusion.pipelines import check_device, load, load_tokenizer, resolve
+    from cirp.diffusion.tasks import Task
+    from cirp.methods import METHODS
+
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    configured = chosen.parsed(assigned(settings, "--set"))
+    resolve(models)
+    check_device(device)
+    check_destination(out, image)
+    opened = open_image(image)
+    wanted = getattr(configured, "prompt", "caption" if chosen.check else None)
+    if wanted and not {"instruction": instruction, "caption": caption}[wanted].strip():
+        raise ValueError(f"no prompt; {method} needs --{wanted}")
+    task = Task(
+        opened,
+        instruction,
+        caption or None,
+        seed,
+        key=image.name,
+        source_caption=source_caption or None,
+        mask=None if mask is None else open_mask_for(opened, mask),
+    )
+    chosen.refuse([task], configured, load_tokenizer(models))
+    loaded = load(models, device=device)
+    (made,) = chosen(loaded, [task], **configured.model_dump())
+    made.image.save(out)
+    smaller = "" if made.image.size == opened.size else f" (from {_size(opened)})"
+    typer.echo(
+        f"{out}: {_size(made.image)}{smaller}, {made.unet_calls} UNet rows, {made.seconds:.1f} s"
+    )
+
+
+def _size(image) -> str:
+    return f"{image.width}x{image.height}"
+
+
+@app.command()
+@one_line
+def study(
     edits: Annotated[Path, typer.Option(help="A folder of edits.")] = Path("data/edits"),
-    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
-    shard: Annotated[int, typer.Option(help="Which share of the images.")] = 0,
-    shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
+    models: MODELS = "miniature",
+    shard: SHARD = 0,
+    shards: SHARDS = 1,
 ) -> None:
     """Compute what is not recorded of the full study; resumable, and shared between processes."""
     from cirp.experiments.study import fill
@@ -58,9 +149,9 @@ def run(
 @app.command()
 @one_line
 def search(
-    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
+    models: MODELS = "miniature",
     count: Annotated[int, typer.Option(help="Validation edits.")] = 24,
-    shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
+    shard: SHARD = 0,
     shards: Annotated[int, typer.Option(help="Of how many; 1 writes the choice.")] = 1,
     only: Annotated[str | None, typer.Option(help="Renew one contender alone.")] = None,
 ) -> None:
@@ -75,10 +166,10 @@ def search(
 @app.command()
 @one_line
 def benchmark(
-    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
+    models: MODELS = "miniature",
     count: Annotated[int, typer.Option(help="Test edits.")] = 500,
-    shard: Annotated[int, typer.Option(help="Which share of the edits.")] = 0,
-    shards: Annotated[int, typer.Option(help="Of how many, one process each.")] = 1,
+    shard: SHARD = 0,
+    shards: SHARDS = 1,
 ) -> None:
     """Compute what is not recorded of all methods on the held-out test edits; resumable, shared."""
     from cirp.experiments.benchmark import fill
@@ -88,43 +179,81 @@ def benchmark(
 
 @app.command()
 @one_line
-def edit(
-    image: Annotated[Path, typer.Option(help="The image to edit.")],
-    out: Annotated[Path, typer.Option(help="Where the edited image goes.")],
-    instruction: Annotated[str, typer.Option(help="What to do.")] = "",
-    caption: Annotated[str, typer.Option(help="What the result shows (noisy input).")] = "",
-    method: Annotated[Method, typer.Option(help="How.")] = Method.ip2p,
-    models: Annotated[str, typer.Option(help="Preset, folder, or two hub names.")] = "miniature",
-    seed: int = 0,
-    steps: int = 150,
-    text_scale: Annotated[float | None, typer.Option(help="Text guidance.")] = None,
-    image_scale: Annotated[float | None, typer.Option(help="Image guidance (ip2p).")] = None,
-    strength: Annotated[float | None, typer.Option(help="Noise share (noisy).")] = None,
-    device: str = "cpu",
+def notebooks(
+    names: Annotated[list[str] | None, typer.Argument(help="Such as 03_attention.")] = None,
+    parameter: Annotated[
+        list[str], typer.Option("--parameter", "-p", help="NAME=VALUE, for all of them.")
+    ] = [],  # noqa: B006
+    folder: Annotated[Path, typer.Option(help="Of the notebooks.")] = Path("notebooks"),
+    out: Annotated[Path, typer.Option(help="Of the executed ones.")] = Path("book/notebooks"),
+    provenance: Annotated[Path | None, typer.Option(help="For copies of the manifests.")] = None,
+    timeout: Annotated[int | None, typer.Option(help="Seconds a cell may take.")] = None,
 ) -> None:
-    """Edit one image."""
-    from cirp.data.images import open_image
-    from cirp.diffusion.pipelines import load, load_tokenizer, resolve
-    from cirp.diffusion.sampling import Task, check_prompts, check_settings
-    from cirp.methods import METHODS
+    """Execute the chapters with papermill."""
+    from papermill.exceptions import PapermillExecutionError
 
-    resolve(models)
-    opened = open_image(image)
-    if method is Method.ip2p and strength is not None:
-        raise ValueError(f"strength={strength} belongs to the noisy method; drop it")
-    given = dict(text_scale=text_scale, image_scale=image_scale, strength=strength)
-    settings = {name: value for name, value in given.items() if value is not None}
-    check_settings(steps=steps, **settings)
-    words = instruction if method is Method.ip2p else caption
-    if not words.strip():
-        wanted = "--instruction" if method is Method.ip2p else "--caption"
-        raise ValueError(f"no prompt; give {wanted}")
-    task = Task(opened, instruction, caption or None, seed, key=image.name)
-    said = "instruction" if method is Method.ip2p else "caption"
-    check_prompts(load_tokenizer(models), [task], said)
-    (made,) = METHODS[method.value](load(models, device=device), [task], steps=steps, **settings)
-    made.image.save(out)
-    typer.echo(f"{out}: {made.unet_calls} UNet rows, {made.seconds:.1f} s")
+    from cirp.commands.notebooks import run
+
+    given = assigned(parameter, "--parameter")
+    try:
+        run(names or [], given, folder=folder, out=out, provenance=provenance, timeout=timeout)
+    except PapermillExecutionError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+@one_line
+def headline(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look; exit code 1 if stale.")
+    ] = False,
+) -> None:
+    """Write the full run's main tables into README.md."""
+    from cirp.commands.headline import rewrite
+
+    if not rewrite(check=check) and check:
+        print("README.md is stale; run: cirp headline", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+@cost.command("methods", context_settings=PASSED_ON, add_help_option=False)
+def cost_of_methods(context: typer.Context) -> None:
+    """UNet rows, time and memory of each method, over the baseline's."""
+    _program("cirp.commands.method_cost", context)
+
+
+@cost.command("attention", context_settings=PASSED_ON, add_help_option=False)
+def cost_of_attention(context: typer.Context) -> None:
+    """What recording attention costs, beside daam's own trace."""
+    _program("cirp.commands.attention_cost", context)
+
+
+@miniature.command(context_settings=PASSED_ON, add_help_option=False)
+def train(context: typer.Context) -> None:
+    """Train all models of the miniature, or one stage; goes on where it was stopped."""
+    _program("cirp.miniature.training.chain", context)
+
+
+@miniature.command(context_settings=PASSED_ON, add_help_option=False)
+def quality(context: typer.Context) -> None:
+    """Measure every bar of the miniature on held-out edits."""
+    _program("cirp.experiments.quality", context)
+
+
+@miniature.command(context_settings=PASSED_ON, add_help_option=False)
+def edits(context: typer.Context) -> None:
+    """Draw the book's 50 edits."""
+    _program("cirp.miniature.export", context)
+
+
+def _program(module: str, context: typer.Context) -> None:
+    """Hand the arguments on to the `main` of a module, which is read only now."""
+    import importlib
+
+    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+    program.command()(one_line(importlib.import_module(module).main))
+    program(context.args, prog_name=context.command_path)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ from cirp.experiments import study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 
 # %% [markdown]
 # ## One edit, looked at closely

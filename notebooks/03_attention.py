@@ -35,7 +35,7 @@ from cirp.experiments import study, word_maps
 from cirp.figures import tables
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
 noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
@@ -125,7 +125,7 @@ _ = figures.save(chapter.time_figure(baseline), "03_over_time", profile=profile)
 # The fused kernel makes the picture, bit for bit as without us; the maps are computed beside it from the
 # queries and keys it has just made, for the rows with the text only. Sums over time are kept, so memory does
 # not grow with steps. Measured on a UNet of Stable Diffusion 1.5's size with random weights, in turn with
-# daam's own trace, by `python tools/attention_cost.py`:
+# daam's own trace, by `cirp cost attention`:
 
 # %%
 study.recorded("attention_cost").drop(columns="processor").set_index("way").round(3)

@@ -30,7 +30,7 @@ from cirp.experiments import study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 table = s.table("main", study.main_methods(steps))
 
 # %% [markdown]

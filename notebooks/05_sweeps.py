@@ -28,7 +28,7 @@ from cirp.experiments import study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 sweep = s.table("sweeps", study.sweep_methods(), seeds=s.seeds[:1])
 
 # %% [markdown]

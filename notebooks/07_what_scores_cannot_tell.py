@@ -29,7 +29,7 @@ from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 table = s.table("main", study.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
 

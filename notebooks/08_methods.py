@@ -51,7 +51,7 @@ from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 found = {**configurations.found(steps), **configurations.controls(steps)}
 table = s.table("methods", found, seeds=s.seeds[:1])
 told = s.table("methods_told", configurations.told(steps), seeds=s.seeds[:1])

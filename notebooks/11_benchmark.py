@@ -34,7 +34,7 @@ from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 table = benchmark.table(s)
 controls = table["method"].isin(configurations.controls())
 is_told = table["method"].str.endswith("true mask")
@@ -111,7 +111,7 @@ methods.by_kind(table, told, [configurations.OURS, "Watch Your Steps", "DiffEdit
 # %% [markdown]
 # ## What it costs
 #
-# One edit at a time, each method in turn with the baseline, as `python tools/method_cost.py` measured it: rows
+# One edit at a time, each method in turn with the baseline, as `cirp cost methods` measured it: rows
 # that the UNet was given, time, and the memory that a run adds at its peak. The baseline takes three rows a
 # step. Looking for the region is part of the price.
 

@@ -35,7 +35,7 @@ from cirp.chapters import methods
 from cirp.experiments import study
 
 figures.use_style()
-s = study.begin(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
 table = study.required("methods")
 told = study.required("methods_told")
 

@@ -15,10 +15,9 @@ import papermill
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tools"))
+from cirp.commands import notebooks as runner
 
-import run_notebooks as runner  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
 
 PARAMETERS = {
     "profile": str,
@@ -216,7 +215,7 @@ def test_a_kernel_stays_off_the_network_unless_real_models_are_asked_for(monkeyp
 
 TREE = (
     "pyproject.toml constraints.txt _config.yml cirp/maps.py data/edits/metadata.jsonl"
-    " data/results/table.csv tools/run_notebooks.py book/intro.md"
+    " data/results/table.csv book/intro.md"
     " notebooks/01_a.py notebooks/02_b.py"
 ).split()
 MADE = (
@@ -248,7 +247,7 @@ def would_do(folder: Path) -> tuple[list[str], bool]:
         text=True,
         check=True,
     ).stdout
-    return re.findall(r"run_notebooks\.py (\w+)", said), "jupyter-book build" in said
+    return re.findall(r"cirp notebooks (\w+)", said), "jupyter-book build" in said
 
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="no make on this machine")

@@ -1,6 +1,5 @@
 """Cells: computed once, whole or not at all, and keyed by everything they depend on."""
 
-import functools
 import json
 from dataclasses import replace
 
@@ -9,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cirp.data.edits import EditItem, EditRecord
-from cirp.diffusion.sampling import Edit
+from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache
 from tests.conftest import painted
 
@@ -38,11 +37,11 @@ def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_pa
     first = made(models, items, tmp_path / "c", seeds=[0, 1])
     assert len(first) == 6
 
-    @functools.wraps(cache.METHODS["ip2p"])
-    def fails(*_, **__):
+    def fails(*_):
         raise AssertionError("an edit was computed again")
 
-    monkeypatch.setitem(cache.METHODS, "ip2p", fails)
+    method = cache.METHODS["ip2p"]
+    monkeypatch.setitem(cache.METHODS, "ip2p", replace(method, batch=fails))
     for a, b in zip(first, made(models, items, tmp_path / "c", seeds=[0, 1]), strict=True):
         np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
         assert a.settings == b.settings and a.unet_calls == b.unet_calls
@@ -51,24 +50,22 @@ def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_pa
 def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, monkeypatch):
     method, calls = cache.METHODS["ip2p"], []
 
-    @functools.wraps(method)
-    def breaks(models, tasks, **settings):
+    def breaks(models, tasks, *rest):
         if calls:
             raise KeyboardInterrupt
         calls.append(len(tasks))
-        return method(models, tasks, **settings)
+        return method.batch(models, tasks, *rest)
 
-    monkeypatch.setitem(cache.METHODS, "ip2p", breaks)
+    monkeypatch.setitem(cache.METHODS, "ip2p", replace(method, batch=breaks))
     with pytest.raises(KeyboardInterrupt):
         made(models, items, tmp_path / "c", batch_size=2)
     assert len(list((tmp_path / "c").iterdir())) == 2
 
-    @functools.wraps(method)
-    def rest(models, tasks, **settings):
+    def rest(models, tasks, *more):
         calls.append(len(tasks))
-        return method(models, tasks, **settings)
+        return method.batch(models, tasks, *more)
 
-    monkeypatch.setitem(cache.METHODS, "ip2p", rest)
+    monkeypatch.setitem(cache.METHODS, "ip2p", replace(method, batch=rest))
     assert len(made(models, items, tmp_path / "c", batch_size=2)) == 3
     assert calls == [2, 1]
 

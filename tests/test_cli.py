@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 import cirp.diffusion.pipelines
 from cirp.cli import app
 from cirp.diffusion.pipelines import load, resolve
+from cirp.methods import METHODS
 from tests.conftest import painted
 
 
@@ -39,12 +40,23 @@ def test_a_missing_folder():
     "extra, words",
     [
         (["--models", "sd9"], "unknown models 'sd9'"),
-        (["--method", "noisy", "--strength", "1.5", "--caption", "a dog"], "strength=1.5"),
-        (["--text-scale", "-3", "--instruction", "make it red"], "text_scale=-3.0"),
-        (["--steps", "0", "--instruction", "make it red"], "steps=0"),
-        (["--instruction", " "], "give --instruction"),
-        (["--method", "noisy", "--instruction", "make it red"], "give --caption"),
-        (["--strength", "0.5", "--instruction", "x"], "strength=0.5 belongs to the noisy"),
+        (["--method", "noisy", "--set", "strength=1.5", "--caption", "a dog"], "strength=1.5"),
+        (["--set", "text_scale=-3", "--instruction", "make it red"], "text_scale=-3"),
+        (["--set", "steps=0", "--instruction", "make it red"], "steps=0"),
+        (["--instruction", " "], "needs --instruction"),
+        (["--method", "noisy", "--instruction", "make it red"], "needs --caption"),
+        (["--set", "strength=0.5", "--instruction", "x"], "ip2p has no setting 'strength'"),
+        (["--method", "magic", "--instruction", "x"], "unknown method 'magic'; there are ip2p"),
+        (["--set", "steps", "--instruction", "x"], "--set 'steps'; give NAME=VALUE"),
+        (
+            ["--set", "steps=many", "--instruction", "x"],
+            "steps='many'; input should be a valid int",
+        ),
+        (["--instruction", "🎈🎈"], "has no word"),
+        (["--method", "p2p", "--caption", "a dog"], "source"),
+        (["--method", "lime", "--set", "region=given", "--instruction", "x"], "has no mask"),
+        (["--device", "tpu", "--instruction", "x"], "unknown device 'tpu'"),
+        (["--device", "cuda:9", "--instruction", "x"], "no cuda device is available"),
     ],
 )
 def test_bad_values(picture, extra, words):
@@ -66,3 +78,47 @@ def test_model_names_are_presets_folders_or_pairs(tmp_path):
         resolve(str(tmp_path))
     with pytest.raises(ValueError, match="unknown models 'x'; give 'miniature' or 'real'"):
         load("x")
+
+
+def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_path):
+    def to(out) -> str:
+        return refused("edit", "--image", picture, "--out", str(out), "--instruction", "x")
+
+    assert "is the image itself" in to(picture)
+    assert "is the image itself" in to(tmp_path / ".." / tmp_path.name / "x.png")
+    assert "is a folder" in to(tmp_path)
+    assert "there is no folder" in to(tmp_path / "nowhere" / "y.png")
+    assert "no picture format is called '.tiffany'" in to(tmp_path / "y.tiffany")
+    assert "no picture format is called ''" in to(tmp_path / "y")
+
+
+def test_a_mask_of_another_size_is_refused(picture, tmp_path):
+    painted(8, 8).save(tmp_path / "mask.png")
+    line = refused(
+        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "--mask", str(tmp_path / "mask.png"),
+    )  # fmt: skip
+    assert "mask of 8x8" in line
+
+
+def test_every_method_is_listed_with_its_settings():
+    result = CliRunner().invoke(app, ["methods"])
+    for name, method in METHODS.items():
+        assert f"{name}: {method.summary}" in result.output
+        for setting in method.settings.model_fields:
+            assert setting in result.output
+    assert "unknown method 'magic'" in refused("methods", "magic")
+
+
+def test_every_setting_says_what_it_means():
+    for method in METHODS.values():
+        for setting, field in method.settings.model_fields.items():
+            assert field.description, (method.name, setting)
+
+
+def test_settings_of_the_command_line_are_those_of_python():
+    lime = METHODS["lime"]
+    parsed = lime.parsed({"steps": "12", "strides": "[1, 2]", "abstain": "null", "share": "1"})
+    assert parsed == lime.configured(steps=12, strides=(1, 2), abstain=None, share=1.0)
+    with pytest.raises(ValueError, match="steps='30'; input should be a valid integer"):
+        lime.configured(steps="30")

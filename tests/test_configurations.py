@@ -9,7 +9,7 @@ from cirp import figures
 from cirp.chapters import benchmark as chapter
 from cirp.chapters import methods
 from cirp.data.edits import EditItem, EditRecord
-from cirp.diffusion.sampling import Edit
+from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations
 
 ALL = {**configurations.found(), **configurations.told(), **configurations.controls()}

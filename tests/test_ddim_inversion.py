@@ -11,18 +11,19 @@ from cirp.diffusion.ddim_inversion import (
     back,
     check_iterations,
     check_sources,
+    clean_and_noise,
     ddim,
     error,
     invert,
-    level,
+    latents_after,
     predictor,
     reconstruct,
     remaining,
-    split,
     up,
 )
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, encode, noised, scheduler
+from cirp.diffusion.sampling import encode, noised, scheduler_of
+from cirp.diffusion.tasks import Task
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 
@@ -74,7 +75,9 @@ def test_plain_inversion_is_a_step_of_ddim_to_the_noisier_side(models):
         output = noise if mine.config.prediction_type == "epsilon" else velocity
         there = at.sqrt() * clean + (1 - at).sqrt() * noise
         torch.testing.assert_close(up(mine, output, here, t), there, rtol=1e-4, atol=1e-4)
-        for found, true in zip(split(mine, output, here, before), (clean, noise), strict=True):
+        for found, true in zip(
+            clean_and_noise(mine, output, here, before), (clean, noise), strict=True
+        ):
             torch.testing.assert_close(found, true, rtol=1e-3, atol=1e-3)
 
 
@@ -100,7 +103,7 @@ def test_the_path_is_the_way_the_sampler_goes(models, clean):
     for step, t in enumerate(timesteps):
         with torch.no_grad():
             latents = mine.step(predict(latents, t), t, latents, return_dict=False)[0]
-        torch.testing.assert_close(latents, level(path, step), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(latents, latents_after(path, step), rtol=1e-3, atol=1e-3)
 
 
 def test_images_do_not_see_each_other(models, clean):
@@ -116,7 +119,7 @@ def test_the_timesteps_are_image_to_images(strength):
     pipe = tiny_sd(sample_size=8)
     mine = ddim(pipe, 10)
     latents = torch.zeros(1, 4, 8, 8)
-    _, timesteps = noised(scheduler(pipe, 10), latents, latents, strength)
+    _, timesteps = noised(scheduler_of(pipe, 10), latents, latents, strength)
     assert torch.equal(remaining(mine, strength), timesteps)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Control, Site, controlled
-from cirp.diffusion.sampling import Task
+from cirp.diffusion.tasks import Task
 from cirp.methods import dense, ip2p
 from cirp.methods.dense import Modulate, layout, membership, modulated
 from tests.conftest import painted

@@ -8,10 +8,11 @@ import torch
 from diffusers import DDIMScheduler
 
 from cirp.attention.control import Control
-from cirp.diffusion.ddim_inversion import ddim, invert, level, remaining
+from cirp.diffusion.ddim_inversion import ddim, invert, latents_after, remaining
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, decode, encode, states
-from cirp.editing.driver import begin
+from cirp.diffusion.sampling import decode, encode, states
+from cirp.diffusion.tasks import Task
+from cirp.editing.driver import begin_edit
 from cirp.methods import diffedit
 from cirp.methods.diffedit import differences, mask
 from tests.conftest import painted
@@ -60,7 +61,7 @@ def test_the_mask_by_hand():
 def test_differences_are_of_noise_whatever_the_unet_predicts(models, theirs):
     """At the same latents, noises differ by sqrt(alpha) times what velocities differ by."""
     models = Models("tiny", models.instruct, tiny_sd(sample_size=8, scheduler=theirs), "f")
-    start = begin(models, [task()])
+    start = begin_edit(models, [task()])
     captions = (["a red car"], ["a blue car"])
     found = differences(models, start, *captions, steps=4, strength=0.5, repeats=1)
 
@@ -79,21 +80,21 @@ def test_differences_are_of_noise_whatever_the_unet_predicts(models, theirs):
 
 def test_differences_are_averaged_and_drawn_for_each_image(models):
     tasks = [task(), task(seed=1)]
-    both = begin(models, tasks)
+    both = begin_edit(models, tasks)
     captions = (["a red car"] * 2, ["a blue car"] * 2)
     found = differences(models, both, *captions, steps=4, repeats=3)
     again = differences(models, both, *captions, steps=4, repeats=3)
     assert torch.equal(found, again)  # the generators are left as they were
     for i, one in enumerate(tasks):
         alone = differences(
-            models, begin(models, [one]), ["a red car"], ["a blue car"], steps=4, repeats=3
+            models, begin_edit(models, [one]), ["a red car"], ["a blue car"], steps=4, repeats=3
         )
         torch.testing.assert_close(alone[0], found[i], rtol=1e-3, atol=1e-5)
     assert not torch.equal(found, differences(models, both, *captions, steps=4, repeats=1))
 
 
 def test_two_repeats_are_the_mean_of_two_draws(models):
-    start = begin(models, [task()])
+    start = begin_edit(models, [task()])
     both = differences(models, start, ["a"], ["a car"], steps=4, repeats=2)
     first = differences(models, start, ["a"], ["a car"], steps=4, repeats=1)
     torch.randn(start.clean.shape, generator=start.generators[0])  # past the first draw
@@ -139,12 +140,12 @@ def test_outside_the_mask_the_latents_are_the_paths_after_every_step(models, mon
     inside = torch.from_numpy(array(made.mask)[::4, ::4] > 0)
     assert 0 < inside.sum() < inside.numel()
     mine = ddim(models.text, 5)
-    clean = begin(models, [one]).clean
+    clean = begin_edit(models, [one]).clean
     path = invert(models, mine, remaining(mine, 0.8), clean, [one.source_caption], iterations=2)
     assert len(kept) == 4
     for step, latents in enumerate(kept):
-        assert torch.equal(latents[..., ~inside], level(path, step)[..., ~inside])
-        assert (latents - level(path, step))[..., inside].abs().max() > 1e-3
+        assert torch.equal(latents[..., ~inside], latents_after(path, step)[..., ~inside])
+        assert (latents - latents_after(path, step))[..., inside].abs().max() > 1e-3
     assert torch.equal(kept[-1][..., ~inside], clean[..., ~inside])
     assert made.unet_calls == 2 * 4 + 2 * 4 + (2 * 2 if region == "found" else 0)
 
@@ -196,8 +197,8 @@ def test_controls_see_the_denoising_alone(models):
         (dict(repeats=0), "repeats=0"),
         (dict(threshold=-1.0), "threshold=-1"),
         (dict(inversion_iterations=0), "iterations"),
-        (dict(reference="none"), "unknown reference"),
-        (dict(region="elsewhere"), "unknown region"),
+        (dict(reference="none"), "reference='none'; input should be 'source' or 'empty'"),
+        (dict(region="elsewhere"), "region='elsewhere'; input should be 'found' or 'given'"),
         (dict(region="given"), "has no mask"),
     ],
 )

@@ -8,10 +8,12 @@ from PIL import Image
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Site, controlled
 from cirp.attention.record import Record
 from cirp.attention.tokens import word_positions
-from cirp.diffusion.sampling import Task, combine, pixels, scheduler, states
+from cirp.diffusion.sampling import combine, pixels, scheduler_of, states
+from cirp.diffusion.tasks import Task
 from cirp.editing import driver, noise_probe
-from cirp.editing.driver import at, begin, blurred, given, keep_outside, normalised, peak
+from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import look, positions
+from cirp.editing.masks import at, blurred, given, keep_outside, normalised, peak
 from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
 from tests.conftest import painted
 
@@ -64,7 +66,7 @@ def test_each_runs_from_words_alone_and_gives_its_mask_back(models, name):
 def test_each_takes_a_given_mask_and_refuses_to_do_without(models, name):
     with pytest.raises(ValueError, match="region='given', but the edit 'item 0' has no mask"):
         LOCAL[name](models, [task()], region="given", **FAST)
-    with pytest.raises(ValueError, match="unknown region 'guessed'"):
+    with pytest.raises(ValueError, match="region='guessed'; input should be 'found' or 'given'"):
         LOCAL[name](models, [task()], region="guessed", **FAST)
     (made,) = LOCAL[name](models, [task(mask=box())], region="given", **FAST)
     assert made.unet_calls == 12  # nothing was looked for
@@ -119,9 +121,9 @@ def test_a_diffuse_map_makes_a_method_abstain_and_edit_as_the_baseline(models):
 
 def test_blending_keeps_latents_outside_equal_to_the_noised_source(models):
     one = task(mask=box())
-    start = begin(models, [one])
+    start = begin_edit(models, [one])
     masks = given([one], start.grid)
-    kept, mine = [], scheduler(models.instruct, 4)
+    kept, mine = [], scheduler_of(models.instruct, 4)
 
     def watch(scheduler_of_run):
         react = keep_outside(masks, start)(scheduler_of_run)
@@ -132,7 +134,7 @@ def test_blending_keeps_latents_outside_equal_to_the_noised_source(models):
 
         return both
 
-    last, _ = driver.run(models, [one], start, steps=4, after=watch)
+    last, _ = driver.run_editor(models, [one], start, steps=4, after=watch)
     outside = (masks < 0.5)[:, None].expand_as(last)
     for i, latents in enumerate(kept[:-1]):  # after step i the level is that of step i + 1
         expected = mine.add_noise(start.clean, start.noise, mine.timesteps[i + 1 : i + 2])
@@ -201,7 +203,7 @@ def test_wys_clips_outliers_before_it_stretches():
 
 
 def test_zone_sees_where_the_end_is_looked_at_and_the_beginning_is_not(models):
-    start = begin(models, [task()])
+    start = begin_edit(models, [task()])
     seen = look(models, [task()], start, steps=4, first=2)
     first, last = seen.tokens([[0]]), seen.tokens([[seen.ends[0]]])
     by_hand = normalised(normalised(last) - normalised(first))
@@ -231,7 +233,7 @@ def test_pixels_that_attend_to_each_other_get_nearer_values():
 
 
 def test_lime_chooses_the_clusters_of_the_highest_attention(models):
-    start = begin(models, [task()])
+    start = begin_edit(models, [task()])
     seen = look(models, [task()], start, steps=4, first=2, skip=1, features=True)
     found = lime.mask(seen, clusters=4, points=1)
     heat = seen.words()[0]
@@ -318,7 +320,7 @@ def test_words_are_found_or_guessed_from_the_prompt(models):
 
 
 def test_a_look_changes_nothing_and_counts_its_rows(models):
-    start = begin(models, [task()])
+    start = begin_edit(models, [task()])
     before = dict(models.instruct.unet.attn_processors)
     seen = look(models, [task()], start, steps=4, first=2, self_stride=2, features=True)
     assert models.instruct.unet.attn_processors == before
@@ -327,7 +329,7 @@ def test_a_look_changes_nothing_and_counts_its_rows(models):
     torch.testing.assert_close(seen.self_attention.sum(-1), torch.ones(1, 64))
     record = Record()
     with controlled(models.instruct.unet, record):
-        driver.run(models, [task()], start, steps=4, first=2)
+        driver.run_editor(models, [task()], start, steps=4, first=2)
     again = look(models, [task()], start, steps=4, first=2)
     torch.testing.assert_close(again.words(), seen.words())
     assert pixels([task().image], models).shape == (1, 3, 64, 64)
@@ -395,14 +397,14 @@ def test_what_is_written_is_the_distance_of_the_branches_over_its_mean():
 
 def test_a_probe_is_what_the_unet_says_of_the_noised_source(models):
     one = task()
-    start = begin(models, [one])
+    start = begin_edit(models, [one])
     state = start.generators[0].get_state()
     found = noise_probe.probe(models, [one], start, level=0.5, draws=1)
     assert torch.equal(start.generators[0].get_state(), state)
     assert found.rows == 2
     pipe = models.instruct
     noise = torch.randn(start.clean.shape, generator=driver.copy_of(start.generators[0]))
-    mine = scheduler(pipe, 100)
+    mine = scheduler_of(pipe, 100)
     time = mine.timesteps[50:51]
     noised = mine.add_noise(start.clean, noise, time)
     shown = torch.cat([mine.scale_model_input(noised, time), start.source], dim=1)
@@ -416,22 +418,24 @@ def test_a_probe_is_what_the_unet_says_of_the_noised_source(models):
 
 def test_a_probe_says_the_same_of_an_edit_in_any_batch(models):
     tasks = [task(0), task(1)]
-    both = noise_probe.probe(models, tasks, begin(models, tasks), level=0.7, draws=2)
-    alone = noise_probe.probe(models, tasks[1:], begin(models, tasks[1:]), level=0.7, draws=2)
+    both = noise_probe.probe(models, tasks, begin_edit(models, tasks), level=0.7, draws=2)
+    alone = noise_probe.probe(models, tasks[1:], begin_edit(models, tasks[1:]), level=0.7, draws=2)
     torch.testing.assert_close(both.guidance[1:], alone.guidance, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(both.written[1:], alone.written, atol=1e-4, rtol=1e-3)
     with pytest.raises(ValueError, match=r"no cross-attention layer has a stride of \(64,\)"):
-        noise_probe.probe(models, tasks, begin(models, tasks), level=0.7, draws=1, strides=(64,))
+        noise_probe.probe(
+            models, tasks, begin_edit(models, tasks), level=0.7, draws=1, strides=(64,)
+        )
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(near=(0.0, 0.5)), "give levels of noise over 0 and up to 1"),
-        (dict(far=()), "give levels of noise over 0 and up to 1"),
-        (dict(writing=1.2), "writing=1.2; give levels"),
-        (dict(draws=0), "draws=0; give a whole number of at least 1"),
-        (dict(weight=1.5), "weight=1.5; give a share from 0 to 1"),
+        (dict(near=(0.0, 0.5)), "near=.*greater than 0"),
+        (dict(far=()), "far=.*at least 1 item"),
+        (dict(writing=1.2), "writing=1.2; .*less than or equal to 1"),
+        (dict(draws=0), "draws=0; .*greater than or equal to 1"),
+        (dict(weight=1.5), "weight=1.5; .*less than or equal to 1"),
     ],
 )
 def test_remap_refuses_settings_out_of_range(models, settings, message):

@@ -11,8 +11,9 @@ from diffusers import (
 
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, combine, encode, generator, pixels
-from cirp.methods import METHODS, controls, ip2p, noisy
+from cirp.diffusion.sampling import combine, encode, pixels
+from cirp.diffusion.tasks import Task, generator
+from cirp.methods import METHODS, ip2p, noisy, references
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 
@@ -188,13 +189,13 @@ def test_images_of_any_size_are_edited(models, size):
         (dict(steps=0), "steps=0"),
         (dict(strength=0.0), "strength=0.0"),
         (dict(strength=1.2), "strength=1.2"),
-        (dict(strength=0.1), "leave no step"),
+        (dict(strength=0.1), "leaves no step"),
         (dict(text_scale=float("nan")), "text_scale=nan"),
         (dict(text_scale=-1.0), "text_scale=-1.0"),
-        (dict(variant="sdedit"), "unknown variant 'sdedit'.*text-to-image"),
+        (dict(variant="sdedit"), "variant='sdedit'; .*text-to-image"),
         (dict(concatenate=True), "eight input channels"),
         (dict(image_scale=0.5), "image_scale=0.5 multiplies nothing"),
-        (dict(prompt="poem"), "unknown prompt 'poem'.*instruction, caption"),
+        (dict(prompt="poem"), "prompt='poem'; .*instruction.*caption"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_runs(models, settings, words):
@@ -213,16 +214,16 @@ def test_prompts_that_are_missing_or_too_long_are_refused(models):
 
 def test_controls_of_every_table(models):
     one = task()
-    (same,) = controls.nothing(models, [one])
+    (same,) = references.nothing(models, [one])
     np.testing.assert_array_equal(array(same.image), array(one.image))
-    (trip,) = controls.round_trip(models, [one])
+    (trip,) = references.round_trip(models, [one])
     with torch.no_grad():
         x = pixels([one.image], models)
         y = models.vae.decode(models.vae.encode(x).latent_dist.mode()).sample
     expected = ((y[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
     assert np.abs(array(trip.image) - expected).max() <= 1
-    mixed = controls.blend(trip.image, one.image, alpha=0.25)
+    mixed = references.blend(trip.image, one.image, alpha=0.25)
     expected = 0.25 * array(one.image) + 0.75 * array(trip.image)
     assert np.abs(array(mixed) - expected).max() <= 1
     with pytest.raises(ValueError, match="alpha=2"):
-        controls.blend(trip.image, one.image, alpha=2)
+        references.blend(trip.image, one.image, alpha=2)

@@ -9,7 +9,8 @@ import torch
 from cirp.attention.control import NEITHER, TEXT, Control, Site
 from cirp.diffusion.ddim_inversion import ddim, remaining
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, decode, encode
+from cirp.diffusion.sampling import decode, encode
+from cirp.diffusion.tasks import Task
 from cirp.methods import p2p
 from cirp.methods.p2p import (
     BRANCHES,
@@ -341,7 +342,7 @@ def test_nothing_stays_behind(models):
         (dict(threshold=2.0), "threshold=2.0"),
         (dict(equalizer=-1.0), "equalizer=-1"),
         (dict(inversion_iterations=0), "iterations"),
-        (dict(region="elsewhere"), "unknown region"),
+        (dict(region="elsewhere"), "region='elsewhere'; input should be 'found' or 'given'"),
         (dict(region="given"), "has no mask"),
     ],
 )

@@ -10,9 +10,11 @@ from diffusers import EulerDiscreteScheduler
 from cirp.attention.control import Control, controlled
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, scheduler, states
-from cirp.editing.driver import begin, given
+from cirp.diffusion.sampling import scheduler_of, states
+from cirp.diffusion.tasks import Task
+from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import positions
+from cirp.editing.masks import given
 from cirp.methods import ip2p, refocus
 from cirp.methods.refocus import (
     at_step,
@@ -108,7 +110,7 @@ def test_each_image_descends_and_stops_for_itself():
 
 
 def prepared(models, tasks, **settings):
-    start = begin(models, tasks)
+    start = begin_edit(models, tasks)
     unet = twin(models.instruct.unet)
     words = [positions(models.instruct.tokenizer, one) for one in tasks]
     text = states([one.instruction for one in tasks], models.instruct)
@@ -116,7 +118,7 @@ def prepared(models, tasks, **settings):
     losses, active = attention_losses(
         models, unet, text, start.source, masks, words, stride=2, **settings
     )
-    t = scheduler(models.instruct, 4).timesteps[0]
+    t = scheduler_of(models.instruct, 4).timesteps[0]
     return start, lambda x, which: losses(x, which, t), active
 
 

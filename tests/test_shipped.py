@@ -66,7 +66,10 @@ def test_the_reports_own_edits_are_among_them():
 
 def test_the_headline_is_what_the_full_run_recorded():
     subprocess.run(
-        [sys.executable, "tools/headline.py", "--check"], cwd=ROOT, check=True, capture_output=True
+        [sys.executable, "-m", "cirp.cli", "headline", "--check"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
     )
 
 

@@ -68,7 +68,7 @@ def test_a_study_checks_everything_before_it_loads_anything(monkeypatch, bad, wo
 
     monkeypatch.setattr(study, "load", fail)
     with pytest.raises(ValueError, match=words):
-        study.begin(**bad)
+        study.open_study(**bad)
 
 
 def test_the_ablation_has_all_eight_cells_and_changes_one_thing_at_a_time():

@@ -17,7 +17,8 @@ from PIL import Image
 from cirp import figures
 from cirp.diffusion import dreambooth
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task, captions_to_images
+from cirp.diffusion.sampling import captions_to_images
+from cirp.diffusion.tasks import Task
 from cirp.experiments import configurations
 from cirp.experiments.study import Study
 from cirp.methods import METHODS

@@ -12,8 +12,8 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion import ddim_inversion
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit
-from cirp.editing.driver import begin
+from cirp.diffusion.tasks import Edit
+from cirp.editing.driver import begin_edit
 from cirp.experiments import cache, configurations, study
 from cirp.experiments.word_maps import watch
 from cirp.figures.tables import points
@@ -222,7 +222,7 @@ def inversion_errors(
 ) -> pd.DataFrame:  # fmt: skip
     """Root mean square error of the latents after inversion and back, mean and worst over items."""
     tasks = [cache.task(item, 0) for item in items]
-    start, captions = begin(models, tasks), [task.source_caption for task in tasks]
+    start, captions = begin_edit(models, tasks), [task.source_caption for task in tasks]
     mine = ddim_inversion.ddim(models.text, steps)
     timesteps = ddim_inversion.remaining(mine, strength)
     rows = []

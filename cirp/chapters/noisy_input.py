@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.diffusion.sampling import Edit
+from cirp.diffusion.tasks import Edit
 from cirp.figures.tables import named, points
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import SUCCESS

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.diffusion.sampling import Edit
+from cirp.diffusion.tasks import Edit
 from cirp.experiments.study import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.tables import points
 from cirp.metrics import similarity

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import mask_picture
-from cirp.editing.driver import begin, normalised
+from cirp.diffusion.tasks import mask_picture
+from cirp.editing.driver import begin_edit
+from cirp.editing.masks import normalised
 from cirp.experiments import cache, configurations, study
 from cirp.methods import remap
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image
@@ -23,7 +24,9 @@ def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: 
     asking = ("near", "far", "writing", "draws", "strides", "prompt")
     weighing = {name: own[name] for name in ("weight", "sigma")}
     splitting = {name: own[name] for name in ("grow", "scope", "spare")}
-    seen = remap.signs(models, tasks, begin(models, tasks), **{name: own[name] for name in asking})
+    seen = remap.signs(
+        models, tasks, begin_edit(models, tasks), **{name: own[name] for name in asking}
+    )
     maps = {
         "prediction changes": normalised(seen.near),
         "attention writes": normalised(seen.written),

@@ -55,6 +55,36 @@ def open_mask(path: Path | str) -> Mask:
     return grey >= 128
 
 
+def open_mask_for(image: Image.Image, path: Path | str) -> Mask:
+    """The mask of this image. Raises `DataError`, also if its size is another."""
+    mask = open_mask(path)
+    if mask.shape != image.size[::-1]:
+        rows, columns = mask.shape
+        raise DataError(
+            f"{path}: a mask of {columns}x{rows} for an image of {image.width}x{image.height}; "
+            "give one of the image's size"
+        )
+    return mask
+
+
+def check_destination(out: Path, source: Path) -> None:
+    """Refuse a file that cannot be written, or that would replace the image it is made from.
+
+    Raises `DataError`.
+    """
+    if out.is_dir():
+        raise DataError(f"{out} is a folder; give a file, such as {out / 'edited.png'}")
+    if not out.resolve().parent.is_dir():
+        raise DataError(f"{out}: there is no folder {out.parent}; make it first")
+    if out.exists() and out.samefile(source):
+        raise DataError(f"{out} is the image itself and would be lost; give another file")
+    known = Image.registered_extensions()
+    if known.get(out.suffix.lower()) not in Image.SAVE:
+        raise DataError(
+            f"{out}: no picture format is called {out.suffix!r}; give .png, .jpg or .webp"
+        )
+
+
 def _decode(path: Path) -> Image.Image:
     """The decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
     if not path.is_file():

@@ -6,10 +6,10 @@ output at the latents that it is to find. Plain DDIM inversion takes the output 
 repeating the step with what it found closes the gap: a fixed point, where the step forwards leads
 back exactly (AIDI, Pan et al. 2023; ReNoise, Garibi et al. 2024).
 
-    mine = ddim(models.text, steps=50)
-    timesteps = remaining(mine, strength=0.8)
-    path = invert(models, mine, timesteps, clean, captions, iterations=5)
-    again = reconstruct(models, mine, timesteps, path[-1], captions)
+    scheduler = ddim(models.text, steps=50)
+    timesteps = remaining(scheduler, strength=0.8)
+    path = invert(models, scheduler, timesteps, clean, captions, iterations=5)
+    again = reconstruct(models, scheduler, timesteps, path[-1], captions)
 
 Plain inversion of a velocity model may also end in latents that are too even to be noise, which
 blurs what is made of them; two more iterations mend most of it. All is at guidance 1: the guided
@@ -27,7 +27,8 @@ from transformers import CLIPTokenizer
 from cirp.attention.control import TEXT
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, Task, finish, run, states
+from cirp.diffusion.sampling import Latents, denoise, finish, states
+from cirp.diffusion.tasks import Task
 
 Path = Float[Tensor, "step image channel row column"]  # from clean to noisy
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -41,55 +42,59 @@ def ddim(pipe, steps: int) -> DDIMScheduler:
     kind = pipe.scheduler.config.get("prediction_type", "epsilon")
     if kind not in PREDICTIONS:
         raise ValueError(f"a UNet that predicts {kind!r} cannot be inverted, only {PREDICTIONS}")
-    mine = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, thresholding=False)
-    mine.set_timesteps(steps, device=pipe.unet.device)
-    return mine
+    scheduler = DDIMScheduler.from_config(
+        pipe.scheduler.config, clip_sample=False, thresholding=False
+    )
+    scheduler.set_timesteps(steps, device=pipe.unet.device)
+    return scheduler
 
 
-def remaining(mine: DDIMScheduler, strength: float) -> Tensor:
+def remaining(scheduler: DDIMScheduler, strength: float) -> Tensor:
     """The last int(steps * strength) timesteps, as in diffusers' img2img.
 
     At strength 1 the first of a schedule with zero terminal SNR has alpha 0: its latents have no
     part of the image itself, only what the UNet makes of it.
     """
-    return mine.timesteps[len(mine.timesteps) - int(len(mine.timesteps) * strength) :]
+    return scheduler.timesteps[
+        len(scheduler.timesteps) - int(len(scheduler.timesteps) * strength) :
+    ]
 
 
-def alphas(mine: DDIMScheduler, timestep: Tensor) -> tuple[Tensor, Tensor]:
-    """The cumulated alphas at a timestep and at that which `mine.step` leads to from there."""
-    after = int(timestep) - mine.config.num_train_timesteps // mine.num_inference_steps
+def alphas(scheduler: DDIMScheduler, timestep: Tensor) -> tuple[Tensor, Tensor]:
+    """The cumulated alphas at a timestep and at that which `scheduler.step` leads to from there."""
+    after = int(timestep) - scheduler.config.num_train_timesteps // scheduler.num_inference_steps
     return (
-        mine.alphas_cumprod[int(timestep)],
-        mine.alphas_cumprod[after] if after >= 0 else mine.final_alpha_cumprod,
+        scheduler.alphas_cumprod[int(timestep)],
+        scheduler.alphas_cumprod[after] if after >= 0 else scheduler.final_alpha_cumprod,
     )
 
 
-def split(
-    mine: DDIMScheduler, output: Latents, latents: Latents, alpha: Tensor
+def clean_and_noise(
+    scheduler: DDIMScheduler, output: Latents, latents: Latents, alpha: Tensor
 ) -> tuple[Latents, Latents]:
     """The clean latents and the noise that the UNet's output means, of latents at this alpha."""
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
-    if mine.config.prediction_type == "epsilon":
+    if scheduler.config.prediction_type == "epsilon":
         return (latents - sigma * output) / signal, output
     return signal * latents - sigma * output, signal * output + sigma * latents
 
 
-def up(mine: DDIMScheduler, output: Latents, latents: Latents, timestep: Tensor) -> Latents:
+def up(scheduler: DDIMScheduler, output: Latents, latents: Latents, timestep: Tensor) -> Latents:
     """Plain DDIM inversion: on to `timestep`, as if the noise were what it is said to be here."""
-    at, before = alphas(mine, timestep)
-    clean, noise = split(mine, output, latents, before)
+    at, before = alphas(scheduler, timestep)
+    clean, noise = clean_and_noise(scheduler, output, latents, before)
     return at.sqrt() * clean + (1 - at).sqrt() * noise
 
 
-def back(mine: DDIMScheduler, output: Latents, after: Latents, timestep: Tensor) -> Latents:
-    """The latents that `mine.step` takes to `after`, if the UNet's output on them is `output`.
+def back(scheduler: DDIMScheduler, output: Latents, after: Latents, timestep: Tensor) -> Latents:
+    """The latents that `scheduler.step` takes to `after`, if the UNet's output on them is `output`.
 
     The step is A x + B output, with A = cos d and B = -sin d for velocities (d the angle between
     the two levels of noise); so x = (after - B output) / A. Alpha 0 divides by nothing.
     """
-    at, before = alphas(mine, timestep)
-    if mine.config.prediction_type == "epsilon":
-        return up(mine, output, after, timestep)
+    at, before = alphas(scheduler, timestep)
+    if scheduler.config.prediction_type == "epsilon":
+        return up(scheduler, output, after, timestep)
     cosine = (at * before).sqrt() + ((1 - at) * (1 - before)).sqrt()
     sine = ((1 - at) * before).sqrt() - (at * (1 - before)).sqrt()
     return (after + sine * output) / cosine
@@ -110,7 +115,7 @@ def predictor(models: Models, prompts: Sequence[str]) -> Callable[[Latents, Tens
 @torch.no_grad()
 def invert(
     models: Models,
-    mine: DDIMScheduler,
+    scheduler: DDIMScheduler,
     timesteps: Tensor,
     clean: Latents,
     prompts: Sequence[str],
@@ -119,37 +124,37 @@ def invert(
 ) -> Path:
     """The way back of `timesteps`, of `remaining`: scaled latents, clean first, noisy last.
 
-    After `mine.step` at timesteps[i] the latents belong to `level(path, i)`. With `iterations=1`
-    this is plain DDIM inversion; more come closer to the path that `mine.step` goes, and cost a
-    call of the UNet at each step.
+    After `scheduler.step` at timesteps[i] the latents are `latents_after(path, i)`. `iterations=1`
+    is plain DDIM inversion; more come closer to the path that the scheduler goes, and cost a call
+    of the UNet at each step.
     """
     check_iterations(iterations)
     predict = predictor(models, prompts)
     path = [clean]
     for t in timesteps.flip(0):
-        found = up(mine, predict(path[-1], t), path[-1], t)
+        found = up(scheduler, predict(path[-1], t), path[-1], t)
         for _ in range(iterations - 1):
-            found = back(mine, predict(found, t), path[-1], t)
+            found = back(scheduler, predict(found, t), path[-1], t)
         path.append(found)
     return torch.stack(path)
 
 
-def level(path: Path, step: int) -> Latents:
+def latents_after(path: Path, step: int) -> Latents:
     """The latents of the path where a run down it is after `step`, which counts from 0."""
     return path[len(path) - 2 - step]
 
 
 def reconstruct(
     models: Models,
-    mine: DDIMScheduler,
+    scheduler: DDIMScheduler,
     timesteps: Tensor,
     latents: Latents,
     prompts: Sequence[str],
 ) -> Latents:
     """Down again at guidance 1, from the last latents of a path: what the inversion is worth."""
     text = {TEXT: states(prompts, models.text)}
-    loop = run(
-        models, models.text.unet, mine, timesteps, latents, [],
+    loop = denoise(
+        models, models.text.unet, scheduler, timesteps, latents, [],
         branches=(TEXT,), text=text, image=None, guide=lambda e: e[TEXT],
     )  # fmt: skip
     return finish(loop, latents)[0]
@@ -186,13 +191,13 @@ __all__ = [
     "back",
     "check_iterations",
     "check_sources",
+    "clean_and_noise",
     "ddim",
     "error",
     "invert",
-    "level",
+    "latents_after",
     "predictor",
     "reconstruct",
     "remaining",
-    "split",
     "up",
 ]

@@ -33,16 +33,14 @@ from cirp.data.images import fit
 from cirp.diffusion.pipelines import INSTRUCT, TEXT, Models
 from cirp.diffusion.sampling import (
     Latents,
-    Task,
     caption_steps,
-    check_settings,
     encode,
     finish,
-    initial_noise,
     instruct_steps,
-    scheduler,
+    scheduler_of,
     states,
 )
+from cirp.diffusion.tasks import Task, check_settings, initial_noise
 
 WHICH = (TEXT, INSTRUCT)  # the models that can be tuned
 
@@ -91,15 +89,21 @@ def class_latents(
         tasks = [Task(blank, prompt, prompt, seed, key=f"{prompt} {i}") for i in some]
         shape = (len(tasks), pipe.unet.config.out_channels, side, side)
         noise, generators = initial_noise(tasks, torch.zeros(shape, device=models.device))
-        mine = scheduler(pipe, steps)
-        latents, prompts = noise * mine.init_noise_sigma, [prompt] * len(tasks)
+        scheduler = scheduler_of(pipe, steps)
+        latents, prompts = noise * scheduler.init_noise_sigma, [prompt] * len(tasks)
         if which == TEXT:
             loop = caption_steps(
-                models, mine, mine.timesteps, latents, prompts, generators, text_scale=text_scale
+                models,
+                scheduler,
+                scheduler.timesteps,
+                latents,
+                prompts,
+                generators,
+                text_scale=text_scale,
             )
         else:
             loop = instruct_steps(
-                models, mine, mine.timesteps, latents, None, prompts, generators,
+                models, scheduler, scheduler.timesteps, latents, None, prompts, generators,
                 text_scale=text_scale, image_scale=1.0,
             )  # fmt: skip
         found.append(finish(loop, latents)[0])

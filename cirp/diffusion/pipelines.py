@@ -112,6 +112,17 @@ def has_bfloat16_units() -> bool:
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
 
 
+def check_device(device: str) -> None:
+    """Refuse a device that torch does not know or this machine does not have."""
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"unknown device {device!r}; give 'cpu', 'cuda' or 'mps'") from error
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.mps.is_available()}
+    if not there.get(kind, False):
+        raise ValueError(f"device {device!r}: no {kind} device is available; use 'cpu'")
+
+
 def load(
     name: str = "miniature",
     *,
@@ -125,8 +136,7 @@ def load(
     and autoencoder stay in `dtype`.
     """
     first, second = resolve(name)
-    if device != "cpu" and not torch.cuda.is_available() and device.startswith("cuda"):
-        raise ValueError(f"device {device!r}: no CUDA device is available; use 'cpu'")
+    check_device(device)
     pipes = [
         _pipeline(kind, place, dtype).to(device)
         for kind, place in (

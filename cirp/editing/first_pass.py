@@ -18,8 +18,10 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Mean, Record, grid_of, stride_of
 from cirp.attention.tokens import content_positions, word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import State, Task
-from cirp.editing.driver import Masks, Start, given, peak, run
+from cirp.diffusion.sampling import State
+from cirp.diffusion.tasks import Task
+from cirp.editing.driver import Start, run_editor
+from cirp.editing.masks import Masks
 
 
 class RecordSelf(Control):
@@ -94,7 +96,7 @@ def outputs(unet, wanted: Callable[[str], bool]):
         yield kept
 
 
-def said(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
+def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
     """A task's prompt and the words of it that carry the edit."""
     return (
         (task.instruction, task.words)
@@ -108,7 +110,7 @@ def positions(tokenizer, task: Task, prompt: str = "instruction") -> list[int]:
 
     Raises `ValueError` for words that are not in the prompt.
     """
-    text, words = said(task, prompt)
+    text, words = prompt_and_words(task, prompt)
     if not words:
         return content_positions(tokenizer, text)
     return sorted({p for word in words for p in word_positions(tokenizer, text, word)})
@@ -136,13 +138,13 @@ def look(
     """
     tokenizer = models.instruct.tokenizer
     words = [positions(tokenizer, task, prompt) for task in tasks]
-    ends = [len(tokenizer(said(task, prompt)[0]).input_ids) - 1 for task in tasks]
+    ends = [len(tokenizer(prompt_and_words(task, prompt)[0]).input_ids) - 1 for task in tasks]
     record = Record(tokens=max(ends) + 1)
     gathered = [record] + ([RecordSelf(self_stride)] if self_stride else [])
     change, guidance = Mean(), Mean()
 
-    def watch(mine):
-        threshold = float(mine.timesteps[skip]) if skip else float("inf")
+    def watch(scheduler):
+        threshold = float(scheduler.timesteps[skip]) if skip else float("inf")
         for control in gathered:
             control.wants = _from(control, threshold)
 
@@ -156,7 +158,7 @@ def look(
 
     unet = models.instruct.unet
     with outputs(unet, lambda _: features) as kept:
-        latents, rows = run(
+        latents, rows = run_editor(
             models, tasks, start, steps=steps, text_scale=text_scale, image_scale=image_scale,
             prompt=prompt, controls=[*gathered, *controls], after=watch, first=first,
         )  # fmt: skip
@@ -187,41 +189,3 @@ def _from(control: Control, threshold: float):
 
 def _folded(out: Float[Tensor, "image query channel"], grid) -> Tensor:
     return out.mT.unflatten(-1, grid_of(out.shape[1], grid))
-
-
-@dataclass(frozen=True)
-class Found:
-    """The regions a method works with, and where it found none."""
-
-    masks: Masks
-    abstained: list[bool]
-    rows: int = 0  # UNet rows an image took to find them
-
-
-def abstaining(masks: Masks, maps: Masks, least: float | None, rows: int = 0) -> Found:
-    """Everything may change where the map is diffuse: its maximum under `least` times its mean."""
-    diffuse = torch.zeros(len(maps), dtype=torch.bool)
-    if least is not None:
-        diffuse = (peak(maps) < least).cpu()
-    whole = diffuse.to(masks.device)[:, None, None]
-    return Found(torch.where(whole, torch.ones_like(masks), masks), diffuse.tolist(), rows)
-
-
-def regions(tasks: Sequence[Task], start: Start, region: str, find: Callable[[], Found]) -> Found:
-    """The masks that were given, or those that `find` finds."""
-    if region == "given":
-        return Found(given(tasks, start.grid).to(start.source), [False] * len(tasks))
-    return find()
-
-
-__all__ = [
-    "Found",
-    "Look",
-    "RecordSelf",
-    "abstaining",
-    "look",
-    "outputs",
-    "positions",
-    "regions",
-    "said",
-]

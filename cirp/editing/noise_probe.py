@@ -16,10 +16,12 @@ from torch import Tensor
 from cirp.attention.control import IMAGE, TEXT
 from cirp.attention.record import Mean, grid_of, stride_of
 from cirp.diffusion import sampling
+from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Task
-from cirp.editing.driver import Masks, Start, at, copy_of
+from cirp.diffusion.tasks import Task
+from cirp.editing.driver import Start, copy_of
 from cirp.editing.first_pass import outputs
+from cirp.editing.masks import Masks, at
 
 BRANCHES = (TEXT, IMAGE)
 SCHEDULE = 100  # steps of the schedule that levels are shares of
@@ -75,10 +77,11 @@ def probe(
                 tuple(start.clean.shape), generator=generators,
                 device=start.clean.device, dtype=start.clean.dtype,
             )  # fmt: skip
-            mine = sampling.scheduler(pipe, SCHEDULE)
-            latents, timesteps = sampling.noised(mine, start.clean, noise, level)
-            loop = sampling.run(
-                models, pipe.unet, mine, timesteps[:1], latents, [copy_of(g) for g in generators],
+            scheduler = ddim(pipe, SCHEDULE)
+            latents, timesteps = sampling.noised(scheduler, start.clean, noise, level)
+            loop = sampling.denoise(
+                models, pipe.unet, scheduler, timesteps[:1], latents,
+                [copy_of(g) for g in generators],
                 branches=BRANCHES, text={TEXT: said, IMAGE: empty},
                 image=dict.fromkeys(BRANCHES, start.source), guide=lambda e: e[TEXT],
             )  # fmt: skip

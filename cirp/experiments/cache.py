@@ -5,7 +5,6 @@ folder and moved, so an interrupted run leaves only whole ones, and the same com
 """
 
 import hashlib
-import inspect
 import json
 import math
 import os
@@ -18,19 +17,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from tqdm import tqdm
+from transformers import CLIPTokenizer
 
 from cirp import paths
+from cirp.attention.tokens import check_length, word_positions
 from cirp.data.edits import EditItem
-from cirp.data.images import Mask, fingerprint
+from cirp.data.images import DataError, Mask, fingerprint
 from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Task, check_prompts, working_size
+from cirp.diffusion.tasks import Edit, Task, check_prompts, working_size
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
 
 VERSION = 2  # raise it when a method's code changes its images
-NOT_SETTINGS = ("controls", "batch_size", "progress")  # of no influence on an image
 WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
 CACHE = paths.cache() / "runs"
 
@@ -57,6 +57,25 @@ def task(item: EditItem, seed: int) -> Task:
     )
 
 
+def check_items(items: Sequence[EditItem], tokenizer: CLIPTokenizer) -> None:
+    """Refuse rows whose instruction or captions no model could be given, naming the row."""
+    for item in items:
+        record = item.record
+        try:
+            check_prompts(tokenizer, [task(item, 0)], "instruction")
+            for words, text in (
+                (record.words, record.instruction),
+                (record.target_words, record.target_caption),
+            ):
+                for word in words:
+                    word_positions(tokenizer, text, word)
+            for caption in (record.source_caption, record.target_caption):
+                if caption:
+                    check_length(tokenizer, caption)
+        except ValueError as error:
+            raise DataError(f"{record.id}: {error}") from error
+
+
 def completed(method: str, settings: Mapping) -> dict:
     """The settings with the method's own defaults, so that a changed default changes the key.
 
@@ -64,17 +83,7 @@ def completed(method: str, settings: Mapping) -> dict:
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-    known = {
-        name: parameter.default
-        for name, parameter in inspect.signature(METHODS[method]).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in NOT_SETTINGS
-    }
-    unknown = set(settings) - set(known)
-    if unknown:
-        raise ValueError(
-            f"{method} has no setting {sorted(unknown)[0]!r}; it has {', '.join(known) or 'none'}"
-        )
-    return known | dict(settings)
+    return METHODS[method].configured(**settings).model_dump()
 
 
 def key(models: Models, one: Task, method: str, settings: Mapping) -> str:

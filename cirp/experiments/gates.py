@@ -14,8 +14,9 @@ from scipy import stats
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.editing.driver import begin, given
+from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import look
+from cirp.editing.masks import given
 from cirp.experiments import benchmark, cache, configurations
 from cirp.experiments.study import Study
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
@@ -38,7 +39,7 @@ def traces(
     for first in range(0, len(local), batch_size):
         some = local[first : first + batch_size]
         tasks = [cache.task(item, seed) for item in some]
-        start = begin(models, tasks)
+        start = begin_edit(models, tasks)
         seen = look(models, tasks, start, steps=steps, first=steps)
         outside = 1 - given(tasks, start.grid)
         words, change = seen.words().cpu(), seen.change.float().cpu()

@@ -15,7 +15,7 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load
 from cirp.diffusion.sampling import captions_to_images
 from cirp.experiments.cache import edits, fitted, task
-from cirp.methods.controls import round_trip
+from cirp.methods.references import round_trip
 from cirp.metrics import similarity
 from cirp.metrics.features import Features, load_features
 from cirp.metrics.scores import score_all

@@ -19,9 +19,9 @@ import torch
 
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, load_tokenizer
-from cirp.diffusion.sampling import Edit, check_prompts
+from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations
-from cirp.methods.controls import blend
+from cirp.methods.references import blend
 from cirp.metrics.features import Features, load_features
 from cirp.metrics.scores import score_all
 from cirp.paths import RESULTS, ROOT
@@ -254,7 +254,7 @@ class Study:
         return fresh
 
 
-def begin(
+def open_study(
     *,
     profile: str = "quick",
     edits: str = EDITS,
@@ -273,8 +273,7 @@ def begin(
         raise ValueError(f"steps={steps}; give at least 1")
     folder = edits if Path(edits).is_absolute() else str(ROOT / edits)
     everything = load_edits(folder)
-    tasks = [cache.task(item, seed) for item in everything]
-    check_prompts(load_tokenizer(models), tasks, "instruction")
+    cache.check_items(everything, load_tokenizer(models))
     loaded = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
     everything = cache.fitted(everything, loaded)
     shown = [item for item in everything if item.record.example] or everything[:10]
@@ -427,7 +426,7 @@ __all__ = [
     "ablation_methods",
     "agreement",
     "bars",
-    "begin",
+    "open_study",
     "main_methods",
     "reading_methods",
     "step_methods",

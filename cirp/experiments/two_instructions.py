@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from cirp.diffusion.sampling import Task
+from cirp.diffusion.tasks import Task
 from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import render
 

@@ -18,7 +18,7 @@ from cirp.attention.record import Record
 from cirp.attention.tokens import check_length, word_positions
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit
+from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache
 from cirp.methods import METHODS
 

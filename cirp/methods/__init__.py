@@ -1,9 +1,9 @@
-"""The editing methods: name -> `edit(models, tasks, **settings) -> list[Edit]`."""
+"""The editing methods by name; `cirp.editing.method` says what a method is."""
 
+from cirp.editing.method import Method
 from cirp.methods import (
     asg,
     blending,
-    controls,
     dense,
     diffedit,
     foi,
@@ -13,28 +13,32 @@ from cirp.methods import (
     locatedit,
     noisy,
     p2p,
+    references,
     refocus,
     remap,
     wys,
     zone,
 )
 
-METHODS = {
-    "ip2p": ip2p.edit,
-    "noisy": noisy.edit,
-    "p2p": p2p.edit,
-    "foi": foi.edit,
-    "lime": lime.edit,
-    "dense": dense.edit,
-    "refocus": refocus.edit,
-    "asg": asg.edit,
-    "ledits": ledits.edit,
-    "locatedit": locatedit.edit,
-    "zone": zone.edit,
-    "wys": wys.edit,
-    "diffedit": diffedit.edit,
-    "blending": blending.edit,
-    "remap": remap.edit,
-    "nothing": controls.nothing,
-    "round trip": controls.round_trip,
+METHODS: dict[str, Method] = {
+    edit.name: edit
+    for edit in (
+        ip2p.edit,
+        noisy.edit,
+        p2p.edit,
+        foi.edit,
+        lime.edit,
+        dense.edit,
+        refocus.edit,
+        asg.edit,
+        ledits.edit,
+        locatedit.edit,
+        zone.edit,
+        wys.edit,
+        diffedit.edit,
+        blending.edit,
+        remap.edit,
+        references.nothing,
+        references.round_trip,
+    )
 }

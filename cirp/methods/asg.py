@@ -11,19 +11,22 @@ M' is 1 - M: what is outside is held to the image harder. (The description print
 `hold="inside"` it is taken literally.) There is no second pass and no latent is replaced.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field, Strict
 
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Latents, Made, State, Task, decode
-from cirp.editing.driver import Masks, begin, carry_out, given, normalised, peak, run
+from cirp.diffusion.sampling import Latents, State, decode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import Start, begin_edit, run_editor
 from cirp.editing.first_pass import positions
-
-HOLDS = ("outside", "inside")
+from cirp.editing.masks import Masks, given, normalised, peak
+from cirp.editing.method import Count, Flag, Regional, Scale, Strides, method
 
 
 def mask(heat: Masks, *, slope: float = 10.0) -> Masks:
@@ -49,91 +52,81 @@ def scoped(
     return said[NEITHER] + image * (said[IMAGE] - said[NEITHER]) + text * (said[TEXT] - said[IMAGE])
 
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    low_text: float = 0.0,
-    high_image: float = 3.0,
-    hold: str = "outside",  # one of HOLDS
-    slope: float = 10.0,
-    look_steps: int = 10,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = 1.5,
-    flat: bool = False,  # dose-matched control: each map replaced by its own mean
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+class Settings(Regional):
+    """The paper's scales."""
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    if hold not in HOLDS:
-        raise ValueError(f"unknown hold {hold!r}; give one of {', '.join(HOLDS)}")
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    rule = dict(low_text=low_text, high_image=high_image, hold=hold)
-    settings = usual | rule
-    settings |= dict(
-        slope=slope, look_steps=look_steps, strides=strides, abstain=abstain, flat=flat,
-        region=region,
-    )  # fmt: skip
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        words = [positions(models.instruct.tokenizer, task, prompt) for task in some]
-        record = Record(tokens=max(map(max, words)) + 1)
-        masks = torch.ones_like(start.source[:, 0])
-        diffuse = [False] * len(some)
-        if region == "given":
-            masks = given(some, start.grid).to(start.source)
-        step = 0
-
-        def update() -> None:  # with all that was seen until now; frozen after `look_steps`
-            nonlocal masks, diffuse
-            heat = torch.stack(
-                [
-                    token_maps(record, image=i, positions=some_words, strides=strides).mean(dim=0)
-                    for i, some_words in enumerate(words)
-                ]
-            ).to(start.source)
-            masks = mask(heat, slope=slope)
-            if abstain is not None:
-                even = peak(heat) < abstain
-                masks = torch.where(even[:, None, None], torch.ones_like(masks), masks)
-                diffuse = even.tolist()
-            if flat:
-                masks = masks.mean((-2, -1), keepdim=True).expand_as(masks)
-
-        def guide(said: dict[int, Latents]) -> Latents:
-            if region == "found" and step < look_steps:
-                update()
-            return scoped(said, masks, text_scale=text_scale, image_scale=image_scale, **rule)
-
-        def count(_) -> object:
-            def react(state: State) -> None:
-                nonlocal step
-                step = state.step + 1
-
-            return react
-
-        record.wants = lambda site: site.is_cross and region == "found" and step < look_steps
-        latents, rows = run(
-            models, some, start, **usual, controls=[record, *controls], guide=guide, after=count
-        )
-        return Made(decode(latents, models), rows, masks, diffuse)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="asg",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    low_text: Scale = Field(0.0, description="text guidance outside")
+    high_image: Scale = Field(3.0, description="image guidance outside")
+    hold: Literal["outside", "inside"] = Field("outside", description="what is held")
+    slope: Scale = Field(10.0, description="of the soft mask")
+    look_steps: Count = Field(10, description="steps after which the mask is frozen")
+    strides: Strides = Field(None, description="layers whose attention is read")
+    abstain: Annotated[float, Strict()] | None = Field(
+        1.5, description="edit everywhere if the map's maximum is under so many means"
     )
+    flat: Flag = Field(False, description="a control of the same dose: each map its own mean")
+
+
+class Watching:
+    """The mask, made anew in each of the first steps of all that was seen until then."""
+
+    def __init__(self, models: Models, tasks: list[Task], start: Start, settings: Settings):
+        tokenizer = models.instruct.tokenizer
+        self.words = [positions(tokenizer, task, settings.prompt) for task in tasks]
+        self.record = Record(tokens=max(map(max, self.words)) + 1)
+        self.record.wants = lambda site: site.is_cross and self.looks
+        self.settings, self.step = settings, 0
+        self.diffuse = [False] * len(tasks)
+        self.masks = torch.ones_like(start.source[:, 0])
+        if settings.region == "given":
+            self.masks = given(tasks, start.grid).to(start.source)
+
+    @property
+    def looks(self) -> bool:
+        return self.settings.region == "found" and self.step < self.settings.look_steps
+
+    def update(self) -> None:
+        heat = torch.stack(
+            [
+                token_maps(
+                    self.record, image=i, positions=words, strides=self.settings.strides
+                ).mean(dim=0)
+                for i, words in enumerate(self.words)
+            ]
+        ).to(self.masks)
+        self.masks = mask(heat, slope=self.settings.slope)
+        if self.settings.abstain is not None:
+            even = peak(heat) < self.settings.abstain
+            self.masks = torch.where(even[:, None, None], torch.ones_like(self.masks), self.masks)
+            self.diffuse = even.tolist()
+        if self.settings.flat:
+            self.masks = self.masks.mean((-2, -1), keepdim=True).expand_as(self.masks)
+
+    def guide(self, predictions: dict[int, Latents]) -> Latents:
+        if self.looks:
+            self.update()
+        s = self.settings
+        return scoped(
+            predictions, self.masks, text_scale=s.text_scale, image_scale=s.image_scale,
+            low_text=s.low_text, high_image=s.high_image, hold=s.hold,
+        )  # fmt: skip
+
+    def count(self, _) -> Callable[[State], None]:
+        def react(state: State) -> None:
+            self.step = state.step + 1
+
+        return react
+
+
+@method("asg", Settings)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """One pass: the mask is read while it is used."""
+    start = begin_edit(models, tasks)
+    seen = Watching(models, tasks, start, settings)
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=[seen.record, *controls],
+        guide=seen.guide, after=seen.count,
+    )  # fmt: skip
+    return Made(decode(latents, models), rows, seen.masks, seen.diffuse)

@@ -7,20 +7,16 @@ in the last steps only, as Grounded InstructPix2Pix does.
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode
-from cirp.editing.driver import (
-    Masks,
-    Start,
-    begin,
-    blurred,
-    carry_out,
-    keep_outside,
-    normalised,
-    run,
-)
-from cirp.editing.first_pass import Found, Look, abstaining, look, regions
+from cirp.diffusion.sampling import decode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look
+from cirp.editing.masks import Found, Masks, abstaining, blurred, keep_outside, normalised, regions
+from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
 
 
 def mask(
@@ -30,51 +26,34 @@ def mask(
     return (normalised(blurred(seen.words(strides), sigma)) >= threshold).float()
 
 
+class Settings(Regional):
+    """Ours; the paper takes a mask from its user."""
+
+    share: Portion = Field(1.0, description="of the steps that are blended, the last ones")
+    threshold: Share = Field(0.4, description="of the blurred and stretched map")
+    sigma: Scale = Field(0.5, description="blur of the map, latent cells")
+    look_steps: Count = Field(10, description="steps in which the words' attention is read")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+@method("blending", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    share: float = 1.0,  # of the steps, the last ones
-    threshold: float = 0.4,
-    sigma: float = 0.5,  # latent cells
-    look_steps: int = 10,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Outside the region the noised source, step by step."""
+    start = begin_edit(models, tasks)
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    own = dict(threshold=threshold, sigma=sigma, strides=strides)
-    settings = usual | own
-    settings |= dict(share=share, look_steps=look_steps, abstain=abstain, region=region)
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, tasks, start, first=first, **settings.guidance)
+        masks = mask(
+            seen, threshold=settings.threshold, sigma=settings.sigma, strides=settings.strides
+        )
+        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
 
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(models, some, start, first=min(look_steps, steps), **usual)
-        return abstaining(mask(seen, **own), seen.words(strides), abstain, seen.rows)
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        kept = keep_outside(found.masks, start, share=share)
-        latents, rows = run(models, some, start, **usual, controls=controls, after=kept)
-        return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="blending",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    found = regions(tasks, start, settings.region, find)
+    kept = keep_outside(found.masks, start, share=settings.share)
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=controls, after=kept
     )
+    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)

@@ -23,14 +23,18 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from cirp.attention.control import TEXT, Attn, Control, Site
 from cirp.attention.record import grid_of
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, check_settings, decode, scheduler
-from cirp.editing.driver import Masks, Start, at, begin, carry_out, normalised, run
-from cirp.editing.first_pass import Found, Look, abstaining, look, positions, regions
+from cirp.diffusion.sampling import decode, scheduler_of
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look, positions
+from cirp.editing.masks import Found, Masks, abstaining, at, normalised, regions
+from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
 
 TRAINING_STEPS = 1000  # of Stable Diffusion; xi is 1 in pure noise
 
@@ -113,58 +117,40 @@ class Modulate(Control):
         return changed
 
 
+class Settings(Regional):
+    """The released code's weights."""
+
+    share: Portion = Field(0.3, description="of the steps that are modulated, the first ones")
+    cross_weight: Scale = Field(1.0, description="of the layout in cross-attention")
+    self_weight: Scale = Field(0.3, description="of the layout in self-attention")
+    degree: Scale = Field(5.0, description="how fast both fade with the timestep")
+    look_steps: Count = Field(10, description="steps in which the words' attention is read")
+    threshold: Share = Field(0.5, description="of the stretched map")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+@method("dense", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    share: float = 0.3,  # of the steps, the first ones
-    cross_weight: float = 1.0,
-    self_weight: float = 0.3,
-    degree: float = 5.0,
-    look_steps: int = 10,
-    threshold: float = 0.5,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used. `controls` see the moved attention.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """`controls` see the moved attention."""
+    start = begin_edit(models, tasks)
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    weights = dict(cross_weight=cross_weight, self_weight=self_weight, degree=degree)
-    own = dict(threshold=threshold, strides=strides)
-    check_settings(steps=steps, **weights)
-    settings = usual | dict(share=share) | weights | own
-    settings |= dict(look_steps=look_steps, abstain=abstain, region=region)
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, tasks, start, first=first, **settings.guidance)
+        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
+        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
 
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(models, some, start, first=min(look_steps, steps), **usual)
-        return abstaining(mask(seen, **own), seen.words(strides), abstain, seen.rows)
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        words = [positions(models.instruct.tokenizer, task, prompt) for task in some]
-        times = scheduler(models.instruct, steps).timesteps
-        last = float(times[round(steps * share) - 1])
-        modulate = Modulate(found.masks, words, last=last, **weights)
-        latents, rows = run(models, some, start, **usual, controls=[modulate, *controls])
-        return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="dense",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    found = regions(tasks, start, settings.region, find)
+    words = [positions(models.instruct.tokenizer, task, settings.prompt) for task in tasks]
+    times = scheduler_of(models.instruct, settings.steps).timesteps
+    modulate = Modulate(
+        found.masks, words, last=float(times[round(settings.steps * settings.share) - 1]),
+        cross_weight=settings.cross_weight, self_weight=settings.self_weight,
+        degree=settings.degree,
+    )  # fmt: skip
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=[modulate, *controls]
     )
+    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)

@@ -9,40 +9,36 @@ cell is in the mask if it differs by over `threshold` times `clamp` times the im
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Literal
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
+from transformers import CLIPTokenizer
 
 from cirp.attention.control import Control, controlled
 from cirp.diffusion.ddim_inversion import (
-    check_iterations,
     check_sources,
+    clean_and_noise,
     ddim,
     invert,
-    level,
+    latents_after,
     predictor,
     remaining,
-    split,
 )
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
-    Edit,
     Latents,
-    Made,
     State,
-    Task,
     caption_steps,
-    check_prompts,
-    check_settings,
     decode,
-    in_batches,
 )
-from cirp.editing.driver import Masks, Start, begin, check_region, copy_of, drive
-from cirp.editing.first_pass import Found, regions
-
-REFERENCES = ("source", "empty")  # the source caption, or the empty one, in the mask and inversion
+from cirp.diffusion.tasks import Made, Task, check_prompts
+from cirp.editing.driver import Start, begin_edit, copy_of, drive
+from cirp.editing.masks import Found, Masks, regions
+from cirp.editing.method import Count, MethodSettings, Portion, Scale, method
 
 
 def mask(
@@ -65,8 +61,8 @@ def differences(
     repeats: int = 10,
 ) -> Float[Tensor, "image row column"]:
     """|noise said for the caption - for the reference|, the mean over channels and `repeats`."""
-    mine = ddim(models.text, steps)
-    t = remaining(mine, strength)[0]
+    scheduler = ddim(models.text, steps)
+    t = remaining(scheduler, strength)[0]
     predict = predictor(models, [*references, *captions])
     generators = [copy_of(one) for one in start.generators]  # the batch's own are left as they are
     total: Tensor | float = 0.0
@@ -75,93 +71,72 @@ def differences(
             tuple(start.clean.shape), generator=generators,
             device=start.clean.device, dtype=start.clean.dtype,
         )  # fmt: skip
-        noisy = mine.add_noise(start.clean, noise, t.repeat(len(noise))).repeat(2, 1, 1, 1)
+        noisy = scheduler.add_noise(start.clean, noise, t.repeat(len(noise))).repeat(2, 1, 1, 1)
         # of a velocity only the part that speaks of noise counts
-        _, said = split(mine, predict(noisy, t), noisy, mine.alphas_cumprod[int(t)])
+        _, said = clean_and_noise(
+            scheduler, predict(noisy, t), noisy, scheduler.alphas_cumprod[int(t)]
+        )
         reference, target = said.chunk(2)
         total = total + (target - reference).abs().mean(dim=1)
     return total / repeats
 
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    strength: float = 0.8,
-    text_scale: float = 7.5,
-    reference: str = "source",  # one of REFERENCES
-    mask_strength: float = 0.5,
-    repeats: int = 10,
-    clamp: float = 3.0,
-    threshold: float = 0.5,
-    inversion_iterations: int = 3,  # the paper's is 1
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task towards its caption; each edit comes with the mask it used.
+class Settings(MethodSettings):
+    """The paper's, except for the inversion."""
 
-    Raises `ValueError`, before anything runs, for settings out of range, a missing caption, source
-    caption (unless `reference="empty"`) or mask, or a caption over the limit.
-    """
-    if reference not in REFERENCES:
-        raise ValueError(f"unknown reference {reference!r}; give one of {', '.join(REFERENCES)}")
-    if not isinstance(repeats, int) or repeats < 1:
-        raise ValueError(f"repeats={repeats!r}; give a whole number of at least 1")
-    check_settings(
-        steps=steps, strength=strength, text_scale=text_scale, clamp=clamp, threshold=threshold
-    )
-    check_settings(steps=steps, strength=mask_strength)
-    check_iterations(inversion_iterations)
-    check_region(tasks, region)
-    tokenizer = models.text.tokenizer
+    steps: Count = Field(50, description="sampling steps of the whole schedule")
+    strength: Portion = Field(0.8, description="share of the schedule the source is inverted to")
+    text_scale: Scale = Field(7.5, description="text guidance")
+    reference: Literal["source", "empty"] = Field("source", description="caption compared with")
+    mask_strength: Portion = Field(0.5, description="noise at which the mask is looked for")
+    repeats: Count = Field(10, description="noises of the mask")
+    clamp: Scale = Field(3.0, description="outliers of the mask, in means")
+    threshold: Scale = Field(0.5, description="of the clamped map")
+    inversion_iterations: Count = Field(3, description="fixed-point steps; the paper's is 1")
+    region: Literal["found", "given"] = Field("found", description="or the task's own mask")
+
+
+def check(tokenizer: CLIPTokenizer, tasks: Sequence[Task], settings: Settings) -> None:
+    """Captions of source and target are there and short enough."""
     check_prompts(tokenizer, tasks, "caption")
-    if reference == "source":
+    if settings.reference == "source":
         check_sources(tokenizer, tasks)
-    own = dict(mask_strength=mask_strength, repeats=repeats, clamp=clamp, threshold=threshold)
-    settings = dict(steps=steps, strength=strength, text_scale=text_scale, reference=reference)
-    settings |= own | dict(inversion_iterations=inversion_iterations, region=region)
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        captions = [task.caption for task in some]
-        references = [task.source_caption if reference == "source" else "" for task in some]
 
-        def find() -> Found:
-            apart = differences(
-                models, start, references, captions,
-                steps=steps, strength=mask_strength, repeats=repeats,
-            )  # fmt: skip
-            found = mask(apart, clamp=clamp, threshold=threshold)
-            return Found(found, [False] * len(some), 2 * repeats)
+@method("diffedit", Settings, check)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Towards the caption."""
+    start = begin_edit(models, tasks)
+    captions = [task.caption for task in tasks]
+    references = [task.source_caption if settings.reference == "source" else "" for task in tasks]
 
-        found = regions(some, start, region, find)
-        mine = ddim(models.text, steps)
-        timesteps = remaining(mine, strength)
-        path = invert(
-            models, mine, timesteps, start.clean, references, iterations=inversion_iterations
-        )
-        inside = found.masks[:, None].to(path)
+    def find() -> Found:
+        apart = differences(
+            models, start, references, captions, steps=settings.steps,
+            strength=settings.mask_strength, repeats=settings.repeats,
+        )  # fmt: skip
+        masks = mask(apart, clamp=settings.clamp, threshold=settings.threshold)
+        return Found(masks, [False] * len(tasks), 2 * settings.repeats)
 
-        def react(state: State) -> Latents:
-            return inside * state.next + (1 - inside) * level(path, state.step)
+    found = regions(tasks, start, settings.region, find)
+    scheduler = ddim(models.text, settings.steps)
+    timesteps = remaining(scheduler, settings.strength)
+    path = invert(
+        models, scheduler, timesteps, start.clean, references,
+        iterations=settings.inversion_iterations,
+    )  # fmt: skip
+    inside = found.masks[:, None].to(path)
 
-        loop = caption_steps(
-            models, mine, timesteps, path[-1], captions, start.generators, text_scale=text_scale
-        )
-        with controlled(models.text.unet, *controls) if controls else nullcontext():
-            latents, rows = drive(loop, path[-1], react)
-        rows += found.rows + inversion_iterations * len(timesteps)
-        return Made(decode(latents, models), rows, found.masks)
+    def react(state: State) -> Latents:
+        return inside * state.next + (1 - inside) * latents_after(path, state.step)
 
-    return in_batches(
-        tasks,
-        models,
-        one,
-        method="diffedit",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    loop = caption_steps(
+        models, scheduler, timesteps, path[-1], captions, start.generators,
+        text_scale=settings.text_scale,
+    )  # fmt: skip
+    with controlled(models.text.unet, *controls) if controls else nullcontext():
+        latents, rows = drive(loop, path[-1], react)
+    rows += found.rows + settings.inversion_iterations * len(timesteps)
+    return Made(decode(latents, models), rows, found.masks)

@@ -18,26 +18,19 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site, controlled
 from cirp.attention.record import grid_of
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Latents, Made, Task, decode, scheduler, states
-from cirp.diffusion.sampling import run as loop
-from cirp.editing.driver import (
-    Masks,
-    Start,
-    at,
-    begin,
-    blurred,
-    carry_out,
-    copy_of,
-    drive,
-    normalised,
-)
-from cirp.editing.first_pass import Found, abstaining, look, positions, regions
+from cirp.diffusion.sampling import Latents, decode, denoise, scheduler_of, states
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, copy_of, drive
+from cirp.editing.first_pass import look, positions
+from cirp.editing.masks import Found, Masks, abstaining, at, blurred, normalised, regions
+from cirp.editing.method import Count, Flag, Portion, Regional, Scale, Share, Strides, method
 
 
 def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:
@@ -56,14 +49,14 @@ def instructions(task: Task, separator: str | None) -> list[str]:
 
 def part_of(task: Task, said: str, tokenizer) -> Task:
     """The task with one of its instructions, and those of its words that stand in it."""
-    mine = []
+    kept = []
     for word in task.words:
         try:
             word_positions(tokenizer, said, word)
-            mine.append(word)
+            kept.append(word)
         except ValueError:
             continue
-    return replace(task, instruction=said, words=tuple(mine))
+    return replace(task, instruction=said, words=tuple(kept))
 
 
 class Modulate(Control):
@@ -127,111 +120,101 @@ def disentangled(
     return found
 
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    separator: str | None = None,
-    look_steps: int = 10,
-    sigma: float = 0.5,  # latent cells
-    rounds: int = 2,
-    threshold: float = 0.2,
-    strides: tuple[int, ...] | None = None,
-    weight: float = 1.0,  # of the keywords' scores
-    degree: float = 5.0,  # how fast that fades with the timestep
-    borrow: bool = True,  # attention without instruction outside
-    share: float = 1.0,  # of the steps that are modulated, the first ones
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the union of its instructions' regions.
+class Settings(Regional):
+    """What the paper says; the rest is ours."""
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    settings = usual | dict(
-        separator=separator, look_steps=look_steps, sigma=sigma, rounds=rounds,
-        threshold=threshold, strides=strides, weight=weight, degree=degree, borrow=borrow,
-        share=share, abstain=abstain, region=region,
-    )  # fmt: skip
-    pipe = models.instruct
-    if separator and prompt != "instruction":
-        raise ValueError(f"separator={separator!r} parts instructions; drop prompt={prompt!r}")
+    separator: str | None = Field(None, description="parts several instructions")
+    look_steps: Count = Field(10, description="steps in which the keywords' attention is read")
+    sigma: Scale = Field(0.5, description="blur of the map, latent cells")
+    rounds: int = Field(2, ge=0, description="how often the map is squared and stretched")
+    threshold: Share = Field(0.2, description="of the stretched map")
+    strides: Strides = Field(None, description="layers whose attention is read")
+    weight: Scale = Field(1.0, description="of the keywords' scores inside")
+    degree: Scale = Field(5.0, description="how fast that fades with the timestep")
+    borrow: Flag = Field(True, description="attention without instruction outside")
+    share: Portion = Field(1.0, description="of the steps that are modulated, the first ones")
 
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(models, some, start, first=min(look_steps, steps), **usual)
-        heat = seen.words(strides)
-        masks = (contrasted(heat, sigma=sigma, rounds=rounds) >= threshold).float()
-        return abstaining(masks, heat, abstain, seen.rows)
+    @model_validator(mode="after")
+    def _runs(self) -> "Settings":
+        if self.separator and self.prompt != "instruction":
+            raise ValueError(
+                f"separator={self.separator!r} parts instructions; drop prompt={self.prompt!r}"
+            )
+        return self
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        each = [instructions(task, separator) for task in some]
-        count = max(map(len, each))
-        parts = [  # those with fewer say the last again, in a region of no extent
-            [
-                part_of(t, said[min(n, len(said) - 1)], pipe.tokenizer)
-                for t, said in zip(some, each, strict=True)
-            ]
-            for n in range(count)
+
+def parted(tasks: Sequence[Task], settings: Settings, tokenizer) -> list[list[Task]]:
+    """The n-th instruction of every task, for each n; those with fewer say the last again."""
+    if settings.prompt != "instruction":
+        return [list(tasks)]
+    each = [instructions(task, settings.separator) for task in tasks]
+    return [
+        [
+            part_of(task, some[min(n, len(some) - 1)], tokenizer)
+            for task, some in zip(tasks, each, strict=True)
         ]
-        if prompt != "instruction":
-            parts = [list(some)]
-        found = [regions(part, start, region, lambda p=part: find(p, start)) for part in parts]
-        texts = [TEXT, *range(NEITHER + 1, NEITHER + count)]
-        masks = {}
-        for n, branch in enumerate(texts):
-            real = torch.tensor([n < len(said) for said in each])[:, None, None]
-            masks[branch] = found[n].masks.to(start.source) * real.to(start.source)
-        keywords = []
-        for part in parts:
-            key = torch.zeros(len(some), pipe.tokenizer.model_max_length, dtype=torch.bool)
-            for i, task in enumerate(part):
-                key[i, positions(pipe.tokenizer, task, prompt)] = True
-            keywords.append(key)
-        mine = scheduler(pipe, steps)
-        last = max(round(share * steps), 1) - 1
-        modulate = Modulate(
-            texts, list(masks.values()), keywords, weight=weight, degree=degree, borrow=borrow,
-            until=float(mine.timesteps[last]),
-        )  # fmt: skip
-        branches = (TEXT, IMAGE, NEITHER, *texts[1:])
-        empty = states([""], pipe).expand(len(some), -1, -1)
-        said = {
-            branch: states([getattr(task, prompt) for task in part], pipe)
-            for branch, part in zip(texts, parts, strict=True)
-        }
-        shown = {branch: start.source for branch in branches}
-        latents = start.noise * mine.init_noise_sigma
-        run = loop(
-            models, pipe.unet, mine, mine.timesteps, latents,
-            [copy_of(g) for g in start.generators],
-            branches=branches,
-            text=said | {IMAGE: empty, NEITHER: empty},
-            image=shown | {NEITHER: torch.zeros_like(start.source)},
-            guide=lambda e: disentangled(
-                e, masks, text_scale=text_scale, image_scale=image_scale
-            ),
-        )  # fmt: skip
-        with controlled(pipe.unet, modulate, *controls, branches=branches):
-            latents, rows = drive(run, latents, None)
-        union = torch.stack(list(masks.values())).amax(dim=0)
-        diffuse = [any(kinds) for kinds in zip(*(f.abstained for f in found), strict=True)]
-        return Made(decode(latents, models), sum(f.rows for f in found) + rows, union, diffuse)
+        for n in range(max(map(len, each)))
+    ]
 
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="foi",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+
+def keys(part: Sequence[Task], settings: Settings, tokenizer) -> Bool[Tensor, "image token"]:
+    """True at the tokens of the words that carry the edit."""
+    found = torch.zeros(len(part), tokenizer.model_max_length, dtype=torch.bool)
+    for i, task in enumerate(part):
+        found[i, positions(tokenizer, task, settings.prompt)] = True
+    return found
+
+
+@method("foi", Settings)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """The mask is the union of the instructions' regions."""
+    pipe, start = models.instruct, begin_edit(models, tasks)
+
+    def find(part: list[Task]) -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, part, start, first=first, **settings.guidance)
+        heat = seen.words(settings.strides)
+        clear = contrasted(heat, sigma=settings.sigma, rounds=settings.rounds)
+        masks = (clear >= settings.threshold).float()
+        return abstaining(masks, heat, settings.abstain, seen.rows)
+
+    parts = parted(tasks, settings, pipe.tokenizer)
+    found = [regions(part, start, settings.region, lambda p=part: find(p)) for part in parts]
+    counts = [len(instructions(task, settings.separator)) for task in tasks]
+    texts = [TEXT, *range(NEITHER + 1, NEITHER + len(parts))]
+    masks = {}
+    for n, branch in enumerate(texts):  # an instruction that is said again has no extent
+        real = torch.tensor([n == 0 or n < count for count in counts])[:, None, None]
+        masks[branch] = found[n].masks.to(start.source) * real.to(start.source)
+    scheduler = scheduler_of(pipe, settings.steps)
+    last = max(round(settings.share * settings.steps), 1) - 1
+    modulate = Modulate(
+        texts, list(masks.values()), [keys(part, settings, pipe.tokenizer) for part in parts],
+        weight=settings.weight, degree=settings.degree, borrow=settings.borrow,
+        until=float(scheduler.timesteps[last]),
+    )  # fmt: skip
+    branches = (TEXT, IMAGE, NEITHER, *texts[1:])
+    empty = states([""], pipe).expand(len(tasks), -1, -1)
+    prompts = {
+        branch: states([getattr(task, settings.prompt) for task in part], pipe)
+        for branch, part in zip(texts, parts, strict=True)
+    }
+    shown = {branch: start.source for branch in branches}
+    latents = start.noise * scheduler.init_noise_sigma
+    loop = denoise(
+        models, pipe.unet, scheduler, scheduler.timesteps, latents,
+        [copy_of(g) for g in start.generators],
+        branches=branches,
+        text=prompts | {IMAGE: empty, NEITHER: empty},
+        image=shown | {NEITHER: torch.zeros_like(start.source)},
+        guide=lambda e: disentangled(
+            e, masks, text_scale=settings.text_scale, image_scale=settings.image_scale
+        ),
+    )  # fmt: skip
+    with controlled(pipe.unet, modulate, *controls, branches=branches):
+        latents, rows = drive(loop, latents, None)
+    union = torch.stack(list(masks.values())).amax(dim=0)
+    diffuse = [any(kinds) for kinds in zip(*(f.abstained for f in found), strict=True)]
+    return Made(decode(latents, models), sum(f.rows for f in found) + rows, union, diffuse)

@@ -6,16 +6,21 @@ of an inverted Stable Diffusion, and attention is the mean of the steps so far.
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
+from pydantic import Field, Strict
 
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Latents, Made, Task, combine, decode
-from cirp.editing.driver import Masks, begin, blurred, carry_out, given, peak, run
+from cirp.diffusion.sampling import Latents, combine, decode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import Start, begin_edit, run_editor
 from cirp.editing.first_pass import positions
+from cirp.editing.masks import Masks, blurred, given, peak
+from cirp.editing.method import Regional, Scale, Strides, method
 
 
 def above(maps: Masks, quantile: float) -> Masks:
@@ -29,76 +34,63 @@ def mask(heat: Masks, change: Masks, *, quantile: float = 0.9, sigma: float = 0.
     return above(blurred(heat, sigma), quantile) * above(blurred(change, sigma), quantile)
 
 
+class Settings(Regional):
+    """The paper's quantile."""
+
+    quantile: Annotated[float, Strict(), Field(ge=0, lt=1)] = Field(
+        0.9, description="of each map that its mask lies above"
+    )
+    sigma: Scale = Field(0.5, description="blur of the words' map, latent cells")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+class Watching:
+    """Each step's mask, of all attention until then and of this step's predictions."""
+
+    def __init__(self, models: Models, tasks: list[Task], start: Start, settings: Settings):
+        tokenizer = models.instruct.tokenizer
+        self.words = [positions(tokenizer, task, settings.prompt) for task in tasks]
+        self.record = Record(tokens=max(map(max, self.words)) + 1)
+        self.settings, self.used = settings, []
+        self.diffuse = torch.zeros(len(tasks), dtype=torch.bool)
+        oracle = settings.region == "given"
+        self.fixed = given(tasks, start.grid).to(start.source) if oracle else None
+
+    def found(self, apart: Latents) -> Masks:
+        s = self.settings
+        heat = torch.stack(
+            [
+                token_maps(self.record, image=i, positions=words, strides=s.strides).mean(dim=0)
+                for i, words in enumerate(self.words)
+            ]
+        ).to(apart)
+        masks = mask(heat, apart.abs().sum(dim=1), quantile=s.quantile, sigma=s.sigma).to(apart)
+        if s.abstain is not None:
+            self.diffuse = (peak(heat) < s.abstain).cpu()
+            masks = torch.where(self.diffuse.to(masks.device)[:, None, None], 1.0, masks)
+        return masks
+
+    def guide(self, predictions: dict[int, Latents]) -> Latents:
+        image = predictions[IMAGE]
+        apart = predictions[TEXT] - image
+        masks = self.found(apart) if self.fixed is None else self.fixed
+        self.used.append(masks)
+        return combine(
+            image + masks[:, None] * apart, image, predictions[NEITHER],
+            text_scale=self.settings.text_scale, image_scale=self.settings.image_scale,
+        )  # fmt: skip
+
+
+@method("ledits", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    quantile: float = 0.9,
-    sigma: float = 0.5,  # latent cells
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mean of the masks of its steps.
-
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    if not 0 <= quantile < 1:
-        raise ValueError(f"quantile={quantile}; give a share from 0 (everywhere) to under 1")
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    settings = usual | dict(
-        quantile=quantile, sigma=sigma, strides=strides, abstain=abstain, region=region
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """The edit comes with the mean of the masks of its steps."""
+    start = begin_edit(models, tasks)
+    seen = Watching(models, tasks, start, settings)
+    reader = [seen.record] if seen.fixed is None else []
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=[*reader, *controls], guide=seen.guide
     )
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        words = [positions(models.instruct.tokenizer, task, prompt) for task in some]
-        record = Record(tokens=max(map(max, words)) + 1)
-        fixed = given(some, start.grid).to(start.source) if region == "given" else None
-        used: list[Masks] = []
-        diffuse = torch.zeros(len(some), dtype=torch.bool)
-
-        def found(apart: Latents) -> Masks:
-            nonlocal diffuse
-            heat = torch.stack(
-                [
-                    token_maps(record, image=i, positions=some_words, strides=strides).mean(dim=0)
-                    for i, some_words in enumerate(words)
-                ]
-            ).to(apart)
-            masks = mask(heat, apart.abs().sum(dim=1), quantile=quantile, sigma=sigma).to(apart)
-            if abstain is not None:
-                diffuse = (peak(heat) < abstain).cpu()
-                masks = torch.where(diffuse.to(masks.device)[:, None, None], 1.0, masks)
-            return masks
-
-        def guide(said: dict[int, Latents]) -> Latents:
-            apart = said[TEXT] - said[IMAGE]
-            masks = found(apart) if fixed is None else fixed
-            used.append(masks)
-            return combine(
-                said[IMAGE] + masks[:, None] * apart, said[IMAGE], said[NEITHER],
-                text_scale=text_scale, image_scale=image_scale,
-            )  # fmt: skip
-
-        mine = [record] if fixed is None else []
-        latents, rows = run(models, some, start, **usual, controls=[*mine, *controls], guide=guide)
-        mean = torch.stack(used).mean(dim=0)
-        return Made(decode(latents, models), rows, mean, diffuse.tolist())
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="ledits",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    mean = torch.stack(seen.used).mean(dim=0)
+    return Made(decode(latents, models), rows, mean, seen.diffuse.tolist())

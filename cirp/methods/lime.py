@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from sklearn.cluster import KMeans
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
@@ -21,9 +22,12 @@ from cirp.attention.control import Attn, Control, Site
 from cirp.attention.record import grid_of, stride_of
 from cirp.attention.tokens import words
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode, scheduler
-from cirp.editing.driver import Masks, Start, at, begin, carry_out, run
-from cirp.editing.first_pass import Found, Look, abstaining, look, regions
+from cirp.diffusion.sampling import decode, scheduler_of
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look
+from cirp.editing.masks import Found, Masks, abstaining, at, regions
+from cirp.editing.method import Count, Portion, Regional, Scale, Strides, method
 
 
 def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel row column"]:
@@ -94,68 +98,49 @@ class Regularise(Control):
         return scores.masked_fill(rows, torch.finfo(scores.dtype).min)
 
 
+class Settings(Regional):
+    """The released code's, strides for latents of 64 x 64."""
+
+    steps: Count = Field(30, description="sampling steps")
+    text_scale: Scale = Field(2.0, description="text guidance of the second pass")
+    share: Portion = Field(0.9, description="of the steps that are regularised, the first ones")
+    reg_strides: Strides = Field((1, 2), description="layers regularised; 16 x 16 and above")
+    clusters: Count = Field(8, description="of the features")
+    points: Count = Field(3, description="cells of highest attention that choose clusters")
+    feature_strides: Strides = Field((2, 4), description="layers whose outputs are clustered")
+    look_text_scale: Scale = Field(5.5, description="text guidance of the first pass")
+    look_steps: Count = Field(11, description="steps of the first pass")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+@method("lime", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 30,
-    text_scale: float = 2.0,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    share: float = 0.9,  # of the steps that are regularised, the first ones
-    reg_strides: tuple[int, ...] = (1, 2),  # over 16 x 16 of 64 x 64 latents
-    clusters: int = 8,
-    points: int = 3,
-    feature_strides: tuple[int, ...] = (2, 4),  # 32 x 32 and 16 x 16 of 64 x 64 latents
-    look_text_scale: float = 5.5,
-    look_steps: int = 11,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Two passes."""
+    start, tokenizer = begin_edit(models, tasks), models.instruct.tokenizer
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, image_scale=image_scale, prompt=prompt)
-    own = dict(clusters=clusters, points=points, feature_strides=feature_strides, strides=strides)
-    settings = usual | own
-    settings |= dict(
-        text_scale=text_scale, share=share, reg_strides=reg_strides, region=region,
-        look_text_scale=look_text_scale, look_steps=look_steps, abstain=abstain,
-    )  # fmt: skip
-    tokenizer = models.instruct.tokenizer
-
-    def find(some: list[Task], start: Start) -> Found:
-        first = min(look_steps, steps)
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
         seen = look(  # the features and the attention of the last of these steps alone
-            models, some, start, first=first, skip=first - 1, features=True,
-            text_scale=look_text_scale, **usual,
+            models, tasks, start, first=first, skip=first - 1, features=True,
+            **settings.guidance | {"text_scale": settings.look_text_scale},
         )  # fmt: skip
-        return abstaining(mask(seen, **own), seen.words(strides), abstain, seen.rows)
+        masks = mask(
+            seen, clusters=settings.clusters, points=settings.points,
+            feature_strides=settings.feature_strides, strides=settings.strides,
+        )  # fmt: skip
+        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        last = max(round(share * steps), 1) - 1
-        until = float(scheduler(models.instruct, steps).timesteps[last])
-        length = tokenizer.model_max_length
-        out = [unrelated(tokenizer, getattr(task, prompt), length) for task in some]
-        regularise = Regularise(found.masks, torch.stack(out), strides=reg_strides, until=until)
-        latents, rows = run(
-            models, some, start, **usual, text_scale=text_scale, controls=[regularise, *controls]
-        )
-        return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="lime",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    found = regions(tasks, start, settings.region, find)
+    last = max(round(settings.share * settings.steps), 1) - 1
+    until = float(scheduler_of(models.instruct, settings.steps).timesteps[last])
+    length = tokenizer.model_max_length
+    out = [unrelated(tokenizer, getattr(task, settings.prompt), length) for task in tasks]
+    regularise = Regularise(
+        found.masks, torch.stack(out), strides=settings.reg_strides, until=until
     )
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=[regularise, *controls]
+    )
+    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)

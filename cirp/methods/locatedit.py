@@ -14,14 +14,18 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 
 from cirp.attention.control import Control
 from cirp.attention.record import grid_of
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode
-from cirp.editing.driver import Masks, Start, at, begin, carry_out, keep_outside, normalised, run
-from cirp.editing.first_pass import Found, Look, abstaining, look, regions
+from cirp.diffusion.sampling import decode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look
+from cirp.editing.masks import Found, Masks, abstaining, at, keep_outside, normalised, regions
+from cirp.editing.method import Count, Regional, Share, Strides, method
 
 
 def laplacian(attention: Float[Tensor, "image query key"]) -> Float[Tensor, "image query key"]:
@@ -56,53 +60,34 @@ def mask(
     return (at(normalised(refined(heat, attention, **how)), seen.grid) >= threshold).float()
 
 
+class Settings(Regional):
+    """The released code's weight and threshold."""
+
+    weight: Share = Field(0.78, description="of the neighbours, against the words' map itself")
+    threshold: Share = Field(0.2204, description="of the refined map")
+    self_stride: Count = Field(2, description="self-attention that refines; 32 x 32 of 64 x 64")
+    look_steps: Count = Field(10, description="steps in which attention is read")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+@method("locatedit", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    weight: float = 0.78,
-    threshold: float = 0.2204,
-    self_stride: int = 2,  # 32 x 32 of 64 x 64 latents
-    look_steps: int = 10,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Latent blending in the refined region."""
+    start = begin_edit(models, tasks)
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    own = dict(weight=weight, threshold=threshold, strides=strides)
-    settings = usual | own
-    settings |= dict(self_stride=self_stride, look_steps=look_steps, abstain=abstain, region=region)
-
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(
-            models, some, start, first=min(look_steps, steps), self_stride=self_stride, **usual
+    def find() -> Found:
+        first, stride = min(settings.look_steps, settings.steps), settings.self_stride
+        seen = look(models, tasks, start, first=first, self_stride=stride, **settings.guidance)
+        masks = mask(
+            seen, weight=settings.weight, threshold=settings.threshold, strides=settings.strides
         )
-        return abstaining(mask(seen, **own), seen.words(strides), abstain, seen.rows)
+        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        kept = keep_outside(found.masks, start)
-        latents, rows = run(models, some, start, **usual, controls=controls, after=kept)
-        return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="locatedit",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    found = regions(tasks, start, settings.region, find)
+    kept = keep_outside(found.masks, start)
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=controls, after=kept
     )
+    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)

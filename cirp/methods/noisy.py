@@ -14,92 +14,75 @@ Reading 0.4-0.55 as an image guidance scale of the baseline is `ip2p.edit(image_
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from cirp.attention.control import Control, controlled
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
-    Edit,
-    Made,
-    Task,
     caption_steps,
-    check_prompts,
-    check_settings,
     decode,
-    encode,
     finish,
-    in_batches,
-    initial_noise,
     instruct_steps,
     noised,
-    scheduler,
+    scheduler_of,
 )
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit
+from cirp.editing.method import Count, Flag, MethodSettings, Portion, Scale, method
 
-VARIANTS = ("text-to-image", "instruct-pix2pix")
 
+class Settings(MethodSettings):
+    """The report's settings, in the reading that captions as prompts amount to."""
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    variant: str = "text-to-image",  # one of VARIANTS
-    steps: int = 150,
-    strength: float = 0.5,
-    text_scale: float = 12.0,
-    image_scale: float | None = None,
-    concatenate: bool = False,
-    prompt: str = "caption",  # one of PROMPTS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; of `steps` steps int(steps * strength) are run, as in img2img.
-
-    Raises `ValueError`, before anything runs, for settings out of range, an unknown variant, a
-    missing caption, or a prompt over the limit.
-    """
-    if variant not in VARIANTS:
-        raise ValueError(f"unknown variant {variant!r}; give one of {', '.join(VARIANTS)}")
-    if concatenate and variant == "text-to-image":
-        raise ValueError("concatenate=True needs variant='instruct-pix2pix': eight input channels")
-    if image_scale is not None and not concatenate:
-        raise ValueError(
-            f"image_scale={image_scale} multiplies nothing unless concatenate=True; drop it"
-        )
-    image_scale = 1.0 if image_scale is None else image_scale
-    check_settings(steps=steps, strength=strength, text_scale=text_scale, image_scale=image_scale)
-    check_prompts(models.instruct.tokenizer, tasks, prompt)
-    settings = dict(
-        variant=variant, steps=steps, strength=strength, text_scale=text_scale, prompt=prompt
+    variant: Literal["text-to-image", "instruct-pix2pix"] = Field(
+        "text-to-image", description="which UNet"
     )
-    if concatenate:
-        settings |= dict(concatenate=True, image_scale=image_scale)
-    pipe = models.text if variant == "text-to-image" else models.instruct
+    steps: Count = Field(150, description="sampling steps of the whole schedule")
+    strength: Portion = Field(0.5, description="share of the schedule the input is noised to")
+    text_scale: Scale = Field(12.0, description="text guidance")
+    image_scale: Scale | None = Field(None, description="image guidance, if concatenated")
+    concatenate: Flag = Field(False, description="show the image as well (instruct-pix2pix)")
+    prompt: Literal["instruction", "caption"] = Field("caption", description="what it is given")
 
-    def one(some: list[Task]):
-        source = encode([task.image for task in some], models)
-        noise, generators = initial_noise(some, source)
-        mine = scheduler(pipe, steps)
-        start, timesteps = noised(mine, source * models.vae.config.scaling_factor, noise, strength)
-        said = [getattr(task, prompt) for task in some]
-        if variant == "text-to-image":
-            loop = caption_steps(
-                models, mine, timesteps, start, said, generators, text_scale=text_scale
+    @model_validator(mode="after")
+    def _says_something(self) -> "Settings":
+        if self.concatenate and self.variant == "text-to-image":
+            raise ValueError(
+                "concatenate=True needs variant='instruct-pix2pix': eight input channels"
             )
-        else:
-            loop = instruct_steps(
-                models, mine, timesteps, start, source if concatenate else None, said, generators,
-                text_scale=text_scale, image_scale=image_scale,
-            )  # fmt: skip
-        with controlled(pipe.unet, *controls) if controls else nullcontext():
-            latents, rows = finish(loop, start)
-        return Made(decode(latents, models), rows)
+        if self.image_scale is not None and not self.concatenate:
+            raise ValueError(
+                f"image_scale={self.image_scale} multiplies nothing unless concatenate=True; "
+                "drop it"
+            )
+        return self
 
-    return in_batches(
-        tasks,
-        models,
-        one,
-        method="noisy",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+
+@method("noisy", Settings)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Of `steps` steps int(steps * strength) are run, as in img2img."""
+    captioned = settings.variant == "text-to-image"
+    pipe = models.text if captioned else models.instruct
+    start = begin_edit(models, tasks)
+    scheduler = scheduler_of(pipe, settings.steps)
+    latents, timesteps = noised(scheduler, start.clean, start.noise, settings.strength)
+    prompts = [getattr(task, settings.prompt) for task in tasks]
+    if captioned:
+        loop = caption_steps(
+            models, scheduler, timesteps, latents, prompts, start.generators,
+            text_scale=settings.text_scale,
+        )  # fmt: skip
+    else:
+        loop = instruct_steps(
+            models, scheduler, timesteps, latents,
+            start.source if settings.concatenate else None, prompts, start.generators,
+            text_scale=settings.text_scale,
+            image_scale=1.0 if settings.image_scale is None else settings.image_scale,
+        )  # fmt: skip
+    with controlled(pipe.unet, *controls) if controls else nullcontext():
+        latents, rows = finish(loop, latents)
+    return Made(decode(latents, models), rows)

@@ -15,9 +15,11 @@ all layers unless `strides` says which (the paper's: 4 on 64 x 64 latents).
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Literal
 
 import torch
 from jaxtyping import Float
+from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 from transformers import CLIPTokenizer
@@ -26,27 +28,17 @@ from cirp.attention.control import NEITHER, TEXT, Attn, Control, Site, controlle
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.tokens import Word, content_positions, word_positions, words
-from cirp.diffusion.ddim_inversion import (
-    check_iterations,
-    check_sources,
-    ddim,
-    invert,
-    level,
-    remaining,
-)
+from cirp.diffusion.ddim_inversion import check_sources, ddim, invert, latents_after, remaining
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
-    Edit,
     Latents,
-    Made,
-    Task,
-    check_prompts,
-    check_settings,
     decode,
-    in_batches,
     states,
 )
-from cirp.editing.driver import Masks, begin, check_region, given
+from cirp.diffusion.tasks import Made, Task, check_prompts
+from cirp.editing.driver import begin_edit
+from cirp.editing.masks import Masks, given
+from cirp.editing.method import Count, Flag, MethodSettings, Portion, Scale, Share, Strides, method
 
 SOURCE = 3  # a branch beside those of cirp.attention.control; TEXT is the target's
 BRANCHES = (NEITHER, TEXT, SOURCE)
@@ -243,7 +235,7 @@ def first(timesteps: Tensor, share: float) -> list[float]:
 @torch.no_grad()
 def side_by_side(
     models: Models,
-    mine,
+    scheduler,
     timesteps: Tensor,
     path: Float[Tensor, "step image channel row column"],
     text: dict[int, Tensor],
@@ -264,107 +256,98 @@ def side_by_side(
             out = models.text.unet(x, t, encoder_hidden_states=context, return_dict=False)[0]
         neither, wanted, kept = out.to(source).chunk(len(BRANCHES))
         guided = neither + text_scale * (wanted - neither)
-        target = mine.step(guided, t, target, return_dict=False)[0]
-        source = level(path, step) if exact else mine.step(kept, t, source, return_dict=False)[0]
+        target = scheduler.step(guided, t, target, return_dict=False)[0]
+        source = (
+            latents_after(path, step)
+            if exact
+            else scheduler.step(kept, t, source, return_dict=False)[0]
+        )
         inside = mask(step)
         if inside is not None:
             target = source + inside[:, None].to(source) * (target - source)
     return target, inside
 
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    strength: float = 0.8,
-    text_scale: float = 7.5,
-    cross_replace: float = 0.4,  # share of the steps
-    self_replace: float = 0.6,
-    equalizer: float = 2.0,  # of the target words, while cross-attention is replaced
-    inversion_iterations: int = 3,  # the paper's is 1
-    exact: bool = True,
-    local_blend: bool = True,
-    threshold: float = 0.3,
-    strides: tuple[int, ...] | None = None,  # of the maps for blending
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task from its source caption to its caption; target words, if any, are weighted.
+class Settings(MethodSettings):
+    """The paper's shares, with a near-exact inversion."""
 
-    An edit comes with the mask of its last step, unless `local_blend` is off. If the captions do
-    not differ and no target words are given, the mask is empty. `controls` see what this method
-    made of the attention, in branches `BRANCHES`; they do not see the inversion.
+    steps: Count = Field(50, description="sampling steps of the whole schedule")
+    strength: Portion = Field(0.8, description="share of the schedule the source is inverted to")
+    text_scale: Scale = Field(7.5, description="text guidance")
+    cross_replace: Share = Field(0.4, description="steps in which cross-attention is replaced")
+    self_replace: Share = Field(0.6, description="steps in which self-attention is replaced")
+    equalizer: Scale = Field(2.0, description="weight of the target words meanwhile")
+    inversion_iterations: Count = Field(3, description="fixed-point steps; the paper's is 1")
+    exact: Flag = Field(True, description="the source branch walks the inverted path")
+    local_blend: Flag = Field(True, description="keep the source outside the words' maps")
+    threshold: Share = Field(0.3, description="of the maps for blending")
+    strides: Strides = Field(None, description="layers of the maps for blending")
+    region: Literal["found", "given"] = Field("found", description="or the task's own mask")
 
-    Raises `ValueError`, before anything runs, for settings out of range, a missing caption, source
-    caption or mask, target words that are not in the caption, or a caption over the limit.
-    """
-    check_settings(steps=steps, strength=strength, text_scale=text_scale, equalizer=equalizer)
-    shares = dict(cross_replace=cross_replace, self_replace=self_replace, threshold=threshold)
-    for name, value in shares.items():
-        if not 0 <= value <= 1:
-            raise ValueError(f"{name}={value}; give a share from 0 to 1")
-    check_iterations(inversion_iterations)
-    check_region(tasks, region)
-    if region == "given" and not local_blend:
-        raise ValueError("region='given' says where to blend: it needs local_blend=True")
-    tokenizer = models.text.tokenizer
+    @model_validator(mode="after")
+    def _runs(self) -> "Settings":
+        if self.region == "given" and not self.local_blend:
+            raise ValueError("region='given' says where to blend: it needs local_blend=True")
+        return self
+
+
+def check(tokenizer: CLIPTokenizer, tasks: Sequence[Task], settings: Settings) -> None:
+    """Captions are there, short enough, and hold their target words."""
     check_sources(tokenizer, tasks)
     check_prompts(tokenizer, tasks, "caption")
     for task in tasks:
         plan(tokenizer, task)
-    settings = dict(steps=steps, strength=strength, text_scale=text_scale, equalizer=equalizer)
-    settings |= shares | dict(inversion_iterations=inversion_iterations, exact=exact)
-    settings |= dict(local_blend=local_blend, strides=strides, region=region)
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        plans = [plan(tokenizer, task) for task in some]
-        mine = ddim(models.text, steps)
-        timesteps = remaining(mine, strength)
-        sources = [task.source_caption for task in some]
-        path = invert(
-            models, mine, timesteps, start.clean, sources, iterations=inversion_iterations
-        )
-        weights = torch.ones(len(some), tokenizer.model_max_length)
-        for row, each in zip(weights, plans, strict=True):
-            row[each.edited[TEXT]] = equalizer
-        record = Record(branches=(TEXT, SOURCE))
 
-        def mask(step: int) -> Masks | None:
-            if not local_blend or step < round(BLEND_FROM * len(timesteps)):
-                return None
-            if region == "given":
-                return given(some, start.grid)
-            return blend_masks(record, plans, start.grid, threshold=threshold, strides=strides)
+@method("p2p", Settings, check)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """From the source caption to the caption; target words, if any, are weighted.
 
-        crossed = first(timesteps, cross_replace)
-        own = [
-            ReplaceCross(torch.stack([each.mapper for each in plans]).to(path.device), crossed),
-            Reweight(weights.to(path.device), crossed),
-            ReplaceSelf(coarse(models.text.unet), first(timesteps, self_replace)),
-        ]
-        seen = [record] if local_blend and region == "found" else []  # what was really used: last
-        text = {
-            NEITHER: states([""], models.text).expand(len(some), -1, -1),
-            TEXT: states([task.caption for task in some], models.text),
-            SOURCE: states(sources, models.text),
-        }
-        with controlled(models.text.unet, *own, *controls, *seen, branches=BRANCHES):
-            latents, masks = side_by_side(
-                models, mine, timesteps, path, text, text_scale=text_scale, exact=exact, mask=mask
-            )
-        rows = (inversion_iterations + len(BRANCHES)) * len(timesteps)
-        return Made(decode(latents, models), rows, masks)
+    The mask is that of the last step, unless `local_blend` is off. If the captions do not differ
+    and no target words are given, it is empty. `controls` see what this method made of the
+    attention, in branches `BRANCHES`; they do not see the inversion.
+    """
+    start, tokenizer = begin_edit(models, tasks), models.text.tokenizer
+    plans = [plan(tokenizer, task) for task in tasks]
+    scheduler = ddim(models.text, settings.steps)
+    timesteps = remaining(scheduler, settings.strength)
+    sources = [task.source_caption for task in tasks]
+    path = invert(
+        models, scheduler, timesteps, start.clean, sources,
+        iterations=settings.inversion_iterations,
+    )  # fmt: skip
+    weights = torch.ones(len(tasks), tokenizer.model_max_length)
+    for row, each in zip(weights, plans, strict=True):
+        row[each.edited[TEXT]] = settings.equalizer
+    record = Record(branches=(TEXT, SOURCE))
 
-    return in_batches(
-        tasks,
-        models,
-        one,
-        method="p2p",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    def mask(step: int) -> Masks | None:
+        if not settings.local_blend or step < round(BLEND_FROM * len(timesteps)):
+            return None
+        if settings.region == "given":
+            return given(tasks, start.grid)
+        how = dict(threshold=settings.threshold, strides=settings.strides)
+        return blend_masks(record, plans, start.grid, **how)
+
+    crossed = first(timesteps, settings.cross_replace)
+    own = [
+        ReplaceCross(torch.stack([each.mapper for each in plans]).to(path.device), crossed),
+        Reweight(weights.to(path.device), crossed),
+        ReplaceSelf(coarse(models.text.unet), first(timesteps, settings.self_replace)),
+    ]
+    blends = settings.local_blend and settings.region == "found"
+    seen = [record] if blends else []  # what was really used: last
+    text = {
+        NEITHER: states([""], models.text).expand(len(tasks), -1, -1),
+        TEXT: states([task.caption for task in tasks], models.text),
+        SOURCE: states(sources, models.text),
+    }
+    with controlled(models.text.unet, *own, *controls, *seen, branches=BRANCHES):
+        latents, masks = side_by_side(
+            models, scheduler, timesteps, path, text, text_scale=settings.text_scale,
+            exact=settings.exact, mask=mask,
+        )  # fmt: skip
+    rows = (settings.inversion_iterations + len(BRANCHES)) * len(timesteps)
+    return Made(decode(latents, models), rows, masks)

@@ -27,29 +27,24 @@ whose latents grow with the noise (Euler) as to one whose latents do not (DDIM).
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from cirp.attention.control import TEXT, Attn, Control, Site, controlled
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import (
-    Edit,
-    Latents,
-    Made,
-    State,
-    Task,
-    check_settings,
-    decode,
-    scheduler,
-    states,
-)
-from cirp.editing.driver import Masks, Start, begin, carry_out, normalised, run
-from cirp.editing.first_pass import Found, Look, abstaining, look, positions, regions
+from cirp.diffusion.sampling import Latents, State, decode, scheduler_of, states
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look, positions
+from cirp.editing.masks import Found, Masks, abstaining, normalised, regions
+from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
 
-Schedule = float | Sequence[float | int]
+Schedule = Scale | Annotated[tuple[Scale, ...], Field(min_length=1)]
 Losses = Float[Tensor, " image"]
 
 
@@ -208,115 +203,82 @@ def attention_losses(
     return losses, mixed.nonzero().flatten().tolist()
 
 
+class Settings(Regional):
+    """The released code's: ten of 50 steps have its step sizes and iterations."""
+
+    share: Portion = Field(0.2, description="of the steps that are refocused, the first ones")
+    step_size: Schedule = Field((4.0, 3.0), description="one for all, or several spread over them")
+    iterations: Schedule = Field((2, 2, 6, 6, 6, 3, 3, 3, 3, 3), description="of the descent")
+    enough: Scale = Field(0.1, description="an image whose loss is no more than this stops")
+    car_weight: Scale = Field(1.0, description="of the loss of cross-attention")
+    sar_weight: Scale = Field(1.0, description="of the loss of self-attention")
+    stride: Count | None = Field(None, description="of the maps; None: coarsest")
+    look_steps: Count = Field(10, description="steps in which the words' attention is read")
+    threshold: Share = Field(0.5, description="of the stretched map")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
+@method("refocus", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    share: float = 0.2,  # of the steps, the first ones
-    step_size: Schedule = (4.0, 3.0),  # one for all these steps, or several spread over them
-    iterations: Schedule = (2, 2, 6, 6, 6, 3, 3, 3, 3, 3),
-    enough: float = 0.1,  # an image whose loss is no more than this stops
-    car_weight: float = 1.0,
-    sar_weight: float = 1.0,
-    stride: int | None = None,  # of the maps; None: coarsest, 16 x 16 in Stable Diffusion 1.x
-    look_steps: int = 10,
-    threshold: float = 0.5,
-    strides: tuple[int, ...] | None = None,
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """`controls` see the run itself, not the calls the gradients are taken of.
 
-    With the defaults, ten of 50 steps have the released code's step sizes and iterations.
-    `controls` see the run itself, not the calls the gradients are taken of. `unet_calls` counts
-    these as well, for all images of a batch those of the one that took most. An image without a
-    region, or with nothing outside it, is edited as the baseline does.
-
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
+    `unet_calls` counts these as well, for all images of a batch those of the one that took most.
+    An image without a region, or with nothing outside it, is edited as the baseline does.
     """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    own = dict(threshold=threshold, strides=strides)
-    weights = dict(car_weight=car_weight, sar_weight=sar_weight)
-    _check_schedule("step_size", step_size)
-    _check_schedule("iterations", iterations)
-    check_settings(steps=steps, enough=enough, **weights)
-    known = strides_of(models.instruct.unet)
-    if stride is not None and stride not in known:
-        raise ValueError(f"stride={stride}; this UNet has attention at {known}")
-    settings = usual | weights | own | dict(share=share, step_size=step_size, iterations=iterations)
-    settings |= dict(
-        enough=enough, stride=stride, look_steps=look_steps, abstain=abstain, region=region
+    pipe = models.instruct
+    known = strides_of(pipe.unet)
+    if settings.stride is not None and settings.stride not in known:
+        raise ValueError(f"stride={settings.stride}; this UNet has attention at {known}")
+    start = begin_edit(models, tasks)
+    count = round(settings.steps * settings.share)
+
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, tasks, start, first=first, **settings.guidance)
+        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
+        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
+
+    found = regions(tasks, start, settings.region, find)
+    losses, active = attention_losses(
+        models, twin(pipe.unet), states([getattr(t, settings.prompt) for t in tasks], pipe),
+        start.source, found.masks,
+        [positions(pipe.tokenizer, task, settings.prompt) for task in tasks],
+        stride=settings.stride or known[-1],
+        car_weight=settings.car_weight, sar_weight=settings.sar_weight,
+    )  # fmt: skip
+    taken = torch.zeros(len(tasks), dtype=torch.long)
+
+    def refocused(scheduler, latents: Latents, step: int) -> Latents:
+        """The latents that go into a step."""
+        nonlocal taken
+        t = scheduler.timesteps[step]
+        shown = scheduler.scale_model_input(latents, t)  # linear in the latents
+        scale = scheduler.scale_model_input(torch.ones_like(latents), t)
+        moved, more = descend(
+            shown,
+            lambda x, which: losses(x, which, t),
+            active,
+            step_size=at_step(settings.step_size, step, count),
+            iterations=round(at_step(settings.iterations, step, count)),
+            enough=settings.enough,
+        )
+        taken = taken + torch.tensor(more)
+        return latents + (moved - shown) / scale
+
+    def before_next(scheduler):
+        def react(state: State) -> Latents | None:
+            following = state.step + 1
+            return refocused(scheduler, state.next, following) if following < count else None
+
+        return react
+
+    scheduler = scheduler_of(pipe, settings.steps)
+    first = refocused(scheduler, start.noise * scheduler.init_noise_sigma, 0)
+    start = replace(start, noise=first / scheduler.init_noise_sigma)
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=controls, after=before_next
     )
-    count = round(steps * share)
-    unet = twin(models.instruct.unet)
-
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(models, some, start, first=min(look_steps, steps), **usual)
-        return abstaining(mask(seen, **own), seen.words(strides), abstain, seen.rows)
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        losses, active = attention_losses(
-            models, unet, states([getattr(task, prompt) for task in some], models.instruct),
-            start.source, found.masks,
-            [positions(models.instruct.tokenizer, task, prompt) for task in some],
-            stride=stride or known[-1], **weights,
-        )  # fmt: skip
-        taken = torch.zeros(len(some), dtype=torch.long)
-
-        def refocused(mine, latents: Latents, step: int) -> Latents:
-            """The latents that go into a step."""
-            nonlocal taken
-            t = mine.timesteps[step]
-            given = mine.scale_model_input(latents, t)  # linear in the latents
-            scale = mine.scale_model_input(torch.ones_like(latents), t)
-            moved, more = descend(
-                given,
-                lambda x, which: losses(x, which, t),
-                active,
-                step_size=at_step(step_size, step, count),
-                iterations=round(at_step(iterations, step, count)),
-                enough=enough,
-            )
-            taken = taken + torch.tensor(more)
-            return latents + (moved - given) / scale
-
-        def before_next(mine):
-            def react(state: State) -> Latents | None:
-                following = state.step + 1
-                return refocused(mine, state.next, following) if following < count else None
-
-            return react
-
-        mine = scheduler(models.instruct, steps)
-        first = refocused(mine, start.noise * mine.init_noise_sigma, 0)
-        start = replace(start, noise=first / mine.init_noise_sigma)
-        latents, rows = run(models, some, start, **usual, controls=controls, after=before_next)
-        rows += found.rows + int(taken.max())
-        return Made(decode(latents, models), rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="refocus",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
-
-
-def _check_schedule(name: str, schedule: Schedule) -> None:
-    values = [schedule] if isinstance(schedule, int | float) else list(schedule)
-    if not values:
-        raise ValueError(f"{name}={schedule!r}; give a number, or at least one")
-    for value in values:
-        check_settings(steps=1, **{name: value})
+    rows += found.rows + int(taken.max())
+    return Made(decode(latents, models), rows, found.masks, found.abstained)

@@ -21,28 +21,35 @@ zero, latents are the noised source's, and at the end the pixels are the source'
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
+from pydantic import Field, Strict
 from torch import Tensor
 
 from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site
 from cirp.attention.record import grid_of
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Latents, Made, Task, combine, decode
-from cirp.editing.driver import (
+from cirp.diffusion.sampling import (
+    Latents,
+    combine,
+    decode,
+)
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import Start, begin_edit, run_editor
+from cirp.editing.masks import (
+    Found,
     Masks,
-    Start,
+    abstaining,
     at,
-    begin,
     blurred,
-    carry_out,
     composite,
     keep_outside,
     normalised,
-    run,
+    regions,
 )
-from cirp.editing.first_pass import Found, abstaining, regions
+from cirp.editing.method import Count, Flag, Regional, Scale, Share, Strides, method
 from cirp.editing.noise_probe import probe
 
 
@@ -155,84 +162,71 @@ class Remap(Control):
         return changed
 
 
-def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    near: tuple[float, ...] = (0.5, 0.7, 0.8),  # levels of noise, shares of the schedule
-    far: tuple[float, ...] = (0.9, 1.0),
-    writing: float = 0.6,
-    draws: int = 4,
-    strides: tuple[int, ...] = (1,),  # latent cells, of the layers whose writing counts
-    weight: float = 0.5,
-    sigma: float = 1.0,  # latent cells
-    grow: float = 1.0,
-    scope: float | None = 0.14,
-    spare: float = 0.65,
-    soften: float = 0.0,  # latent cells
-    remap: bool = True,  # of cross-attention; False leaves guidance and latents alone to do it
-    paste: bool = True,  # the source's own pixels outside
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+Level = Annotated[float, Strict(), Field(gt=0, le=1)]  # of noise, a share of the schedule
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    if not (near and far and all(0 < level <= 1 for level in (*near, *far, writing))):
-        raise ValueError(
-            f"near={near}, far={far}, writing={writing}; give levels of noise over 0 and up to 1"
-        )
-    if not isinstance(draws, int) or draws < 1:
-        raise ValueError(f"draws={draws!r}; give a whole number of at least 1")
-    if not 0 <= weight <= 1:
-        raise ValueError(f"weight={weight}; give a share from 0 to 1")
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    asking = dict(near=near, far=far, writing=writing, draws=draws, strides=strides)
-    splitting = dict(weight=weight, sigma=sigma, grow=grow, scope=scope, spare=spare)
-    settings = usual | asking | splitting
-    settings |= dict(soften=soften, remap=remap, paste=paste, abstain=abstain, region=region)
 
-    def find(some: list[Task], start: Start) -> Found:
-        seen = signs(models, some, start, prompt=prompt, **asking)
-        sure = evidence(seen, weight=weight, sigma=sigma)
-        return abstaining(mask(seen, **splitting), sure, abstain, seen.rows)
+class Settings(Regional):
+    """Chosen on validation edits."""
 
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        masks = blurred(found.masks, soften)
-
-        def guide(said: dict[int, Latents]) -> Latents:
-            inside = masks[:, None].to(said[TEXT])
-            text = said[IMAGE] + inside * (said[TEXT] - said[IMAGE])
-            return combine(
-                text, said[IMAGE], said[NEITHER], text_scale=text_scale, image_scale=image_scale
-            )
-
-        latents, rows = run(
-            models, some, start, **usual, guide=guide,
-            controls=[*([Remap(masks)] if remap else []), *controls],
-            after=keep_outside(masks, start),
-        )  # fmt: skip
-        images = decode(latents, models)
-        if paste:
-            images = composite(images, [task.image for task in some], masks)
-        return Made(images, found.rows + rows, masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="remap",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
+    near: Annotated[tuple[Level, ...], Field(min_length=1)] = Field(
+        (0.5, 0.7, 0.8), description="levels of noise at which local edits are asked for"
     )
+    far: Annotated[tuple[Level, ...], Field(min_length=1)] = Field(
+        (0.9, 1.0), description="levels at which edits of the whole picture show"
+    )
+    writing: Level = Field(0.6, description="level at which attention's writing is looked at")
+    draws: Count = Field(4, description="noises at each level")
+    strides: Strides = Field((1,), description="layers whose writing counts")
+    weight: Share = Field(0.5, description="of the writing, against the guidance")
+    sigma: Scale = Field(1.0, description="blur of the evidence, latent cells")
+    grow: Scale = Field(1.0, description="of Otsu's threshold; under 1 takes more")
+    scope: Annotated[float, Strict()] | None = Field(
+        0.14, description="guidance above which the whole picture is meant"
+    )
+    spare: Scale = Field(0.65, description="of the median, under which a whole-picture edit stops")
+    soften: Scale = Field(0.0, description="blur of the mask's edge, latent cells")
+    remap: Flag = Field(
+        True, description="cross-attention; False leaves it to guidance and latents"
+    )
+    paste: Flag = Field(True, description="the source's own pixels outside")
+
+
+@method("remap", Settings)
+def edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Ask the noised source where; then edit with everything else held."""
+    start = begin_edit(models, tasks)
+
+    def find() -> Found:
+        seen = signs(
+            models, tasks, start, near=settings.near, far=settings.far, writing=settings.writing,
+            draws=settings.draws, strides=settings.strides, prompt=settings.prompt,
+        )  # fmt: skip
+        sure = evidence(seen, weight=settings.weight, sigma=settings.sigma)
+        masks = mask(
+            seen, weight=settings.weight, sigma=settings.sigma, grow=settings.grow,
+            scope=settings.scope, spare=settings.spare,
+        )  # fmt: skip
+        return abstaining(masks, sure, settings.abstain, seen.rows)
+
+    found = regions(tasks, start, settings.region, find)
+    masks = blurred(found.masks, settings.soften)
+
+    def guide(predictions: dict[int, Latents]) -> Latents:
+        image = predictions[IMAGE]
+        inside = masks[:, None].to(image)
+        return combine(
+            image + inside * (predictions[TEXT] - image), image, predictions[NEITHER],
+            text_scale=settings.text_scale, image_scale=settings.image_scale,
+        )  # fmt: skip
+
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, guide=guide,
+        controls=[*([Remap(masks)] if settings.remap else []), *controls],
+        after=keep_outside(masks, start),
+    )  # fmt: skip
+    images = decode(latents, models)
+    if settings.paste:
+        images = composite(images, [task.image for task in tasks], masks)
+    return Made(images, found.rows + rows, masks, found.abstained)

@@ -8,33 +8,44 @@ code blends with the source one noise level too high; here it is at the level th
 from collections.abc import Sequence
 
 import torch
+from pydantic import Field
 
 from cirp.attention.control import IMAGE, TEXT, Control
+from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode, instruct_steps, noised, scheduler
-from cirp.editing.driver import (
+from cirp.diffusion.sampling import decode, instruct_steps, noised
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import Start, begin_edit, copy_of, run_editor
+from cirp.editing.masks import (
+    Found,
     Masks,
-    Start,
-    begin,
-    carry_out,
+    abstaining,
     composite,
     keep_outside,
     normalised,
-    run,
+    regions,
 )
-from cirp.editing.first_pass import Found, abstaining, regions
+from cirp.editing.method import Flag, Portion, Regional, Share, method
 
 
-def relevance(models: Models, tasks: Sequence[Task], start: Start, *, level: float) -> Masks:
+def relevance(
+    models: Models,
+    tasks: Sequence[Task],
+    start: Start,
+    *,
+    level: float,
+    prompt: str = "instruction",
+) -> Masks:
     """|e(I,T) - e(I,0)| of the noised source, summed over channels (section 4.1). One call."""
-    mine = scheduler(models.instruct, 100)
-    latents, timesteps = noised(mine, start.clean, start.noise, level)
+    scheduler = ddim(models.instruct, 100)
+    latents, timesteps = noised(scheduler, start.clean, start.noise, level)
     steps = instruct_steps(
-        models, mine, timesteps[:1], latents, start.source, [t.instruction for t in tasks],
-        start.generators, text_scale=1.0, image_scale=1.0,
+        models, scheduler, timesteps[:1], latents, start.source,
+        [getattr(task, prompt) for task in tasks], [copy_of(g) for g in start.generators],
+        text_scale=1.0, image_scale=1.0,
     )  # fmt: skip
-    said = next(steps).predictions
-    return (said[TEXT] - said[IMAGE]).abs().sum(dim=1)
+    predictions = next(steps).predictions
+    return (predictions[TEXT] - predictions[IMAGE]).abs().sum(dim=1)
 
 
 def mask(change: Masks, *, threshold: float = 0.5) -> Masks:
@@ -45,52 +56,32 @@ def mask(change: Masks, *, threshold: float = 0.5) -> Masks:
     return (normalised(change.clamp(max=most)) >= threshold).float()
 
 
+class Settings(Regional):
+    """The paper's."""
+
+    level: Portion = Field(0.8, description="share of the schedule the region is looked for at")
+    threshold: Share = Field(0.5, description="of the stretched relevance map")
+    paste: Flag = Field(True, description="the source's own pixels outside, as the paper does last")
+
+
+@method("wys", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    level: float = 0.8,  # share of the noise schedule the region is looked for at
-    threshold: float = 0.5,
-    abstain: float | None = None,
-    paste: bool = True,  # the source's own pixels outside, as the paper does last
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task; each edit comes with the mask it used.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """Latent blending in the region of the relevance map."""
+    start = begin_edit(models, tasks)
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    settings = usual | dict(
-        level=level, threshold=threshold, abstain=abstain, paste=paste, region=region
+    def find() -> Found:
+        change = relevance(models, tasks, start, level=settings.level, prompt=settings.prompt)
+        masks = mask(change, threshold=settings.threshold)
+        return abstaining(masks, change, settings.abstain, rows=3)
+
+    found = regions(tasks, start, settings.region, find)
+    kept = keep_outside(found.masks, start)
+    latents, rows = run_editor(
+        models, tasks, start, **settings.guidance, controls=controls, after=kept
     )
-
-    def find(some: list[Task], start: Start) -> Found:
-        change = relevance(models, some, start, level=level)
-        return abstaining(mask(change, threshold=threshold), change, abstain, rows=3)
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        kept = keep_outside(found.masks, start)
-        latents, rows = run(models, some, start, **usual, controls=controls, after=kept)
-        images = decode(latents, models)
-        if paste:
-            images = composite(images, [task.image for task in some], found.masks)
-        return Made(images, found.rows + rows, found.masks, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="wys",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    images = decode(latents, models)
+    if settings.paste:
+        images = composite(images, [task.image for task in tasks], found.masks)
+    return Made(images, found.rows + rows, found.masks, found.abstained)

@@ -8,20 +8,16 @@ edge smoother in the frequency domain. What is compared here is the mask.
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode
-from cirp.editing.driver import (
-    Masks,
-    Start,
-    begin,
-    blurred,
-    carry_out,
-    composite,
-    normalised,
-    run,
-)
-from cirp.editing.first_pass import Found, Look, abstaining, look, regions
+from cirp.diffusion.sampling import decode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.first_pass import Look, look
+from cirp.editing.masks import Found, Masks, abstaining, blurred, composite, normalised, regions
+from cirp.editing.method import Count, Regional, Scale, Share, Strides, method
 
 
 def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:
@@ -38,51 +34,30 @@ def mask(
     return (contrast(seen, strides) > threshold).float()
 
 
+class Settings(Regional):
+    """The released code's threshold."""
+
+    threshold: Share = Field(108 / 255, description="of the stretched contrast")
+    look_steps: Count = Field(10, description="steps in which attention is read")
+    strides: Strides = Field(None, description="layers whose attention is read")
+    soften: Scale = Field(0.5, description="blur of the mask's edge, latent cells")
+
+
+@method("zone", Settings)
 def edit(
-    models: Models,
-    tasks: Sequence[Task],
-    *,
-    steps: int = 50,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
-    threshold: float = 108 / 255,
-    look_steps: int = 10,
-    strides: tuple[int, ...] | None = None,
-    soften: float = 0.5,  # of the mask's edge, latent cells
-    abstain: float | None = None,
-    region: str = "found",  # one of editing.REGIONS
-    controls: Sequence[Control] = (),
-    batch_size: int = 8,
-    progress: bool = True,
-) -> list[Edit]:
-    """Edit every task, then put the source's own pixels outside the mask.
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
+    """The baseline's edit, and outside the mask the source's own pixels."""
+    start = begin_edit(models, tasks)
 
-    Raises `ValueError`, before anything runs, for settings out of range or a missing mask.
-    """
-    usual = dict(steps=steps, text_scale=text_scale, image_scale=image_scale, prompt=prompt)
-    own = dict(threshold=threshold, strides=strides)
-    settings = usual | own
-    settings |= dict(look_steps=look_steps, soften=soften, abstain=abstain, region=region)
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, tasks, start, first=first, **settings.guidance)
+        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
+        return abstaining(masks, contrast(seen, settings.strides), settings.abstain, seen.rows)
 
-    def find(some: list[Task], start: Start) -> Found:
-        seen = look(models, some, start, first=min(look_steps, steps), **usual)
-        return abstaining(mask(seen, **own), contrast(seen, strides), abstain, seen.rows)
-
-    def one(some: list[Task]) -> Made:
-        start = begin(models, some)
-        found = regions(some, start, region, lambda: find(some, start))
-        latents, rows = run(models, some, start, **usual, controls=controls)
-        soft = blurred(found.masks, soften)
-        images = composite(decode(latents, models), [task.image for task in some], soft)
-        return Made(images, found.rows + rows, soft, found.abstained)
-
-    return carry_out(
-        models,
-        tasks,
-        one,
-        method="zone",
-        settings=settings,
-        batch_size=batch_size,
-        progress=progress,
-    )
+    found = regions(tasks, start, settings.region, find)
+    latents, rows = run_editor(models, tasks, start, **settings.guidance, controls=controls)
+    soft = blurred(found.masks, settings.soften)
+    images = composite(decode(latents, models), [task.image for task in tasks], soft)
+    return Made(images, found.rows + rows, soft, found.abstained)

@@ -1,14 +1,13 @@
 """Execute notebooks/*.py (py:percent) with papermill into book/notebooks/*.ipynb.
 
-    python tools/run_notebooks.py 03_attention
-    python tools/run_notebooks.py --parameter profile full --parameter steps 150
+    cirp notebooks 03_attention
+    cirp notebooks --parameter profile full --parameter steps 150
 
 Names are stems of notebooks; without any, all are executed, in order. Beside each executed notebook
 lies a manifest, <stem>.json: its parameters, seconds, versions, commit. Nothing is replaced before
 the whole notebook has run. A parameter that a notebook does not have is an error.
 """
 
-import argparse
 import ast
 import json
 import os
@@ -24,9 +23,9 @@ import jupytext
 import nbformat
 import papermill
 import yaml
-from papermill.exceptions import PapermillExecutionError
 
-ROOT = Path(__file__).resolve().parents[1]
+from cirp.paths import ROOT
+
 PACKAGES = ("torch", "diffusers", "transformers", "daam", "numpy", "scipy", "matplotlib")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -186,31 +185,28 @@ def chosen(names: list[str], folder: Path) -> list[Path]:
     return [path for stem, path in known.items() if not names or stem in names]
 
 
-def main() -> None:
-    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ask.add_argument("names", nargs="*", help="stems, such as 03_attention (default: all)")
-    ask.add_argument("--parameter", "-p", nargs=2, action="append", default=[], metavar="X")
-    ask.add_argument("--notebooks", type=Path, default=ROOT / "notebooks")
-    ask.add_argument("--out", type=Path, default=ROOT / "book" / "notebooks")
-    ask.add_argument("--provenance", type=Path, help="a folder for copies of the manifests")
-    ask.add_argument("--timeout", type=int, help="seconds a cell may take (default: no limit)")
-    arguments = ask.parse_args()
-    given = {name: yaml.safe_load(value) for name, value in arguments.parameter}
-    try:
-        sources = chosen(arguments.names, arguments.notebooks)
-        for source in sources:  # all of them, before the first one runs for hours
-            check(source.name, given, parameters_of(read(source)))
-        for source in sources:
-            print(f"{source.stem} ...", flush=True)  # whole lines: others may run beside it
-            manifest = execute(source, arguments.out, given, timeout=arguments.timeout)
-            print(f"{source.stem}: {manifest['seconds']:.0f} s", flush=True)
-            if arguments.provenance:
-                arguments.provenance.mkdir(parents=True, exist_ok=True)
-                shutil.copy(arguments.out / f"{source.stem}.json", arguments.provenance)
-    except (ValueError, PapermillExecutionError) as error:
-        print(file=sys.stderr)
-        sys.exit(str(error))
+def run(
+    names: list[str],
+    given: dict,
+    *,
+    folder: Path = ROOT / "notebooks",
+    out: Path = ROOT / "book" / "notebooks",
+    provenance: Path | None = None,
+    timeout: int | None = None,
+) -> None:
+    """Execute these notebooks, or all; `given` are their parameters as texts.
 
-
-if __name__ == "__main__":
-    main()
+    Raises `ValueError`, before the first one runs, for unknown names and parameters; papermill's
+    error if a cell fails.
+    """
+    given = {name: yaml.safe_load(value) for name, value in given.items()}
+    sources = chosen(names, folder)
+    for source in sources:  # all of them, before the first one runs for hours
+        check(source.name, given, parameters_of(read(source)))
+    for source in sources:
+        print(f"{source.stem} ...", flush=True)  # whole lines: others may run beside it
+        manifest = execute(source, out, given, timeout=timeout)
+        print(f"{source.stem}: {manifest['seconds']:.0f} s", flush=True)
+        if provenance:
+            provenance.mkdir(parents=True, exist_ok=True)
+            shutil.copy(out / f"{source.stem}.json", provenance)

@@ -1,6 +1,6 @@
 """What an edit costs by each method, relative to the baseline: UNet rows, time, peak memory.
 
-python tools/method_cost.py [--device cuda] [--steps 20] [--repeats 5]
+cirp cost methods [--device cuda] [--steps 20] [--repeats 5]
 
 One edit at a time. Times are medians of runs in turn within one process, each divided by the
 baseline's of the same turn; peak memory is what the tensors of a run take at once, beside the
@@ -19,21 +19,21 @@ import typer
 
 from cirp.data.edits import load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
-from cirp.diffusion.sampling import Edit, Task
+from cirp.diffusion.tasks import Edit, Task
 from cirp.experiments import cache, configurations, memory
-from cirp.experiments.study import EDITS, processor
+from cirp.experiments.study import processor
 from cirp.methods import METHODS
+from cirp.paths import EDITS, RESULTS
 
-ROOT = Path(__file__).resolve().parents[1]
 FEW = 6  # steps
-OUT = ROOT / "data" / "results" / "costs.csv"
+OUT = RESULTS / "costs.csv"
 
 
 def prepared(device: str) -> tuple[Models, Task]:
     """The miniature and its first edit."""
     with quiet():
         models = load("miniature", device=device, bfloat16=device == "cpu" and has_bfloat16_units())
-    (item, *_) = cache.fitted(load_edits(ROOT / EDITS)[:1], models)
+    (item, *_) = cache.fitted(load_edits(EDITS)[:1], models)
     return models, cache.task(item, 0)
 
 
@@ -93,7 +93,3 @@ def main(
     table = pd.DataFrame(rows)
     table.to_csv(out, index=False, float_format="%.5g")
     typer.echo(table.drop(columns=["settings", "weights"]).round(3).to_string(index=False))
-
-
-if __name__ == "__main__":
-    typer.run(main)

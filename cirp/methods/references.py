@@ -4,36 +4,28 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from cirp.data.images import fit
+from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Edit, Made, Task, decode, encode, in_batches, working_size
+from cirp.diffusion.sampling import decode, encode
+from cirp.diffusion.tasks import Made, Task
+from cirp.editing.method import MethodSettings, method
 
 
-def nothing(models: Models, tasks: Sequence[Task], **_) -> list[Edit]:
+@method("nothing", MethodSettings)
+def nothing(
+    models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
+) -> Made:
     """The input itself, at the working size: the best preservation there is, and no edit."""
-    return [
-        Edit(fit(t.image, size=working_size(t.image, models)), "nothing", {}, 0, 0.0) for t in tasks
-    ]
+    return Made([task.image for task in tasks], 0)
 
 
+@method("round trip", MethodSettings)
 def round_trip(
-    models: Models, tasks: Sequence[Task], *, batch_size: int = 16, progress: bool = False, **_
-) -> list[Edit]:
+    models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
+) -> Made:
     """The input through the autoencoder and back: the best an editor of latents can preserve."""
-
-    def one(some: list[Task]):
-        source = encode([task.image for task in some], models)
-        return Made(decode(source * models.vae.config.scaling_factor, models), 0)
-
-    return in_batches(
-        tasks,
-        models,
-        one,
-        method="round trip",
-        settings={},
-        batch_size=batch_size,
-        progress=progress,
-    )
+    source = encode([task.image for task in tasks], models)
+    return Made(decode(source * models.vae.config.scaling_factor, models), 0)
 
 
 def blend(edited: Image.Image, source: Image.Image, *, alpha: float) -> Image.Image:

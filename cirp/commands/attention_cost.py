@@ -1,6 +1,6 @@
 """What recording costs on a UNet of Stable Diffusion 1.5's size, beside daam's own trace.
 
-python tools/attention_cost.py [--device cuda] [--steps 2] [--repeats 5]
+cirp cost attention [--device cuda] [--steps 2] [--repeats 5]
 
 Random weights (time and memory do not depend on them), 64 x 64 latents, classifier-free guidance.
 Times are medians of paired runs within one process, in turn; peak memory is what the tensors of one
@@ -25,8 +25,8 @@ from cirp.attention.record import Record
 from cirp.diffusion.pipelines import quiet
 from cirp.experiments import memory
 from cirp.experiments.study import processor
+from cirp.paths import MODELS, RESULTS
 
-ROOT = Path(__file__).resolve().parents[1]
 PROMPT = "an axolotl holding a strawberry on a trampoline"
 WAYS = ("stock", "recorded", "recorded, prompt's tokens", "daam")
 
@@ -34,7 +34,7 @@ WAYS = ("stock", "recorded", "recorded, prompt's tokens", "daam")
 def pipeline(device: str) -> StableDiffusionPipeline:
     """Stable Diffusion 1.5's UNet; small other parts, which have no share in what is measured."""
     torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "data/models/text-to-image/tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(MODELS / "text-to-image" / "tokenizer")
     text = CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=768,
@@ -92,7 +92,7 @@ def main(
     steps: int = typer.Option(2, help="Of each timed run."),
     repeats: int = typer.Option(5, help="Paired runs."),
     device: str = "cpu",
-    out: Path = ROOT / "data" / "results" / "attention_cost.csv",
+    out: Path = RESULTS / "attention_cost.csv",
 ) -> None:
     """Measure and print: stock, recorded by us, traced by daam."""
     with quiet():
@@ -127,7 +127,3 @@ def main(
     table.to_csv(out, index=False, float_format="%.5g")
     typer.echo(table.round(3).to_string(index=False))
     typer.echo(f"maps kept after {steps} steps: {kept} bytes; after {2 * steps}: {longer}")
-
-
-if __name__ == "__main__":
-    typer.run(main)

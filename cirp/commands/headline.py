@@ -1,12 +1,8 @@
 """Write the full runs' main tables into README.md, between its two headline comments.
 
-python tools/headline.py          rewrite it
-python tools/headline.py --check  exit code 1 if it is not what data/results says
+cirp headline          rewrite it
+cirp headline --check  exit code 1 if it is not what data/results says
 """
-
-import argparse
-import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -14,9 +10,9 @@ from cirp.chapters import methods
 from cirp.chapters import scores as chapter
 from cirp.experiments import configurations
 from cirp.figures import tables
+from cirp.paths import RESULTS, ROOT
 from cirp.statistics.bootstrap import PRIMARY
 
-ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
 AGAINST = (
     "On 500 held-out test edits at 20 steps: the baseline, the best other method at either "
@@ -27,7 +23,7 @@ AGAINST = (
 
 def headline() -> str:
     """The report's table with ours, the two questions it could not answer, and remap's standing."""
-    table = pd.read_csv(ROOT / "data" / "results" / "main.csv")
+    table = pd.read_csv(RESULTS / "main.csv")
     similarity = chapter.report_table(table).to_markdown(index=False, disable_numparse=True)
     locality = tables.wide(table, ["success", PRIMARY])
     parts = [similarity, locality.to_markdown(disable_numparse=True), f"{AGAINST}\n"]
@@ -36,7 +32,7 @@ def headline() -> str:
 
 def standing() -> pd.DataFrame:
     """Of the benchmark: the baseline, ours, the true mask, and who is best at either question."""
-    table = pd.read_csv(ROOT / "data" / "results" / "benchmark.csv")
+    table = pd.read_csv(RESULTS / "benchmark.csv")
     controls = table["method"].isin(configurations.controls())
     is_told = table["method"].str.endswith("true mask")
     rows = methods.standing(table[~controls & ~is_told], table[is_told]).set_index("method")
@@ -52,17 +48,13 @@ def standing() -> pd.DataFrame:
     return some.map(lambda x: "" if pd.isna(x) else f"{x:.3f}").reset_index()
 
 
-def main() -> None:
-    ask = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    ask.add_argument("--check", action="store_true")
+def rewrite(*, check: bool = False) -> bool:
+    """Write it into the README, or only look; whether the README was as it should be."""
     readme = ROOT / "README.md"
     before, rest = readme.read_text().split(BEGIN)
     _, after = rest.split(END)
     fresh = f"{before}{BEGIN}\n{headline()}\n{END}{after}"
-    if ask.parse_args().check:
-        sys.exit(readme.read_text() != fresh and "README.md is stale: python tools/headline.py")
-    readme.write_text(fresh)
-
-
-if __name__ == "__main__":
-    main()
+    good = readme.read_text() == fresh
+    if not good and not check:
+        readme.write_text(fresh)
+    return good

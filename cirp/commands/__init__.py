@@ -1,0 +1,1 @@
+"""Programs behind the command line: notebooks, headline, costs."""

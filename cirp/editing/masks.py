@@ -1,0 +1,129 @@
+"""Regions by latent cell: given or found, moved between grids, blurred, pasted outside of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from scipy import ndimage
+from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d, interpolate
+
+from cirp.diffusion.sampling import Latents, State
+from cirp.diffusion.tasks import (
+    Task,
+    mask_picture,
+)
+from cirp.editing.driver import After, Start, noised_source
+
+REGIONS = ("found", "given")  # where a method's region comes from
+
+
+Masks = Float[Tensor, "image row column"]  # 1 where the image may change, by latent cell
+
+
+@dataclass(frozen=True)
+class Found:
+    """The regions a method works with, and where it found none."""
+
+    masks: Masks
+    abstained: list[bool]
+    rows: int = 0  # UNet rows an image took to find them
+
+
+def check_region(tasks: Sequence[Task], region: str) -> None:
+    """Refuse an unknown source of regions, and tasks without the mask that is asked for."""
+    if region not in REGIONS:
+        raise ValueError(f"unknown region {region!r}; give one of {', '.join(REGIONS)}")
+    for task in tasks:
+        if region == "given" and task.mask is None:
+            raise ValueError(
+                f"region='given', but the edit {task.key or task.instruction!r} has no mask; give "
+                "it one, or region='found'"
+            )
+
+
+def given(tasks: Sequence[Task], grid: tuple[int, int]) -> Masks:
+    """The tasks' masks by latent cell: a cell may change if any of its pixels may."""
+    masks = torch.stack([torch.from_numpy(task.mask).float() for task in tasks])
+    return adaptive_max_pool2d(masks[:, None], grid)[:, 0]
+
+
+def at(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image new_row new_column"]:
+    """Masks or maps on another grid; cells are areas."""
+    if tuple(masks.shape[-2:]) == tuple(grid):
+        return masks
+    return interpolate(
+        masks[:, None].float(), size=grid, mode="bilinear", align_corners=False, antialias=True
+    )[:, 0]
+
+
+def normalised(maps: Masks) -> Masks:
+    """Each map stretched to 0..1; an even map becomes 0 everywhere, it points nowhere."""
+    low, high = maps.amin((-2, -1), keepdim=True), maps.amax((-2, -1), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
+
+
+def peak(maps: Masks) -> Float[Tensor, " image"]:
+    """Maximum over mean, at least 1; a diffuse map is close to 1."""
+    return maps.amax((-2, -1)) / maps.mean((-2, -1)).clamp_min(torch.finfo(maps.dtype).tiny)
+
+
+def blurred(maps: Masks, sigma: float) -> Masks:
+    """Gaussian blur of each map; `sigma` in cells, 0 leaves them alone."""
+    if not sigma:
+        return maps
+    return torch.stack(
+        [
+            torch.from_numpy(ndimage.gaussian_filter(one, sigma, mode="nearest"))
+            for one in maps.double().cpu().numpy()
+        ]
+    ).to(maps)
+
+
+def composite(
+    edited: Sequence[Image.Image], sources: Sequence[Image.Image], masks: Masks
+) -> list[Image.Image]:
+    """Outside the masks the sources' own pixels: the only exact preservation there is."""
+    return [
+        Image.composite(image, source, mask_picture(mask, image.size))
+        for image, source, mask in zip(edited, sources, masks, strict=True)
+    ]
+
+
+def abstaining(masks: Masks, maps: Masks, least: float | None, rows: int = 0) -> Found:
+    """Everything may change where the map is diffuse: its maximum under `least` times its mean."""
+    diffuse = torch.zeros(len(maps), dtype=torch.bool)
+    if least is not None:
+        diffuse = (peak(maps) < least).cpu()
+    whole = diffuse.to(masks.device)[:, None, None]
+    return Found(torch.where(whole, torch.ones_like(masks), masks), diffuse.tolist(), rows)
+
+
+def regions(tasks: Sequence[Task], start: Start, region: str, find: Callable[[], Found]) -> Found:
+    """The masks that were given, or those that `find` finds."""
+    if region == "given":
+        return Found(given(tasks, start.grid).to(start.source), [False] * len(tasks))
+    return find()
+
+
+def keep_outside(masks: Masks, start: Start, *, share: float = 1.0) -> Callable[[object], After]:
+    """Latent blending: outside the masks, the noised source (Blended Latent Diffusion, eq. 2).
+
+    Only in the last `share` of the steps.
+    """
+    inside = masks[:, None].to(start.source)
+
+    def begin_with(scheduler) -> After:
+        count = len(scheduler.timesteps)
+
+        def react(state: State) -> Latents | None:
+            if state.step < round(count * (1 - share)):
+                return None
+            kept = noised_source(scheduler, start.clean, start.noise, state.step)
+            return inside * state.next + (1 - inside) * kept
+
+        return react
+
+    return begin_with

@@ -1,0 +1,221 @@
+"""What a method is: settings that are written down once, and what it does with one batch.
+
+    class Settings(Regional):
+        threshold: Share = Field(0.4, description="of the stretched map")
+
+    @method("blending", Settings)
+    def edit(models, tasks, settings, controls) -> Made: ...
+
+    edits = edit(models, tasks, steps=20, threshold=0.3)
+
+From the settings follow what is refused, what is recorded, the key of a kept result, the options of
+the command line and the table of defaults. The driver below is the only one: it checks everything
+before anything runs, makes batches of one image size, times them, and collects the masks.
+"""
+
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from transformers import CLIPTokenizer
+
+from cirp.attention.control import Control
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.tasks import PROMPTS, Edit, Made, Task, check_prompts, in_batches
+from cirp.editing.masks import check_region
+
+# strict: a number typed as text is an error; cirp edit --set parses text by itself
+Count = Annotated[int, Strict(), Field(ge=1)]
+Scale = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Strict(), Field(ge=0, le=1)]
+Portion = Annotated[float, Strict(), Field(gt=0, le=1)]  # a share of something, never none of it
+Flag = Annotated[bool, Strict()]
+Strides = tuple[Annotated[int, Strict(), Field(ge=1)], ...] | None  # in latent cells; None is all
+
+
+class MethodSettings(BaseModel):
+    """The settings of one method; each field has its default, its range and its meaning."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="after")
+    def _leaves_steps_to_run(self) -> "MethodSettings":
+        steps = getattr(self, "steps", 1)
+        for name in ("strength", "mask_strength", "share"):
+            part = getattr(self, name, 1.0)
+            left = round(steps * part) if name == "share" else int(steps * part)
+            if left < 1:
+                raise ValueError(f"{name}={part} of {steps} steps leaves no step to run; raise one")
+        return self
+
+
+class Guided(MethodSettings):
+    """What every run of InstructPix2Pix has."""
+
+    steps: Count = Field(50, description="sampling steps")
+    text_scale: Scale = Field(7.5, description="text guidance")
+    image_scale: Scale = Field(1.5, description="image guidance")
+    prompt: Literal["instruction", "caption"] = Field(
+        "instruction", description="what the text branch is given"
+    )
+
+    @property
+    def guidance(self) -> dict[str, Any]:
+        """Steps, scales and prompt, as `driver.run_editor` takes them."""
+        names = ("steps", "text_scale", "image_scale", "prompt")
+        return {name: getattr(self, name) for name in names}
+
+
+class Regional(Guided):
+    """What every method has that works with a region."""
+
+    abstain: Annotated[float, Strict()] | None = Field(
+        None, description="edit everywhere if the map's maximum is under so many means"
+    )
+    region: Literal["found", "given"] = Field(
+        "found", description="by the method itself, or the task's own mask"
+    )
+
+
+Batch = Callable[[Models, list[Task], Any, Sequence[Control]], Made]
+
+
+@dataclass(frozen=True)
+class Method:
+    """An editing method: call it with models, tasks, and any of its settings by name."""
+
+    name: str
+    settings: type[MethodSettings]
+    batch: Batch
+    check: Callable[[CLIPTokenizer, Sequence[Task], Any], None] | None = None  # of its own
+
+    @property
+    def summary(self) -> str:
+        """The first line of the method's module: what it is, and whose."""
+        text = importlib.import_module(self.batch.__module__).__doc__ or ""
+        return text.strip().split("\n")[0]
+
+    def table(self) -> list[tuple[str, str, str]]:
+        """Of each setting: its name, its default, and what it means with its range."""
+        rows = []
+        schema = self.settings.model_json_schema()["properties"]
+        limits = {
+            "minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<",
+        }  # fmt: skip
+        for name, field in self.settings.model_fields.items():
+            about = schema[name]
+            range_ = " ".join(
+                f"{sign} {about[key]:g}" for key, sign in limits.items() if key in about
+            )
+            range_ = range_ or ", ".join(about.get("enum", ()))
+            meaning = field.description or ""
+            rows.append(
+                (name, json.dumps(field.default), f"{meaning} ({range_})" if range_ else meaning)
+            )
+        return rows
+
+    def configured(self, **given: Any) -> MethodSettings:
+        """Validated settings. Raises `ValueError` in one line: which, its value, what is right."""
+        known = self.settings.model_fields
+        for name in given:
+            if name not in known:
+                raise ValueError(
+                    f"{self.name} has no setting {name!r}; it has {', '.join(known) or 'none'}"
+                )
+        return said_in_one_line(self.settings, given, self.settings.model_validate)
+
+    def parsed(self, texts: dict[str, str]) -> MethodSettings:
+        """The same of texts, as a command line gives them: "0.3", "true", "[1, 2]", "null"."""
+        unknown = [name for name in texts if name not in self.settings.model_fields]
+        if unknown:
+            return self.configured(**dict.fromkeys(unknown))
+        return self.configured(**{name: _value(text) for name, text in texts.items()})
+
+    def refuse(self, tasks: Sequence[Task], settings: Any, tokenizer: CLIPTokenizer) -> None:
+        """Raise `ValueError` for tasks that lack what these settings ask for; needs no model."""
+        if getattr(settings, "prompt", None):
+            check_prompts(tokenizer, tasks, settings.prompt)
+        if self.check:
+            self.check(tokenizer, tasks, settings)
+        check_region(tasks, getattr(settings, "region", "found"))
+
+    def __call__(
+        self,
+        models: Models,
+        tasks: Sequence[Task],
+        *,
+        controls: Sequence[Control] = (),
+        batch_size: int = 8,
+        progress: bool = True,
+        **given: Any,
+    ) -> list[Edit]:
+        """Edit every task; edits come back in the tasks' order, at their working size.
+
+        `controls` read or change attention while it works, after the method's own.
+
+        Raises `ValueError`, before anything runs, for settings out of range, a prompt that is
+        missing or too long, or a region that was not given.
+        """
+        settings = self.configured(**given)
+        self.refuse(tasks, settings, models.instruct.tokenizer)
+        return in_batches(
+            tasks,
+            models,
+            lambda some: self.batch(models, some, settings, controls),
+            method=self.name,
+            settings=settings.model_dump(),
+            batch_size=batch_size,
+            progress=progress,
+        )
+
+
+def method(name: str, settings: type[MethodSettings], check: Callable | None = None):
+    """Make a method of a function that edits one batch of images of one size."""
+
+    def register(batch: Batch) -> Method:
+        return Method(name, settings, batch, check)
+
+    return register
+
+
+def said_in_one_line(model: type[BaseModel], given: dict, validate: Callable) -> Any:
+    """`validate(given)`, its first complaint as a `ValueError` of one line."""
+    try:
+        return validate(given)
+    except ValidationError as error:
+        # of the ways that a value could have been meant, the one that came furthest
+        first = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        if not first["loc"]:
+            raise ValueError(message) from error
+        message = f"{message[:1].lower()}{message[1:]}"
+        raise ValueError(f"{first['loc'][0]}={first['input']!r}; {message}") from error
+
+
+def _value(text: str) -> Any:
+    """What a text on the command line means: a number, true, false, null, a list, or itself."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(found) if isinstance(found, list) else found
+
+
+__all__ = [
+    "PROMPTS",
+    "Count",
+    "Flag",
+    "Guided",
+    "Method",
+    "Portion",
+    "Regional",
+    "Scale",
+    "MethodSettings",
+    "Share",
+    "Strides",
+    "method",
+    "said_in_one_line",
+]

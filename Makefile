@@ -2,6 +2,10 @@
 #   PYTHON   the interpreter that makes the environment (3.11 or newer)
 #   VENV     where it is made; an existing environment is used as it is
 #   ARGS     further arguments of pytest (make test), the notebooks' runner (make full) or JupyterLab
+#   EDITS    a folder of your own edits;  MODELS   other models: a preset, a folder, or two hub names
+#   SEED, STEPS, DEVICE   the other parameters of the notebooks. Any of these five makes a book of your
+#            own, with no number of ours in it:
+#   OUT      where that goes: notebooks, tables, figures and pages (default: _build/own)
 #   JOBS     how many notebooks are executed side by side; by default one for each core, at most 4
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
 
@@ -18,8 +22,9 @@ DAAM := daam==0.2.0
 # so no notebook makes another one stale.
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.py))
 EXECUTED := $(NOTEBOOKS:notebooks/%.py=book/notebooks/%.ipynb)
-CODE := $(shell find cirp -type f ! -name '*.pyc')
-DATA := $(shell find data -type f ! -path 'data/results/quick/*' ! -name '*.md' 2>/dev/null)
+# make's own lists of files break at spaces and colons: one file has the time of the newest source.
+SOURCES := _build/sources.stamp
+$(shell $(PYTHON) cirp/commands/newest.py $(SOURCES) cirp data >&2)
 PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -name '*.pyc') \
 	$(wildcard figures/*)
 
@@ -30,6 +35,13 @@ JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(JOBS)
 endif
+
+# A book of one's own.
+OUT ?= _build/own
+GIVEN := $(if $(EDITS),--parameter 'edits=$(EDITS)') $(if $(MODELS),--parameter 'models=$(MODELS)') \
+	$(if $(SEED),--parameter seed=$(SEED)) $(if $(STEPS),--parameter steps=$(STEPS)) \
+	$(if $(DEVICE),--parameter device=$(DEVICE))
+OWN := $(strip $(GIVEN))
 
 .DELETE_ON_ERROR:
 .PHONY: help book test lab lint full clean lock
@@ -43,19 +55,31 @@ help:
 	@echo "make clean  remove executed notebooks and the built book"
 	@echo "make lock   resolve all dependencies anew and rewrite constraints.txt"
 
+ifeq ($(OWN),)
 book: _build/book.stamp
 	@echo "The book: _build/html/index.html"
+else
+book: $(INSTALLED)
+	@mkdir -p '$(OUT)'
+	@rm -rf '$(OUT)/book' && cp -R book '$(OUT)/book' && rm -rf '$(OUT)/book/notebooks'
+	@cp _config.yml '$(OUT)/_config.yml'
+	CIRP_OUT='$(OUT)' $(BIN)/cirp notebooks --out '$(OUT)/book/notebooks' $(GIVEN) $(ARGS)
+	$(BIN)/jupyter-book build '$(OUT)/book' --all --keep-going --quiet
+	@echo "Your book: $(OUT)/_build/html/index.html"
+endif
 
 # --all: an incremental build would not repeat the warnings of pages that have not changed.
 _build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
 	$(BIN)/jupyter-book build book --all -W -n --keep-going --quiet
 	@touch $@
 
-book/notebooks/%.ipynb: notebooks/%.py $(CODE) $(DATA) | $(INSTALLED)
+book/notebooks/%.ipynb: notebooks/%.py $(SOURCES) | $(INSTALLED)
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-$$(($(CORES) / $(JOBS) + ($(CORES) < $(JOBS))))} \
 		$(BIN)/cirp notebooks $*
 
 full: $(INSTALLED)
+	@test -z "$(OWN)" || { echo "make full is of the book's own edits; yours:" \
+		"make book EDITS=... ARGS='--parameter profile=full'" >&2; exit 1; }
 	$(BIN)/cirp notebooks --parameter profile=full \
 		--provenance data/results/provenance $(ARGS)
 	@touch $(EXECUTED) # they are up to date with the results that they have just written

@@ -18,7 +18,6 @@ def cache() -> Path:
     return Path(os.environ.get("CIRP_CACHE") or ROOT / ".cache")
 
 
-def out() -> Path | None:
-    """Where a run of one's own writes its tables and figures: `CIRP_OUT`, if it is set."""
-    named = os.environ.get("CIRP_OUT")
-    return Path(named).absolute() if named else None
+def own() -> Path:
+    """Where a run on edits or models of one's own writes: `CIRP_OUT`, else _build/own."""
+    return Path(os.environ.get("CIRP_OUT") or ROOT / "_build" / "own").absolute()

@@ -33,7 +33,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import question as chapter
-from cirp.experiments import study
+from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -60,7 +60,7 @@ _ = figures.save(chapter.close_up(item, made), "01_one_edit", profile=profile)
 # autoencoder alone does to a picture.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
-table = s.table("main", study.main_methods(steps))
+table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
 _ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
 # %%

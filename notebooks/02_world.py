@@ -29,7 +29,7 @@ import pandas as pd
 from cirp import figures
 from cirp.chapters import world
 from cirp.data.edits import load_edits
-from cirp.experiments import study
+from cirp.experiments import records, study
 
 figures.use_style()
 items = load_edits(edits)
@@ -84,7 +84,7 @@ counts.rename_axis("kind of edit").to_frame("edits")
 # never found where would miss it in just the pictures it has to judge.
 
 # %%
-world.bars(study.bars())
+world.bars(records.required("bars", "cirp miniature quality"))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of each stage over its training time.", "name": "fig-curves"}, "image": {"alt": "Six falling loss curves."}}
 _ = figures.save(world.curves(study.ROOT / "data/models/training"), "02_training", profile=profile)
@@ -105,7 +105,7 @@ _ = figures.save(world.curves(study.ROOT / "data/models/training"), "02_training
 # ```
 
 # %%
-world.leak_table(study.bars())
+world.leak_table(records.required("bars", "cirp miniature quality"))
 
 # %% [markdown]
 # ## What this does not show

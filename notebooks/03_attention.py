@@ -128,7 +128,7 @@ _ = figures.save(chapter.time_figure(baseline), "03_over_time", profile=profile)
 # daam's own trace, by `cirp cost attention`:
 
 # %%
-study.recorded("attention_cost").drop(columns="processor").set_index("way").round(3)
+chapter.cost_table()
 
 # %% [markdown]
 # ## What this does not show

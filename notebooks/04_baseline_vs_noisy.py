@@ -26,12 +26,12 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import noisy_input as chapter
-from cirp.experiments import study
+from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = s.table("main", study.main_methods(steps))
+table = s.table("main", report.main_methods(steps))
 
 # %% [markdown]
 # ## Side by side
@@ -59,7 +59,7 @@ _ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_
 # Reading 4 edits less for that reason alone, and similarity rewards it:
 
 # %%
-readings = s.table("readings", study.reading_methods(), seeds=s.seeds[:1])
+readings = s.table("readings", report.reading_methods(), seeds=s.seeds[:1])
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every reading of the report's setting, on one axis of success and one of similarity: the readings are different experiments.", "name": "fig-readings"}, "image": {"alt": "Points of success against CLIP-I for each reading."}}

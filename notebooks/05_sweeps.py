@@ -24,12 +24,12 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import sweeps as chapter
-from cirp.experiments import study
+from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-sweep = s.table("sweeps", study.sweep_methods(), seeds=s.seeds[:1])
+sweep = s.table("sweeps", report.sweep_methods(), seeds=s.seeds[:1])
 
 # %% [markdown]
 # ## Success against what nobody asked for
@@ -61,7 +61,7 @@ chapter.guidance_explorer(s, s.items[:6])
 # same images and noise:
 
 # %%
-by_steps = s.table("steps", study.step_methods(), seeds=s.seeds[:1])
+by_steps = s.table("steps", report.step_methods(), seeds=s.seeds[:1])
 tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]

@@ -26,13 +26,13 @@ import matplotlib.pyplot as plt
 
 from cirp import figures
 from cirp.chapters import scores as chapter
-from cirp.experiments import study
+from cirp.experiments import report, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY, compare
 
 figures.use_style()
 s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = s.table("main", study.main_methods(steps))
+table = s.table("main", report.main_methods(steps))
 
 # %% [markdown]
 # ## The report's table
@@ -67,7 +67,7 @@ tables.wide(table, columns).T
 # sign flips and are corrected after Holm {cite}`holm1979` over the secondary metrics.
 
 # %%
-paired = compare(table, study.NOISY, study.BASELINE, [PRIMARY, "success", "clip_i_source",
+paired = compare(table, report.NOISY, report.BASELINE, [PRIMARY, "success", "clip_i_source",
                  "dinov2_source", "clip_t", "ssim_source_outside"])  # fmt: skip
 paired.drop(columns=["kind", "primary"]).round(4)
 
@@ -80,7 +80,7 @@ _ = figures.save(fig, "06_forest", profile=profile)
 # ## By kind of edit
 
 # %%
-kinds = table[table["method"].isin([study.BASELINE, study.NOISY])]
+kinds = table[table["method"].isin([report.BASELINE, report.NOISY])]
 kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMARY]).round(3)
 
 # %% [markdown]
@@ -90,7 +90,7 @@ kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMAR
 # into caption. Here each is changed by itself, on one and the same InstructPix2Pix UNet.
 
 # %%
-ablation = s.table("ablation", study.ablation_methods(), seeds=s.seeds[:1])
+ablation = s.table("ablation", report.ablation_methods(), seeds=s.seeds[:1])
 tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
 # %%

@@ -24,13 +24,13 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import scores as chapter
-from cirp.experiments import study
+from cirp.experiments import report, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = s.table("main", study.main_methods(steps))
+table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
 
 # %% [markdown]

@@ -46,12 +46,15 @@ import pandas as pd
 
 from cirp import figures
 from cirp.chapters import methods
-from cirp.experiments import configurations, study
+from cirp.experiments import configurations, records, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    needs=("search",),
+)
 found = {**configurations.found(steps), **configurations.controls(steps)}
 table = s.table("methods", found, seeds=s.seeds[:1])
 told = s.table("methods_told", configurations.told(steps), seeds=s.seeds[:1])
@@ -109,7 +112,7 @@ tables.wide(told, columns[:5])
 # over the baseline's, minus outside change over the baseline's. `cirp search` repeats it.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Six settings of each method on validation edits; the chosen one is filled, the cross is the baseline.", "name": "fig-swept"}, "image": {"alt": "Thirteen panels of success against outside change, one for each method, six points in each."}}
-tried = study.required("search")
+tried = records.required("search")
 _ = figures.save(methods.swept(tried), "08_swept", profile=profile)
 # %% tags=["hide-output"]
 tried.set_index("method").round(3)

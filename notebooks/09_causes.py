@@ -25,13 +25,16 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import causes as chapter
 from cirp.chapters import world
-from cirp.experiments import configurations, gates, study
+from cirp.experiments import configurations, gates, records, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = study.required("benchmark")
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    needs=("benchmark", "sweeps", "steps", "traces"),
+)
+table = records.required("benchmark")
 
 # %% [markdown]
 # ## What goes with it
@@ -73,12 +76,12 @@ gates.interventions(table, gates).set_index("text guidance")
 # scale and falls with the image scale, and success goes with it. More steps add a little outside.
 
 # %%
-sweep = study.required("sweeps")
+sweep = records.required("sweeps")
 dials = sweep[sweep["method"].str.startswith("baseline")]
 tables.wide(dials, ["success", PRIMARY])
 
 # %%
-counts = study.required("steps")
+counts = records.required("steps")
 tables.wide(counts[~counts["method"].str.startswith(configurations.OURS)], ["success", PRIMARY])
 
 # %% [markdown]
@@ -88,7 +91,7 @@ tables.wide(counts[~counts["method"].str.startswith(configurations.OURS)], ["suc
 # which none, half or all leak:
 
 # %%
-world.leak_table(study.bars())
+world.leak_table(records.required("bars", "cirp miniature quality"))
 
 # %% [markdown]
 # ## What this does not show

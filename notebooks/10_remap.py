@@ -47,7 +47,10 @@ from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    needs=("remap_first", "benchmark"),
+)
 ours = configurations.found(steps)[configurations.OURS]
 
 # %% [markdown]

@@ -29,12 +29,15 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import benchmark as chapter
 from cirp.chapters import methods
-from cirp.experiments import aims, benchmark, configurations, mask_finders, study
+from cirp.experiments import aims, benchmark, configurations, mask_finders, records, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    needs=("benchmark", "costs"),
+)
 table = benchmark.table(s)
 controls = table["method"].isin(configurations.controls())
 is_told = table["method"].str.endswith("true mask")
@@ -121,7 +124,7 @@ columns = {
     "unet_calls_over_baseline": "rows / baseline", "time_over_baseline": "time / baseline",
     "memory_over_baseline": "memory / baseline",
 }  # fmt: skip
-study.recorded("costs").set_index("method")[list(columns)].rename(columns=columns).round(2)
+records.required("costs", "cirp cost methods").set_index("method")[list(columns)].rename(columns=columns).round(2)
 
 # %% [markdown]
 # ## Did ours reach what it set out to?

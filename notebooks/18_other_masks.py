@@ -32,12 +32,15 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import methods
-from cirp.experiments import study
+from cirp.experiments import records, study
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
-table = study.required("methods")
-told = study.required("methods_told")
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    needs=("methods", "methods_told"),
+)
+table = records.required("methods")
+told = records.required("methods_told")
 
 # %% [markdown]
 # ## What it does

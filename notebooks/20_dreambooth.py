@@ -58,7 +58,7 @@ _ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "20_newcomer",
 # prompts only the one with the rare word is near the newcomer, though less so.
 
 # %%
-table = dreambooth.recorded(s, known)
+table = dreambooth.measured_again(s, known)
 tables.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_class"])
 
 # %% [markdown]

@@ -3,6 +3,7 @@
 import pytest
 from PIL import Image
 
+from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.pipelines import Models
 from tests.tiny import tiny_ip2p, tiny_sd
 
@@ -18,3 +19,18 @@ def painted(width: int = 64, height: int = 64, seed: int = 0) -> Image.Image:
 def models() -> Models:
     """Tiny random pipelines of the real classes."""
     return Models("tiny", tiny_ip2p(), tiny_sd(), "tiny-fingerprint")
+
+
+@pytest.fixture
+def items(tmp_path) -> list[EditItem]:
+    """Three painted pictures with an instruction."""
+    folder = tmp_path / "edits"
+    folder.mkdir()
+    found = []
+    for i in range(3):
+        painted(seed=i).save(folder / f"{i}.png")
+        record = EditRecord(
+            source_file_name=f"{i}.png", instruction="make it red", target_caption="a red dog"
+        )
+        found.append(EditItem(record, folder))
+    return found

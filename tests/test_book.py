@@ -227,6 +227,9 @@ MADE = (
 def built(tmp_path):
     """A folder in which everything has been made: sources an hour old, products newer."""
     shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / "cirp" / "commands").mkdir(parents=True)
+    shutil.copy(ROOT / "cirp/commands/newest.py", tmp_path / "cirp/commands")
+    os.utime(tmp_path / "cirp/commands/newest.py", (0, 0))
     for age, paths in ((3600, TREE), (1800, MADE[:3]), (900, MADE[3:])):
         for path in paths:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

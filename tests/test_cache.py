@@ -7,24 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache
 from tests.conftest import painted
 
 SETTINGS = {"steps": 2}
-
-
-@pytest.fixture
-def items(tmp_path):
-    found = []
-    for i in range(3):
-        painted(seed=i).save(tmp_path / f"{i}.png")
-        record = EditRecord(
-            source_file_name=f"{i}.png", instruction="make it red", target_caption="a red dog"
-        )
-        found.append(EditItem(record, tmp_path))
-    return found
 
 
 def made(models, items, folder, **more):

@@ -23,7 +23,8 @@ def test_every_candidate_is_known_to_its_method():
 def rows(method, success, outside):
     return [
         {"method": method, "id": f"i{n}", "seed": 0, "success": s, "region_iou": 0.5,
-         "l1_source_outside_excess": o}
+         "l1_source_outside_excess": o, "settings": "{}", "weights": "w", "scheduler": "s",
+         "processor": "p", "item": f"i{n}", "code": "c"}
         for n, (s, o) in enumerate(zip(success, outside, strict=True))
     ]  # fmt: skip
 

@@ -1,56 +1,21 @@
-"""A quick study must notice when the recorded tables have gone stale."""
+"""What a study computes, what it reads, and where it writes."""
 
+import copy
+import inspect
+import itertools
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
+from diffusers import DDIMScheduler
 
-from cirp.experiments import study
-from cirp.experiments.study import CHECKED, agreement
-
-
-def rows(**changes) -> pd.DataFrame:
-    table = pd.DataFrame(
-        {
-            "id": ["a", "b", "a", "b"],
-            "method": ["x", "x", "y", "y"],
-            "seed": 0,
-            "weights": "w1",
-            "settings": '{"steps": 3}',
-            "processor": "p",
-            **{name: [0.1, 0.2, 0.3, 0.4] for name in CHECKED},
-        }
-    )
-    return table.assign(**changes)
-
-
-def test_equal_tables_agree_and_a_slice_of_them_does(tmp_path):
-    assert agreement(rows(), rows(), tmp_path) == 0
-    assert agreement(rows().iloc[:1], rows(), tmp_path) == 0
-
-
-@pytest.mark.parametrize(
-    "fresh, words",
-    [
-        (rows(weights="w2"), "other weights"),
-        (rows(seed=3), "lacks 4 of 4 cells"),
-        (rows(settings='{"steps": 9}'), "other settings"),
-        (rows(clip_i_source=[0.2, 0.3, 0.4, 0.5]), "of [ab] by [xy] was 0.[1-4]"),
-    ],
-)
-def test_stale_tables_are_named_with_the_remedy(tmp_path, fresh, words):
-    with pytest.raises(ValueError, match=words) as raised:
-        agreement(fresh, rows(), tmp_path / "main.csv")
-    assert "make full" in str(raised.value) and "main.csv" in str(raised.value)
-
-
-def test_another_processor_may_round_but_not_disagree(tmp_path):
-    little = rows(processor="q", l1_source=[0.11, 0.21, 0.31, 0.41])
-    assert agreement(little, rows(), tmp_path) == pytest.approx(0.01)
-    with pytest.raises(ValueError, match="l1_source"):
-        agreement(rows(l1_source=little["l1_source"]), rows(), tmp_path)
-    with pytest.raises(ValueError, match="l1_source"):
-        agreement(rows(processor="q", l1_source=[0.3, 0.4, 0.5, 0.6]), rows(), tmp_path)
+from cirp import paths
+from cirp.diffusion.pipelines import fingerprint
+from cirp.experiments import cache, records, report, study
+from cirp.experiments.records import CHECKED
+from cirp.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -72,7 +37,7 @@ def test_a_study_checks_everything_before_it_loads_anything(monkeypatch, bad, wo
 
 
 def test_the_ablation_has_all_eight_cells_and_changes_one_thing_at_a_time():
-    cells = study.ablation_methods()
+    cells = report.ablation_methods()
     assert len(cells) == 8
     assert len({tuple(name.split(" | ")) for name in cells}) == 8
     for name, (method, settings) in cells.items():
@@ -81,51 +46,122 @@ def test_the_ablation_has_all_eight_cells_and_changes_one_thing_at_a_time():
         assert settings["text_scale"] == float(scale) and settings["prompt"] == prompt
 
 
-def test_only_what_is_not_recorded_is_computed_in_a_full_study():
-    methods = {"x": ("ip2p", {"steps": 3}), "y": ("ip2p", {"steps": 3}), "z": ("nothing", {})}
-    same = dict(ids=["a", "b"], seeds=[0], weights="w1")
-    assert set(study.missing(methods, None, **same)) == {"x", "y", "z"}
-    assert set(study.missing(methods, rows(), **same)) == {"z"}
-    known = pd.concat([rows(), rows(method="z", settings="{}")])
-    assert study.missing(methods, known, **same) == {}
-    assert set(study.missing(methods, known, **{**same, "seeds": [0, 1]})) == {"x", "y"}
-    assert set(study.missing(methods, known, **{**same, "ids": ["a", "c"]})) == {"x", "y", "z"}
-    assert set(study.missing(methods, known, **{**same, "weights": "w2"})) == {"x", "y", "z"}
-    changed = {**methods, "y": ("ip2p", {"steps": 4})}
-    assert study.missing(changed, known, **same) == {"y": changed["y"]}
+def known(models, items, methods, seeds=(0,)) -> pd.DataFrame:
+    """A table in which everything is recorded as it is."""
+    parts = []
+    for label, (method, settings) in methods.items():
+        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code)
+        for item, seed in itertools.product(cache.fitted(items, models), seeds):
+            cell = {"id": item.id, "method": label, "item": records.item_hash(item), "seed": seed}
+            parts.append({**tied, **cell, **dict.fromkeys(CHECKED, 0.1)})
+    return pd.DataFrame(parts)
+
+
+METHODS_OF_TWO = {"x": ("ip2p", {"steps": 3}), "y": ("noisy", {"steps": 3}), "z": ("nothing", {})}
+
+
+def test_only_what_is_not_recorded_is_computed_in_a_full_study(models, items):
+    same = dict(items=items, seeds=[0], models=models)
+    methods, table = METHODS_OF_TWO, known(models, items, METHODS_OF_TWO)
+    assert study.missing(methods, None, **same) == methods
+    assert study.missing(methods, table, **same) == {}
+    assert set(study.missing(methods, table[table["method"] != "z"], **same)) == {"z"}
+    assert set(study.missing(methods, table, **{**same, "seeds": [0, 1]})) == {"x", "y"}
+    assert set(study.missing(methods, table.iloc[1:], **same)) == {"x"}
+    changed = {**methods, "y": ("noisy", {"steps": 4})}
+    assert study.missing(changed, table, **same) == {"y": changed["y"]}
+
+
+@pytest.mark.parametrize("column", ["weights", "scheduler", "code", "item", "settings"])
+def test_a_row_made_of_anything_else_is_computed_again(models, items, column):
+    table = known(models, items, METHODS_OF_TWO)
+    same = dict(items=items, seeds=[0], models=models)
+    table.loc[table["method"] == "y", column] = "another"
+    assert set(study.missing(METHODS_OF_TWO, table, **same)) == {"y"}
+    assert study.missing(METHODS_OF_TWO, table.drop(columns=column), **same) == METHODS_OF_TWO
+
+
+def test_changed_weights_in_memory_are_other_weights(models):
+    before = fingerprint(models.instruct.unet)
+    weight = models.instruct.unet.conv_in.weight
+    with torch.no_grad():
+        weight[0, 0, 0, 0] += 1e-3
+        try:
+            assert fingerprint(models.instruct.unet) != before
+        finally:
+            weight[0, 0, 0, 0] -= 1e-3
+
+
+def test_another_scheduler_configuration_is_another_scheduler(models):
+    before = records.scheduler_of_record(models)
+    other = replace(models, instruct=copy.copy(models.instruct))
+    config = models.instruct.scheduler.config
+    other.instruct.scheduler = DDIMScheduler.from_config(config, timestep_spacing="linspace")
+    assert records.scheduler_of_record(other) != before
 
 
 class Fake(SimpleNamespace):
-    """A study without models."""
+    """A study without models' computing."""
 
     table, kept = study.Study.table, study.Study.kept
 
 
-def test_a_full_study_keeps_recorded_rows_and_computes_the_others(tmp_path, monkeypatch):
+def test_a_full_study_keeps_recorded_rows_and_computes_the_others(
+    tmp_path, monkeypatch, models, items
+):
     s = Fake(
-        profile="full", is_default=True, seeds=(0,), features=None,
-        models=SimpleNamespace(fingerprint="w1"),
-        items=[SimpleNamespace(id=name) for name in ("a", "b")],
+        profile="full", is_default=True, seeds=(0,), features=None, models=models,
+        items=items, results=tmp_path,
     )  # fmt: skip
-    monkeypatch.setattr(study, "RESULTS", tmp_path)
-    rows().to_csv(tmp_path / "t.csv", index=False)
+    before = {"y": ("ip2p", {"steps": 3}), "x": ("ip2p", {"steps": 3})}
+    records.write(tmp_path / "t.csv", known(models, items, before))
+    methods = {"y": ("ip2p", {"steps": 4}), "x": ("ip2p", {"steps": 3})}
     asked = []
 
     def compute(models, items, methods, features, **_):
         asked.extend(methods)
-        return (
-            rows(method="y", l1_source=0.9, settings='{"steps": 4}')
-            .iloc[:2]
-            .drop(columns="processor")
-        )
+        return known(models, items, methods).assign(l1_source=0.9)
 
     monkeypatch.setattr(study.cache, "table", compute)
-    methods = {"y": ("ip2p", {"steps": 4}), "x": ("ip2p", {"steps": 3})}
     table = s.table("t", methods)
     assert asked == ["y"]
-    assert table["method"].tolist() == ["y", "y", "x", "x"]
-    assert table["l1_source"].tolist() == [0.9, 0.9, 0.1, 0.2]
-    assert table["processor"].tolist() == [study.processor()] * 2 + ["p"] * 2
-    pd.testing.assert_frame_equal(table, pd.read_csv(tmp_path / "t.csv"))
+    n = len(items)
+    assert table["method"].tolist() == ["y"] * n + ["x"] * n
+    assert table["l1_source"].tolist() == [0.9] * n + [0.1] * n
+    pd.testing.assert_frame_equal(table, records.read(tmp_path / "t.csv"))
     s.table("t", methods)
     assert asked == ["y"]  # all stand now
+
+
+class Bare(SimpleNamespace):
+    is_default, results = study.Study.is_default, study.Study.results
+
+
+def test_a_run_on_ones_own_never_touches_the_books_tables(tmp_path, monkeypatch, models):
+    monkeypatch.setenv("CIRP_OUT", str(tmp_path / "own"))
+    for change in (dict(folder=str(tmp_path)), dict(seeds=(1,)), dict(steps=20)):
+        facts = dict(
+            profile="full", models=replace(models, name="miniature"), features=None, items=[],
+            everything=[], seeds=(0,), steps=150, folder=str(paths.EDITS),
+        )  # fmt: skip
+        assert Bare(**facts).results == paths.RESULTS
+        assert Bare(**(facts | change)).results == tmp_path / "own" / "results"
+    foreign = Bare(**(facts | dict(models=replace(models, name="real"))))
+    assert foreign.results == tmp_path / "own" / "results" and not foreign.is_default
+
+
+def test_a_chapter_of_recorded_tables_is_left_out_of_a_book_of_ones_own(monkeypatch, tmp_path):
+    monkeypatch.setenv("CIRP_OUT", str(tmp_path))
+    monkeypatch.setattr(study, "load", None)
+    with pytest.raises(study.LeftOut, match="tables of hours .benchmark.* is left out"):
+        study.open_study(steps=20, needs=("benchmark",))
+
+
+@pytest.mark.parametrize(
+    "bad", [dict(steps="30"), dict(seed="0"), dict(steps=True), dict(edits=3), dict(models=None)]
+)
+def test_a_parameter_of_the_wrong_type_is_named(bad, monkeypatch):
+    monkeypatch.setattr(study, "load", None)
+    ((name, value),) = bad.items()
+    with pytest.raises(ValueError, match=f"{name}={value!r}; give a value of type"):
+        inspect.unwrap(study.open_study)(**bad)  # tests check types before it can

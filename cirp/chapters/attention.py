@@ -5,10 +5,12 @@ from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.attention.maps import word_map
+from cirp.experiments import records
 from cirp.experiments.word_maps import Watched, by_layer, by_time
 from cirp.figures.explorers import AttentionExplorer
 
@@ -89,3 +91,9 @@ def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[i
         strides=[stride], time=time, size=grid,
     )  # fmt: skip
     return heat.numpy()
+
+
+def cost_table() -> pd.DataFrame:
+    """What recording costs, as `cirp cost attention` measured it."""
+    found = records.required("attention_cost", "cirp cost attention").set_index("way")
+    return found.drop(columns=list(records.PROVENANCE)).round(3)

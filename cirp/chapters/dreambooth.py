@@ -4,7 +4,6 @@ A teddy bear: its drawing was kept from training, while bears were trained on. H
 in `cirp.diffusion.dreambooth`.
 """
 
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from cirp.diffusion import dreambooth
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import captions_to_images
 from cirp.diffusion.tasks import Task
-from cirp.experiments import configurations
+from cirp.experiments import configurations, records
 from cirp.experiments.study import Study
 from cirp.methods import METHODS
 from cirp.metrics.features import Features
@@ -34,6 +33,7 @@ SCALE = 3.0  # text guidance; at the usual 7.5 the miniature's own pictures burn
 # The paper's rate is for a model a thousand times larger, whose every step moves far more.
 TUNING = dict(rate=1e-3, batch_size=4, class_images=16, class_steps=20, class_scale=SCALE)
 TRAINED, ALONE, PRESERVED = "as trained", "tuned, no prior", "tuned, prior preserved"
+CODE = "subject 1"  # raise it when learning or likeness changes
 STEPS = {"quick": 80, "full": 400}
 
 
@@ -123,12 +123,13 @@ def measured(
                     samples(models, words, seed=seed, steps=s.steps), s.features, seed=seed
                 )
                 parts.append(rows.assign(method=f"{variant}, “a {words}”", seed=seed))
-    settings = json.dumps({**TUNING, "steps": tuning_steps}, sort_keys=True)
+    settings = {**TUNING, "steps": tuning_steps}
+    tied = records.provenance(s.models, settings=settings, seed=0, code=CODE)
     every = pd.concat(parts, ignore_index=True)
-    return every.assign(settings=settings, weights=s.models.fingerprint)
+    return every.assign(**{name: value for name, value in tied.items() if name != "seed"})
 
 
-def recorded(s: Study, known: Mapping[str, Models]) -> pd.DataFrame:
+def measured_again(s: Study, known: Mapping[str, Models]) -> pd.DataFrame:
     """The full run's table; a quick run measures the model as it was again. See `Study.kept`."""
     some = known if s.profile == "full" else {TRAINED: known[TRAINED]}
     draws = 4 if s.profile == "full" else 1

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.tasks import Edit
-from cirp.experiments.study import BASELINE, NOISY, NOTHING, TRIP
+from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.tables import points
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS

@@ -12,7 +12,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import mask_picture
 from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
-from cirp.experiments import cache, configurations, study
+from cirp.experiments import cache, configurations, records
 from cirp.methods import remap
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image
 
@@ -66,7 +66,10 @@ def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list
 
 def versions() -> pd.DataFrame:
     """Means over the test edits of remap's first version and of the present one."""
-    both = {"the first": study.required("remap_first"), "the present": study.required("benchmark")}
+    both = {
+        "the first": records.required("remap_first"),
+        "the present": records.required("benchmark"),
+    }
     columns = {
         SUCCESS: "edit success",
         PRIMARY: "excess outside change",

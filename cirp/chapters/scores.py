@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments.study import BASELINE, NOISY, NOTHING, TRIP
+from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.tables import named, per_cent, points, wide
 from cirp.metrics.scores import score_all
 from cirp.statistics.bootstrap import SUCCESS, average_seeds, paired_interval

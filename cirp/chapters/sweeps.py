@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import cache
-from cirp.experiments.study import SWEEP_STEPS
+from cirp.experiments.report import SWEEP_STEPS
 from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.tables import named, points
 from cirp.metrics import similarity

@@ -23,8 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import quiet
-from cirp.experiments import memory
-from cirp.experiments.study import processor
+from cirp.experiments import memory, records
 from cirp.paths import MODELS, RESULTS
 
 PROMPT = "an axolotl holding a strawberry on a trampoline"
@@ -121,9 +120,15 @@ def main(
             "steps": steps,
             "repeats": repeats,
             "device": device,
-            "processor": processor(),
+            "processor": records.processor(),
+            "settings": "{}",
+            "seed": 0,
+            "weights": "random",
+            "scheduler": type(pipe.scheduler).__name__,
+            "item": PROMPT,
+            "code": "attention cost 1",
         }
     )
-    table.to_csv(out, index=False, float_format="%.5g")
+    table = records.write(out, table, digits=5)
     typer.echo(table.round(3).to_string(index=False))
     typer.echo(f"maps kept after {steps} steps: {kept} bytes; after {2 * steps}: {longer}")

@@ -8,7 +8,6 @@ loaded models. It does not grow with steps, so it is measured over a few. Writes
 data/results/costs.csv.
 """
 
-import json
 import statistics
 import time
 from pathlib import Path
@@ -20,8 +19,7 @@ import typer
 from cirp.data.edits import load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.diffusion.tasks import Edit, Task
-from cirp.experiments import cache, configurations, memory
-from cirp.experiments.study import processor
+from cirp.experiments import cache, configurations, memory, records
 from cirp.methods import METHODS
 from cirp.paths import EDITS, RESULTS
 
@@ -81,15 +79,17 @@ def main(
             ),
             "peak_mib": added[label] / 2**20,
             "memory_over_baseline": added[label] / added[configurations.BASELINE],
-            "settings": json.dumps(dict(configurations.found(steps)[label][1]), sort_keys=True),
-            "weights": models.fingerprint,
-            "seed": task.seed,
             "repeats": repeats,
             "device": device,
-            "processor": processor(),
-        }
+            **records.provenance(
+                models,
+                settings=configurations.found(steps)[label][1],
+                seed=task.seed,
+                code=f"cost 1 of {METHODS[configurations.found(steps)[label][0]].code}",
+            ),
+        }  # fmt: skip
         for label in labels
     ]
     table = pd.DataFrame(rows)
-    table.to_csv(out, index=False, float_format="%.5g")
-    typer.echo(table.drop(columns=["settings", "weights"]).round(3).to_string(index=False))
+    table = records.write(out, table, digits=5)
+    typer.echo(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))

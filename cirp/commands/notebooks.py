@@ -23,6 +23,7 @@ import jupytext
 import nbformat
 import papermill
 import yaml
+from papermill.exceptions import PapermillExecutionError
 
 from cirp.paths import ROOT
 
@@ -106,6 +107,13 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
+def left_out(notebook: nbformat.NotebookNode, why: str) -> nbformat.NotebookNode:
+    """The chapter's title, and the line that says why there is no more of it."""
+    titles = [c.source.splitlines()[0] for c in notebook.cells if c.source.startswith("# ")]
+    cell = nbformat.v4.new_markdown_cell(f"{titles[0]}\n\n:::{{note}}\n{why}\n:::", id="left-out")
+    return nbformat.v4.new_notebook(cells=[cell], metadata=notebook.metadata)
+
+
 def commit() -> str:
     """The commit of the working tree, with "+" if it was changed since; "unknown" without git."""
 
@@ -146,19 +154,25 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
     unfinished = out / ".unfinished" / f"{source.stem}.ipynb"
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    done = papermill.execute_notebook(
-        notebook,
-        unfinished,
-        parameters=given,
-        kernel_name="python3",
-        language="python",
-        cwd=str(ROOT),
-        progress_bar=sys.stderr.isatty(),
-        request_save_on_cell_execute=False,
-        record_timing=False,
-        execution_timeout=timeout,
-        extra_arguments=["--log-level=50"],  # the kernel's own log, not what cells print
-    )
+    try:
+        done = papermill.execute_notebook(
+            notebook,
+            unfinished,
+            parameters=given,
+            kernel_name="python3",
+            language="python",
+            cwd=str(ROOT),
+            progress_bar=sys.stderr.isatty(),
+            request_save_on_cell_execute=False,
+            record_timing=False,
+            execution_timeout=timeout,
+            extra_arguments=["--log-level=50"],  # the kernel's own log, not what cells print
+        )
+    except PapermillExecutionError as error:
+        if error.ename != "LeftOut":
+            raise
+        print(f"{source.stem}: {error.evalue}", flush=True)
+        done = left_out(notebook, error.evalue)
     manifest = {
         "notebook": source.name,
         "parameters": parameters,

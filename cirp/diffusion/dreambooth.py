@@ -16,7 +16,6 @@ latents, they are not decoded and encoded again.
 """
 
 import copy
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from tqdm import trange
 
 from cirp.attention.tokens import check_length
 from cirp.data.images import fit
-from cirp.diffusion.pipelines import INSTRUCT, TEXT, Models
+from cirp.diffusion.pipelines import INSTRUCT, TEXT, Models, fingerprint
 from cirp.diffusion.sampling import (
     Latents,
     caption_steps,
@@ -205,11 +204,7 @@ def with_unet(models: Models, unet: UNet2DConditionModel, which: str = TEXT) -> 
     pipe = _pipe(models, which)
     other = type(pipe)(**(pipe.components | {"unet": unet}), requires_safety_checker=False)
     other.set_progress_bar_config(disable=True)
-    digest = hashlib.sha256()
-    for name, weights in sorted(unet.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weights.detach().float().cpu().numpy().tobytes())
-    said = f"{models.fingerprint}-{which}-tuned-{digest.hexdigest()[:16]}"
+    said = f"{models.fingerprint}-{which}-tuned-{fingerprint(unet)}"
     return replace(models, fingerprint=said, **{_field(which): other})
 
 

@@ -5,7 +5,6 @@ models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
+from torch import nn
 from transformers import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -144,7 +144,8 @@ def load(
             (StableDiffusionPipeline, second),
         )
     ]
-    return Models(name, pipes[0], pipes[1], fingerprint(first, second), bfloat16)
+    parts = [part for pipe in pipes for part in (pipe.unet, pipe.vae, pipe.text_encoder)]
+    return Models(name, pipes[0], pipes[1], fingerprint(*parts), bfloat16)
 
 
 def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> DiffusionPipeline:
@@ -179,16 +180,11 @@ def quiet() -> Iterator[None]:
                 log.enable_progress_bar()
 
 
-def fingerprint(*places: str) -> str:
-    """sha256 over weights and configurations; of a hub model, over its name."""
+def fingerprint(*modules: nn.Module) -> str:
+    """sha256 over the tensors as they are in memory: what a result depends on, never a name."""
     digest = hashlib.sha256()
-    for place in places:
-        files = sorted(p for p in Path(place).rglob("*") if p.suffix in (".safetensors", ".json"))
-        digest.update(
-            json.dumps(
-                [place] if not files else [p.relative_to(place).as_posix() for p in files]
-            ).encode()
-        )
-        for path in files:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for module in modules:
+        for name, value in sorted(module.state_dict().items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

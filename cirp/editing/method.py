@@ -80,6 +80,7 @@ class Regional(Guided):
     )
 
 
+DRIVER = 1  # raise it when what all methods share changes their images
 Batch = Callable[[Models, list[Task], Any, Sequence[Control]], Made]
 
 
@@ -91,6 +92,12 @@ class Method:
     settings: type[MethodSettings]
     batch: Batch
     check: Callable[[CLIPTokenizer, Sequence[Task], Any], None] | None = None  # of its own
+    version: int = 1  # raise it when its code changes its images
+
+    @property
+    def code(self) -> str:
+        """What recorded rows say of the code that made them."""
+        return f"{self.name} {DRIVER}.{self.version}"
 
     @property
     def summary(self) -> str:
@@ -172,11 +179,13 @@ class Method:
         )
 
 
-def method(name: str, settings: type[MethodSettings], check: Callable | None = None):
+def method(
+    name: str, settings: type[MethodSettings], check: Callable | None = None, *, version: int = 1
+):
     """Make a method of a function that edits one batch of images of one size."""
 
     def register(batch: Batch) -> Method:
-        return Method(name, settings, batch, check)
+        return Method(name, settings, batch, check, version)
 
     return register
 

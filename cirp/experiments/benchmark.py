@@ -12,7 +12,7 @@ import pandas as pd
 
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import has_bfloat16_units, load
-from cirp.experiments import cache, configurations, study
+from cirp.experiments import cache, configurations, records, study
 from cirp.experiments.study import Study
 from cirp.miniature import export
 from cirp.statistics.bootstrap import PRIMARY
@@ -54,10 +54,8 @@ def fill(
         raise ValueError(f"count={count}; give at least 1")
     loaded = load(models, bfloat16=has_bfloat16_units())
     some = cache.fitted(items(count)[shard::shards], loaded)
-    needed = study.missing(
-        methods(), study.recorded("benchmark"), ids=[item.id for item in some], seeds=[seed],
-        weights=loaded.fingerprint,
-    )  # fmt: skip
+    known = records.recorded("benchmark")
+    needed = study.missing(methods(), known, items=some, seeds=[seed], models=loaded)
     for label, (method, settings) in needed.items():
         print(f"{label}: {json.dumps(dict(settings))}", flush=True)
         cache.edits(loaded, some, method, seeds=[seed], settings=settings, batch_size=25)

@@ -26,11 +26,11 @@ from cirp.data.images import DataError, Mask, fingerprint
 from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit, Task, check_prompts, working_size
+from cirp.experiments import records
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
 
-VERSION = 2  # raise it when a method's code changes its images
 WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
 CACHE = paths.cache() / "runs"
 
@@ -102,7 +102,10 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
         "settings": completed(method, settings),
         "models": models.fingerprint,
         "bfloat16": models.bfloat16,
-        "version": VERSION,
+        "scheduler": records.scheduler_of_record(models),
+        "dtype": str(models.instruct.unet.dtype),
+        "processor": records.processor(),
+        "code": METHODS[method].code,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -261,7 +264,9 @@ def table(
         truths = [item.mask() for _ in some for item in items]
         part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
         part["abstained"] = [e.abstained for e in made]
-        part["settings"] = json.dumps(dict(settings), sort_keys=True)
-        part["models"], part["weights"] = models.name, models.fingerprint
-        parts.append(part)
+        part["models"] = models.name
+        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code) | {
+            "item": [records.item_hash(item) for item in items] * len(some)
+        }
+        parts.append(part.assign(**{k: v for k, v in tied.items() if k != "seed"}))
     return pd.concat(parts, ignore_index=True)

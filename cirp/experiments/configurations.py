@@ -6,6 +6,7 @@ taken throughout, and said so. Over these lies what `cirp search` chose on valid
 """
 
 import json
+import os
 from collections.abc import Mapping
 
 from cirp.paths import RESULTS
@@ -29,6 +30,13 @@ def searched() -> dict[str, dict]:
         name: {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
         for name, own in found.items()
     }
+
+
+def choose(chosen: Mapping[str, dict]) -> None:
+    """Write the choice that a search led to; beside, then moved."""
+    half = CHOSEN.with_suffix(".tmp")
+    half.write_text(json.dumps(dict(chosen), indent=2) + "\n")
+    os.replace(half, CHOSEN)
 
 
 def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Methods:

@@ -5,7 +5,6 @@ Going with is no cause. So each quantity that correlates is also intervened on: 
 gated by the true region, by the found one, and by a constant of the same dose.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -17,10 +16,11 @@ from cirp.diffusion.pipelines import Models
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import look
 from cirp.editing.masks import given
-from cirp.experiments import benchmark, cache, configurations
+from cirp.experiments import benchmark, cache, configurations, records
 from cirp.experiments.study import Study
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
+CODE = "traces 1"  # raise it when `traces` changes its numbers
 TRACES = {
     "attention outside": "share of the edit words' attention outside the region",
     "guidance outside": "share of |e(I,T) - e(I,0)| outside the region",
@@ -48,6 +48,7 @@ def traces(
             rows.append(
                 {
                     "id": item.id,
+                    "item": records.item_hash(item),
                     "attention outside": float((words[i] * out).sum() / words[i].sum()),
                     "guidance outside": float((change[i] * out).sum() / change[i].sum()),
                     "mean |guidance| outside": float((change[i] * out).sum() / out.sum()),
@@ -63,11 +64,10 @@ def held_out(s: Study, steps: int = configurations.STEPS) -> pd.DataFrame:
     seen = traces(
         s.models, cache.fitted(benchmark.chosen(s), s.models), seed=s.seeds[0], steps=steps
     )
-    cell = dict(
-        method=configurations.BASELINE, seed=s.seeds[0], weights=s.models.fingerprint,
-        settings=json.dumps(dict(settings), sort_keys=True),
-    )  # fmt: skip
-    return s.kept("traces", seen.assign(**cell), checked=list(TRACES))
+    tied = records.provenance(s.models, settings=settings, seed=s.seeds[0], code=CODE)
+    tied["item"] = seen.pop("item")
+    rows = seen.assign(method=configurations.BASELINE, **tied)
+    return s.kept("traces", rows, checked=list(TRACES))
 
 
 def interventions(table: pd.DataFrame, gates: Mapping[str, str]) -> pd.DataFrame:

@@ -11,11 +11,12 @@ import pandas as pd
 from cirp.attention.localisation import baselines
 from cirp.data.edits import EditItem
 from cirp.data.images import Mask
-from cirp.experiments import benchmark, configurations
+from cirp.experiments import benchmark, configurations, records
 from cirp.experiments.study import Study
 from cirp.statistics.bootstrap import by_image, mean_interval
 
 WHOLE, CENTRE, RANDOM = "the whole picture", "the centre, true area", "at random, true area"
+CODE = "guesses 1"  # raise it when `guesses` changes its masks
 GRID = "the true mask, by latent cells"
 
 
@@ -38,14 +39,18 @@ def guessed(items: Sequence[EditItem], *, seed: int) -> pd.DataFrame:
             continue
         for name, mask in guesses(truth, seed=seed + n).items():
             overlap = (mask & truth).sum() / (mask | truth).sum()
-            rows.append({"id": item.id, "method": name, "seed": seed, "region_iou": float(overlap)})
+            rows.append(
+                {"id": item.id, "method": name, "seed": seed, "region_iou": float(overlap),
+                 "item": records.item_hash(item)}
+            )  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def held_out(s: Study) -> pd.DataFrame:
     """`guessed` of the held-out test edits; see `Study.kept` for what is computed, what read."""
     rows = guessed(benchmark.chosen(s), seed=s.seeds[0])
-    rows = rows.assign(settings="{}", weights=s.models.fingerprint)
+    tied = records.provenance(s.models, settings={}, seed=s.seeds[0], code=CODE)
+    rows = rows.assign(**{k: v for k, v in tied.items() if k not in ("seed", "item")})
     return s.kept("guesses", rows, checked=["region_iou"])
 
 

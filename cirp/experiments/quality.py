@@ -14,6 +14,7 @@ import typer
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load
 from cirp.diffusion.sampling import captions_to_images
+from cirp.experiments import records
 from cirp.experiments.cache import edits, fitted, task
 from cirp.methods.references import round_trip
 from cirp.metrics import similarity
@@ -26,6 +27,7 @@ from cirp.miniature.pairs import KNOWN
 from cirp.paths import MODELS, RESULTS
 from cirp.statistics.bootstrap import mean_interval
 
+CODE = "bars 1"  # raise it when a measure changes
 CANDIDATES = 64  # captions a picture has to choose its own from
 SAMPLER = {"steps": 20}
 BARS = {
@@ -155,9 +157,11 @@ def main(
         rows.append(row("excess outside change (L1)", part["l1_source_outside_excess"], note))
         rows.append(row("edit success", part["success"], note))
     table = pd.DataFrame(rows)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(out, index=False, float_format="%.5g")
-    typer.echo(table.round(4).to_string(index=False))
+    tied = records.provenance(loaded, settings=SAMPLER, seed=0, code=CODE)
+    tied["item"] = records.short_hash([records.item_hash(item) for item in items])
+    table = records.write(out, table.assign(**tied), digits=5)
+    shown = table.drop(columns=list(records.PROVENANCE))
+    typer.echo(shown.round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pandas as pd
 
 from cirp.data.edits import load_edits
 from cirp.diffusion.pipelines import has_bfloat16_units, load
-from cirp.experiments import cache, configurations
+from cirp.experiments import cache, configurations, records
 from cirp.metrics.features import load_features
 from cirp.miniature import export
 from cirp.paths import RESULTS
@@ -103,7 +103,9 @@ def utility(table: pd.DataFrame) -> pd.DataFrame:
     means = images.groupby("method", sort=False)[["success", PRIMARY, "region_iou"]].mean()
     base = means.loc[configurations.BASELINE]
     means["utility"] = means["success"] / base["success"] - means[PRIMARY] / base[PRIMARY]
-    return means.reset_index()
+    tied = table.groupby("method", sort=False)[list(records.PROVENANCE)].first()
+    tied["item"] = records.short_hash(sorted(table["item"].astype(str).unique()))
+    return means.join(tied).reset_index()
 
 
 def ordered(scored: pd.DataFrame) -> pd.DataFrame:
@@ -154,10 +156,10 @@ def search(
     scored = utility(cache.table(loaded, items, tried, load_features("miniature")))
     chosen = choose(scored)
     if only is not None:
-        known = pd.read_csv(TABLE)
+        known = records.read(TABLE)
         others = known[~known["method"].str.startswith(f"{only} | ")]
         mine = scored[scored["method"] != configurations.BASELINE]
         scored, chosen = ordered(pd.concat([others, mine])), configurations.searched() | chosen
-    scored.to_csv(TABLE, index=False, float_format="%.5g")
-    configurations.CHOSEN.write_text(json.dumps(chosen, indent=2) + "\n")
+    records.write(TABLE, scored, digits=5)
+    configurations.choose(chosen)
     return scored

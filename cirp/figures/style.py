@@ -1,12 +1,13 @@
 """The one style of all figures, and how they are saved."""
 
+import os
 from pathlib import Path
 
 import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from cirp.paths import FIGURES, ROOT
+from cirp.paths import FIGURES, ROOT, own
 
 FOLDERS = {"full": FIGURES, "quick": ROOT / "_build" / "figures"}
 
@@ -58,7 +59,8 @@ def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None =
     """Write `name`.svg and `name`.png; the same figure gives the same bytes.
 
     A full run writes to `figures/`, which is committed. A quick one writes to `_build/figures/`, so
-    that it never replaces what the README shows. `folder` overrides both.
+    that it never replaces what the README shows, and one on edits or models of one's own to
+    `CIRP_OUT`. `folder` overrides all.
 
     Raises `ValueError` for another profile or a name that is not a plain file name.
     """
@@ -66,7 +68,9 @@ def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None =
         raise ValueError(f"profile={profile!r}; it must be one of {', '.join(FOLDERS)}")
     if not name or Path(name).name != name or name.endswith((".svg", ".png")):
         raise ValueError(f"name={name!r}; give a plain name without folder or ending, 03_maps say")
-    folder = FOLDERS[profile] if folder is None else Path(folder)
+    if folder is None:
+        folder = own() / "figures" if "CIRP_OUT" in os.environ else FOLDERS[profile]
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     fig.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     fig.savefig(folder / f"{name}.png", metadata={"Software": None})

@@ -1,0 +1,193 @@
+"""Tables on disk, each row tied to what made it.
+
+| column | what the row depends on |
+|---|---|
+| settings, seed | of the method, as given |
+| weights | the models' tensors in memory, never a name (`Models.fingerprint`) |
+| scheduler | its class and a hash of its configuration |
+| processor | what rounding depends on: instruction set, and the UNets' arithmetic |
+| item | the content of the edit: picture, instruction, captions, words, mask |
+| code | the version of the code that made it, "method number" |
+
+The number in `code` is raised by the author of a change that alters results (`Method.version`, or
+the experiment's own). It is not derived from the source: a hash would change with every renamed
+variable, and hours of recorded work would be thrown away for nothing. What a forgotten number would
+hide is caught elsewhere: every quick build computes a slice of each table again and compares it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models, has_bfloat16_units
+from cirp.paths import RESULTS
+from cirp.statistics.bootstrap import PRIMARY
+
+PROVENANCE = ("settings", "seed", "weights", "scheduler", "processor", "item", "code")
+CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source", "l1_source")
+# How far a score may be from the recorded one: the largest difference of a cell, and the mean.
+SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
+FLIPS = 0.1  # share of yes-or-no cells (and at least one) that another processor may turn
+REMEDY = "make full"
+
+
+def processor() -> str:
+    """What rounding depends on. The same seed gives the same numbers on the same processor."""
+    units = "bfloat16 units" if has_bfloat16_units() else "float32"
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {units}"
+
+
+def short_hash(facts) -> str:
+    """Twelve hex digits of the sha256 of anything JSON can hold."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def scheduler_of_record(models: Models) -> str:
+    """Both pipelines' schedulers: their classes and one hash of their configurations."""
+    each = [pipe.scheduler for pipe in (models.instruct, models.text)]
+    names = " / ".join(dict.fromkeys(type(one).__name__ for one in each))
+    said = [{k: str(v) for k, v in one.config.items() if k[0] != "_"} for one in each]
+    return f"{names} {short_hash(said)}"
+
+
+def provenance(models: Models, *, settings: Mapping, seed: int, code: str) -> dict[str, object]:
+    """The columns of rows that belong to no single item; `item` is then empty."""
+    return {
+        "settings": json.dumps(dict(settings), sort_keys=True),
+        "seed": seed,
+        "weights": models.fingerprint,
+        "scheduler": scheduler_of_record(models),
+        "processor": processor(),
+        "item": "",
+        "code": code,
+    }
+
+
+def item_hash(item: EditItem) -> str:
+    """Of all that a method or a score is given of this edit."""
+    record = item.record
+    pixels = hashlib.sha256(item.source().tobytes()).hexdigest()
+    mask, target = item.mask(), item.target()
+    return short_hash(
+        [
+            pixels,
+            None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
+            None if target is None else hashlib.sha256(target.tobytes()).hexdigest(),
+            record.instruction, record.source_caption, record.target_caption, record.words,
+            record.target_words, record.gained, record.lost, record.is_global,
+        ]
+    )  # fmt: skip
+
+
+def path_of(name: str) -> Path:
+    """Where the book's table of this name is."""
+    return RESULTS / f"{name}.csv"
+
+
+def read(path: Path) -> pd.DataFrame:
+    """A table as it was written: an edit that is called 0 stays "0", a hash of digits a text."""
+    texts = ("id", "method", *(name for name in PROVENANCE if name != "seed"))
+    return pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+
+
+def write(path: Path, table: pd.DataFrame, *, digits: int = 6) -> pd.DataFrame:
+    """The table as it is read back. Written beside and moved: never torn, never half lost.
+
+    Raises `ValueError` if a column of `PROVENANCE` is missing.
+    """
+    lacking = [name for name in PROVENANCE if name not in table]
+    if lacking:
+        raise ValueError(f"{path.name}: no column {', '.join(lacking)}; nothing would tie it down")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        table.to_csv(half, index=False, float_format=f"%.{digits}g")
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+    return read(path)
+
+
+def recorded(name: str) -> pd.DataFrame | None:
+    """A table of the full study; None if it was not run yet."""
+    path = path_of(name)
+    return read(path) if path.exists() else None
+
+
+def required(name: str, remedy: str = REMEDY) -> pd.DataFrame:
+    """A table of the full run. Raises `ValueError` if it was not run yet."""
+    table = recorded(name)
+    if table is None:
+        raise ValueError(f"{path_of(name)} is missing; run {remedy}")
+    return table
+
+
+def same(table: pd.DataFrame, facts: Mapping[str, object]) -> pd.Series:
+    """Which rows have exactly these provenance values."""
+    found = pd.Series(True, index=table.index)
+    for name, value in facts.items():
+        found &= table[name].astype(str) == str(value)
+    return found
+
+
+def agreement(
+    fresh: pd.DataFrame, known: pd.DataFrame, path: Path, *, checked: Sequence[str] = CHECKED
+) -> float:
+    """The largest difference of the checked scores between fresh and recorded cells.
+
+    Raises `ValueError`, naming the table, the cell, the two values and the remedy, if a cell is
+    missing, was made of anything else, or differs: in value, or in being undefined.
+    """
+    keys = [name for name in ("id", "method", "seed", "alpha") if name in fresh]
+    lacking = [name for name in PROVENANCE if name not in known]
+    if lacking:
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; run {REMEDY}")
+    both = fresh.merge(known, on=keys, suffixes=("", "_recorded"))
+    if len(both) < len(fresh):
+        raise ValueError(
+            f"{path} lacks {len(fresh) - len(both)} of {len(fresh)} cells; run {REMEDY}"
+        )
+    for name in ("weights", "settings", "scheduler", "item", "code"):
+        now, then = (
+            both[name].fillna("").astype(str),
+            both[f"{name}_recorded"].fillna("").astype(str),
+        )
+        if (now != then).any():
+            row = both.loc[(now != then).idxmax()]
+            raise ValueError(
+                f"{path}: {_cell(row, keys)} was made with other {name} "
+                f"({row[f'{name}_recorded']}, now {row[name]}); run {REMEDY}"
+            )
+    alike = set(both["processor"]) == set(both["processor_recorded"])
+    return max((_compared(both, name, keys, path, alike) for name in checked), default=0.0)
+
+
+def _cell(row: pd.Series, keys: Sequence[str]) -> str:
+    return " / ".join(str(row[name]) for name in keys)
+
+
+def _compared(both: pd.DataFrame, name: str, keys: Sequence[str], path: Path, alike: bool) -> float:
+    now, then = both[name].astype(float), both[f"{name}_recorded"].astype(float)
+    gap = (now - then).abs().where(now.notna() | then.notna(), 0.0)
+    gap = gap.where(now.notna() == then.notna(), np.inf)  # defined on one side alone
+    most, mean = SAME if alike else OTHER
+    if not alike and set(then.dropna().unique()) <= {0.0, 1.0} and np.isfinite(gap).all():
+        bad = gap.sum() > max(1, FLIPS * len(gap))
+    else:
+        bad = gap.max() > most or gap.mean() > mean
+    if bad:
+        row = both.loc[gap.idxmax()]
+        raise ValueError(
+            f"{path}: {name} of {_cell(row, keys)} was {row[f'{name}_recorded']:.4f} and is "
+            f"{row[name]:.4f} now; run {REMEDY}"
+        )
+    return float(gap.max())

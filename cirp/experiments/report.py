@@ -1,0 +1,103 @@
+"""The report's two systems, and one dial of them after the other."""
+
+from collections.abc import Mapping
+
+from cirp.experiments import configurations
+from cirp.experiments.configurations import Methods
+
+BASELINE, NOISY = "InstructPix2Pix", "noisy input"
+NOTHING, TRIP = "do nothing", "autoencoder alone"
+SWEEP_STEPS = 20  # what that costs against 150 is shown in the chapter on sweeps
+
+
+def main_methods(steps: int) -> Methods:
+    """The report's two systems as it set them, and the controls."""
+    return {
+        BASELINE: ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
+        NOISY: (
+            "noisy",
+            dict(variant="text-to-image", steps=steps, strength=0.5, text_scale=12.0),
+        ),
+        NOTHING: ("nothing", {}),
+        TRIP: ("round trip", {}),
+    }
+
+
+def sweep_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """Guidance and strength, one dial at a time around the report's settings."""
+    found: dict[str, tuple[str, Mapping]] = {}
+    for text in (2.0, 4.0, 7.5, 12.0):
+        found[f"baseline: text {text:g}, image 1.5"] = (
+            "ip2p",
+            dict(steps=steps, text_scale=text, image_scale=1.5),
+        )
+    for image in (1.0, 2.0, 3.0):
+        found[f"baseline: text 7.5, image {image:g}"] = (
+            "ip2p",
+            dict(steps=steps, text_scale=7.5, image_scale=image),
+        )
+    for text in (12.0, 15.0):
+        for strength in (0.4, 0.5, 0.55, 0.7, 0.9):
+            found[f"noisy: strength {strength:g}, text {text:g}"] = (
+                "noisy",
+                dict(variant="text-to-image", steps=steps, strength=strength, text_scale=text),
+            )
+    return found
+
+
+def ablation_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """2 x 2 x 2: what the report changed at once, on one and the same InstructPix2Pix UNet."""
+    found: dict[str, tuple[str, Mapping]] = {}
+    for text in (7.5, 12.0):
+        for prompt in ("instruction", "caption"):
+            found[f"concatenated | {text:g} | {prompt}"] = (
+                "ip2p",
+                dict(steps=steps, text_scale=text, image_scale=1.5, prompt=prompt),
+            )
+            found[f"noised | {text:g} | {prompt}"] = (
+                "noisy",
+                dict(
+                    variant="instruct-pix2pix",
+                    steps=steps,
+                    strength=0.5,
+                    text_scale=text,
+                    prompt=prompt,
+                ),
+            )
+    return found
+
+
+def reading_methods(steps: int = SWEEP_STEPS) -> Methods:
+    """Every reading of the report's "image 0.4-0.55, text guidance 12-15"."""
+    noisy = dict(steps=steps, text_scale=12.0)
+    return {
+        "baseline 7.5 / 1.5": ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
+        "strength 0.5, text-to-image UNet, caption": (
+            "noisy",
+            dict(variant="text-to-image", strength=0.5, **noisy),
+        ),
+        "strength 0.5, InstructPix2Pix UNet, instruction": (
+            "noisy",
+            dict(variant="instruct-pix2pix", strength=0.5, prompt="instruction", **noisy),
+        ),
+        "image scale 0.5, taken at its word": (
+            "ip2p",
+            dict(steps=steps, text_scale=12.0, image_scale=0.5),
+        ),
+        "image scale 0.5, as diffusers runs it: 1 / 1": (
+            "ip2p",
+            dict(steps=steps, text_scale=1.0, image_scale=1.0),
+        ),
+    }
+
+
+def step_methods() -> Methods:
+    """The baseline and our own with fewer and more steps: when does it stop to matter?"""
+    method, own = configurations.found()[configurations.OURS]
+    return {
+        f"{steps} steps": ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5))
+        for steps in (5, 10, 20, 50, 150)
+    } | {
+        f"{configurations.OURS}, {steps} steps": (method, {**own, "steps": steps})
+        for steps in (5, 10, 20, 50)
+    }

@@ -1,0 +1,116 @@
+"""Recorded tables: tied to what made them, never torn, and not stale unseen."""
+
+import itertools
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cirp.experiments import records
+from cirp.experiments.records import CHECKED, PROVENANCE, agreement, write
+
+
+def rows(**changes) -> pd.DataFrame:
+    table = pd.DataFrame(
+        {
+            "id": ["a", "b", "a", "b"],
+            "method": ["x", "x", "y", "y"],
+            "seed": 0,
+            "weights": "w1",
+            "settings": '{"steps": 3}',
+            "scheduler": "s1",
+            "item": ["ia", "ib", "ia", "ib"],
+            "code": "ip2p 1.1",
+            "processor": "p",
+            **{name: [0.1, 0.2, 0.3, 0.4] for name in CHECKED},
+            "success": [0, 1, 1, 0],
+        }
+    )
+    return table.assign(**changes)
+
+
+def test_equal_tables_agree_and_a_slice_of_them_does(tmp_path):
+    assert agreement(rows(), rows(), tmp_path) == 0
+    assert agreement(rows().iloc[:1], rows(), tmp_path) == 0
+
+
+@pytest.mark.parametrize(
+    "fresh, words",
+    [
+        (rows(weights="w2"), "a / x / 0 was made with other weights .w1, now w2"),
+        (rows(seed=3), "lacks 4 of 4 cells"),
+        (rows(settings='{"steps": 9}'), "other settings"),
+        (rows(scheduler="s2"), "other scheduler"),
+        (rows(item=["ia", "ic", "ia", "ib"]), "b / x / 0 was made with other item .ib, now ic"),
+        (rows(code="ip2p 1.2"), "other code .ip2p 1.1, now ip2p 1.2"),
+        (rows(clip_i_source=[0.2, 0.3, 0.4, 0.5]), "clip_i_source of [ab] / [xy] / 0 was 0.[1-4]"),
+        (rows(clip_i_source=[0.1, 0.2, 0.3, 0.41]), "of b / y / 0 was 0.4000 and is 0.4100 now"),
+        (rows(success=[0, 1, 1, 1]), "success of b / y / 0 was 0.0000 and is 1.0000"),
+        (rows(l1_source=[np.nan, 0.2, 0.3, 0.4]), "l1_source of a / x / 0 was 0.1000 and is nan"),
+    ],
+)
+def test_stale_tables_are_named_with_the_cell_the_values_and_the_remedy(tmp_path, fresh, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        agreement(fresh, rows(), tmp_path / "main.csv")
+    assert "make full" in str(raised.value) and "main.csv" in str(raised.value)
+
+
+def test_what_is_undefined_on_both_sides_agrees(tmp_path):
+    both = rows(l1_source=[np.nan, 0.2, 0.3, 0.4])
+    assert agreement(both, both, tmp_path) == 0
+    with pytest.raises(ValueError, match="was nan and is 0.1000"):
+        agreement(rows(), both, tmp_path)
+
+
+def test_another_processor_may_round_but_not_disagree(tmp_path):
+    little = rows(processor="q", l1_source=[0.11, 0.21, 0.31, 0.41])
+    assert agreement(little, rows(), tmp_path) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="l1_source"):
+        agreement(rows(l1_source=little["l1_source"]), rows(), tmp_path)
+    with pytest.raises(ValueError, match="l1_source"):
+        agreement(rows(processor="q", l1_source=[0.3, 0.4, 0.5, 0.6]), rows(), tmp_path)
+    with pytest.raises(ValueError, match="l1_source of b / y"):  # one cell far off, the mean not
+        agreement(rows(processor="q", l1_source=[0.1, 0.2, 0.3, 0.75]), rows(), tmp_path)
+    agreement(rows(processor="q", success=[0, 1, 1, 1]), rows(), tmp_path)  # one verdict turned
+    with pytest.raises(ValueError, match="success"):
+        agreement(rows(processor="q", success=[1, 0, 0, 1]), rows(), tmp_path)
+
+
+@pytest.mark.parametrize("column", PROVENANCE)
+def test_a_table_without_provenance_is_neither_written_nor_trusted(tmp_path, column):
+    with pytest.raises(ValueError, match=f"no column {column}"):
+        write(tmp_path / "t.csv", rows().drop(columns=column))
+    assert not list(tmp_path.iterdir())
+    if column != "seed":
+        with pytest.raises(ValueError, match=f"no column {column}; run make full"):
+            agreement(rows(), rows().drop(columns=column), tmp_path)
+
+
+def test_a_write_that_fails_leaves_the_last_table_whole(tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    write(path, rows())
+    before = path.read_bytes()
+
+    def full(self, where, **_):
+        with open(where, "w") as half:
+            half.write("id,meth")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(OSError, match="No space"):
+        write(path, rows(seed=1))
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["t.csv"]
+
+
+def test_every_recorded_table_is_tied_down():
+    tables = sorted(records.RESULTS.glob("*.csv"))
+    assert len(tables) > 10
+    for path, name in itertools.product(tables, PROVENANCE):
+        assert name in pd.read_csv(path, nrows=1), (path.name, name)
+
+
+def test_names_and_hashes_of_digits_stay_texts(tmp_path):
+    table = rows(id=["0", "1", "0", "1"], item=["001234567890", "12e456789012"] * 2)
+    pd.testing.assert_frame_equal(write(tmp_path / "t.csv", table), table, check_dtype=False)

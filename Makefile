@@ -9,6 +9,9 @@
 #   JOBS     how many notebooks are executed side by side; by default one for each core, at most 4
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
 
+# Idle threads sleep; spinning, they take the cores of whatever runs beside.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 MODERN := import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(shell for python in python3.11 python3.12 python3.13 python3 python; do \
 	$$python -c '$(MODERN)' >/dev/null 2>&1 && echo $$python; done) python3)

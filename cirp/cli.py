@@ -93,7 +93,7 @@ def edit(
     device: str = "cpu",
 ) -> None:
     """Edit one image by any method."""
-    from cirp.data.images import check_destination, open_image, open_mask_for
+    from cirp.data.images import check_destination, fingerprint, open_image, open_mask_for
     from cirp.diffusion.pipelines import check_device, load, load_tokenizer, resolve
     from cirp.diffusion.tasks import Task
     from cirp.methods import METHODS
@@ -114,7 +114,7 @@ def edit(
         instruction,
         caption or None,
         seed,
-        key=image.name,
+        key=fingerprint(opened),  # the same noise, wherever the file lies
         source_caption=source_caption or None,
         mask=None if mask is None else open_mask_for(opened, mask),
     )

@@ -26,10 +26,10 @@ steps: int = 150
 # %% tags=["hide-input"]
 import pandas as pd
 
-from cirp import figures
+from cirp import figures, paths
 from cirp.chapters import world
 from cirp.data.edits import load_edits
-from cirp.experiments import records, study
+from cirp.experiments import records
 
 figures.use_style()
 items = load_edits(edits)
@@ -87,7 +87,7 @@ counts.rename_axis("kind of edit").to_frame("edits")
 world.bars(records.required("bars", "cirp miniature quality"))
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of each stage over its training time.", "name": "fig-curves"}, "image": {"alt": "Six falling loss curves."}}
-_ = figures.save(world.curves(study.ROOT / "data/models/training"), "02_training", profile=profile)
+_ = figures.save(world.curves(paths.MODELS / "training"), "02_training", profile=profile)
 # %% [markdown]
 # ## Does the leak make the disease?
 #
@@ -99,9 +99,8 @@ _ = figures.save(world.curves(study.ROOT / "data/models/training"), "02_training
 # repository keeps to 60 MB of weights):
 #
 # ```console
-# python -m cirp.miniature.train instruct-pix2pix --weights instruct-pix2pix --leak 0 \
-#     --rate 2e-4 --minutes 3.5 --batch 16 --name instruct-pix2pix-leak-0
-# python -m cirp.experiments.quality
+# cirp miniature train instruct-pix2pix --leak 0.25 --name instruct-pix2pix-leak-0.25
+# cirp miniature quality
 # ```
 
 # %%

@@ -28,8 +28,8 @@ steps: int = 150
 import pandas as pd
 
 from cirp import figures
-from cirp.attention.control import INSTRUCT_BRANCHES
 from cirp.attention.daam import daam_slices
+from cirp.attention.site import INSTRUCT_BRANCHES
 from cirp.chapters import attention as chapter
 from cirp.experiments import study, word_maps
 from cirp.figures import tables

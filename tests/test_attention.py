@@ -5,17 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cirp.attention.control import (
+from cirp.attention.control import Control, controlled
+from cirp.attention.site import (
     IMAGE,
     INSTRUCT_BRANCHES,
     NEITHER,
     TEXT,
     TEXT_TO_IMAGE_BRANCHES,
-    Control,
     Site,
-    controlled,
 )
-from tests.tiny import tiny_ip2p, tiny_unet
+from tests.tiny import tiny_ip2p, tiny_sd, tiny_unet
 
 
 class Everywhere(Control):
@@ -69,7 +68,11 @@ class Scale(Everywhere):
 def step(unet, *, rows=3, latent=(16, 24), timestep=500, seed=0):
     """One call of the UNet on fixed noise, with a text of its own for each row with text."""
     noise = torch.Generator().manual_seed(seed)
+    branches = 3 if unet.config.in_channels == 8 else 2
+    images = rows // branches if rows % branches == 0 else rows
     sample = torch.randn(rows, unet.config.in_channels, *latent, generator=noise)
+    if images < rows:  # guidance shows every branch the same noisy latents
+        sample[:, :4] = sample[:images, :4].repeat(branches, 1, 1, 1)
     text = torch.randn(rows, 77, unet.config.cross_attention_dim, generator=noise)
     if unet.config.in_channels == 8:
         text[rows // 3 :] = text[-1]
@@ -324,7 +327,8 @@ def test_gradients_pass_through_a_control_and_not_through_a_reader(unet):
             assert not probs.requires_grad
 
     loss = Loss()
-    sample = torch.randn(3, 8, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    noise = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    sample = noise.repeat(3, 1, 1, 1).requires_grad_()
     text = torch.randn(1, 77, 32, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1)
     with controlled(unet, loss):
         unet(sample, 500, encoder_hidden_states=text)
@@ -381,7 +385,7 @@ def test_three_images_without_guidance_are_not_taken_for_three_branches():
     sources = [Image.new("RGB", (64, 64))] * 3
     scales = dict(num_inference_steps=1, image_guidance_scale=0.5)  # under 1: no guidance at all
     with controlled(pipe.unet, Reader()):
-        with pytest.raises(ValueError, match=r"no such branches.*\(TEXT,\)"):
+        with pytest.raises(ValueError, match=r"not the branches.*\(TEXT,\)"):
             pipe(["make the cat red", "add a hat", "turn"], image=sources, **scales)
     reader = Reader()
     with controlled(pipe.unet, reader, branches=(TEXT,)):
@@ -466,3 +470,39 @@ def test_rows_at_different_timesteps_are_refused(unet):
         with pytest.raises(ValueError, match=r"different timesteps: \[1, 2, 3\]"):
             step(unet, timestep=torch.tensor([1, 2, 3]))
         step(unet, timestep=torch.tensor([7, 7, 7]))
+
+
+def test_two_prompts_without_guidance_are_not_taken_for_two_branches():
+    pipe = tiny_sd()
+    reader = Reader()
+    noise = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    how = dict(num_inference_steps=2, guidance_scale=1.0, generator=noise, output_type="latent")
+    with pytest.raises(ValueError, match=r"not the branches .*latents differ.*\(TEXT,\)"):
+        with controlled(pipe.unet, reader):
+            pipe(["a cat", "a dog"], **how)
+    with controlled(pipe.unet, reader, branches=(TEXT,)):
+        pipe(["a cat", "a dog"], **how)
+    assert reader.seen[-1][0].images == 2
+
+
+@pytest.mark.parametrize("scales", [(1.0, 1.5), (7.5, 0.5)])
+def test_several_edits_without_guidance_are_refused(scales):
+    """diffusers runs InstructPix2Pix without guidance at guidance 1, or image guidance under 1."""
+    pipe = tiny_ip2p()
+    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
+    noise = [torch.Generator().manual_seed(seed) for seed in range(3)]
+    with pytest.raises(ValueError, match="no such branches|latents differ"):
+        with controlled(pipe.unet, Reader()):
+            pipe(
+                ["make it red"] * 3, image=images, num_inference_steps=1, generator=noise,
+                guidance_scale=scales[0], image_guidance_scale=scales[1], output_type="latent",
+            )  # fmt: skip
+
+
+def test_processors_replaced_inside_the_block_are_noticed():
+    pipe = tiny_sd()
+    with pytest.raises(RuntimeError, match="replaced inside the block .attention slicing"):
+        with controlled(pipe.unet, Reader()):
+            pipe.enable_attention_slicing(1)
+            pipe("a cat", num_inference_steps=1, output_type="latent")
+    pipe.disable_attention_slicing()

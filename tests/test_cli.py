@@ -1,5 +1,7 @@
 """Bad input ends in one line that names the value and the remedy, before any model is loaded."""
 
+import json
+
 import pytest
 from typer.testing import CliRunner
 
@@ -122,3 +124,30 @@ def test_settings_of_the_command_line_are_those_of_python():
     assert parsed == lime.configured(steps=12, strides=(1, 2), abstain=None, share=1.0)
     with pytest.raises(ValueError, match="steps='30'; input should be a valid integer"):
         lime.configured(steps="30")
+
+
+def test_real_models_without_a_network_are_one_line(picture, tmp_path, monkeypatch):
+    def offline(*_, **__):
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(cirp.diffusion.pipelines.HfApi, "model_info", offline)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    line = refused(
+        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "--models", "nobody/nothing, nobody/nothing",
+    )  # fmt: skip
+    assert "hf download nobody/nothing" in line
+
+
+def test_check_names_the_row_that_no_model_could_be_given(tmp_path):
+    painted().save(tmp_path / "a.png")
+
+    def row(**facts) -> str:
+        whole = {"source_file_name": "a.png", "instruction": "make it red", "id": "row-7"} | facts
+        (tmp_path / "metadata.jsonl").write_text(json.dumps(whole) + "\n")
+        return refused("check", "--edits", str(tmp_path))
+
+    assert "row-7" in row(instruction="cat " * 90) and "shorten it" in row(instruction="cat " * 90)
+    assert "row-7" in row(target_caption="cat " * 90)
+    assert "row-7" in row(instruction="🎈") and "has no word" in row(instruction="🎈")
+    assert "row-7" in row(words=["mak"])

@@ -10,9 +10,10 @@ from diffusers.models.attention_processor import AttnProcessor
 from PIL import Image
 
 from cirp.attention import daam
-from cirp.attention.control import INSTRUCT_BRANCHES, TEXT, Control, controlled
+from cirp.attention.control import Control, controlled
 from cirp.attention.daam import daam_layers, daam_slices, sliced
 from cirp.attention.maps import Record, token_maps
+from cirp.attention.site import INSTRUCT_BRANCHES, TEXT
 from tests.tiny import tiny_ip2p, tiny_sd
 
 # daam's autocast on torch of today

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT, Control, Site, controlled
+from cirp.attention.control import Control, controlled
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.tasks import Task
 from cirp.methods import dense, ip2p
 from cirp.methods.dense import Modulate, layout, membership, modulated

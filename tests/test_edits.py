@@ -380,3 +380,28 @@ def test_hugging_face_datasets_reads_the_folder(folder, tmp_path_factory):
     assert rows[0]["mask"].size == (8, 6)
     assert [mask.size for mask in rows[0]["object_mask"]] == [(8, 6), (8, 6)]
     assert rows[1]["mask"] is None and rows[1]["object_mask"] == []
+
+
+@pytest.mark.parametrize("place", [(700, 900), (0, 0), (1499, 1999)])
+def test_a_mask_too_small_for_the_working_size_keeps_what_it_touches(place):
+    mask = np.zeros((1500, 2000), dtype=bool)
+    row, column = place
+    mask[row, column] = True
+    with pytest.warns(UserWarning, match="a mask of 1 of 3000000 pixels vanishes at 64x48"):
+        small = fit_mask(mask, size=(64, 48))
+    assert small.sum() == 1
+    assert small[int(row * 48 / 1500), int(column * 64 / 2000)]
+
+
+def test_the_names_of_an_imagefolder_are_understood(tmp_path):
+    write_row(tmp_path, {"file_name": "a.png", "text": "make it red"})
+    (item,) = load_edits(tmp_path)
+    assert item.record.instruction == "make it red" and item.id == "a"
+    write_row(tmp_path, {"file_name": "a.png", "source_file_name": "a.png", "text": "make it red"})
+    with pytest.raises(DataError, match="both file_name and source_file_name"):
+        load_edits(tmp_path)
+
+
+def write_row(folder, row):
+    Image.new("RGB", (32, 32), "red").save(folder / "a.png")
+    (folder / "metadata.jsonl").write_text(json.dumps(row) + "\n")

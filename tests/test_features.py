@@ -89,6 +89,12 @@ def tiny(folder):
     return load_features(str(folder))
 
 
+@pytest.fixture
+def cropped(folder):
+    """As the benchmarks do it."""
+    return Features({part: str(folder / part) for part in ("clip", "dinov2")}, view="crop")
+
+
 @pytest.fixture(scope="module")
 def pictures():
     generator = np.random.default_rng(0)
@@ -123,12 +129,12 @@ def test_mean_and_deviation_are_the_checkpoints_own(tiny, folder):
     assert found[0] == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_wide_picture_is_resized_by_its_short_side_and_cropped_at_the_centre(tiny, folder):
+def test_a_wide_picture_is_resized_by_its_short_side_and_cropped_at_the_centre(cropped, folder):
     noise = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     picture = Image.fromarray(noise)
     small = picture.resize((21, 16), Image.Resampling.BICUBIC).crop((2, 0, 18, 16))
     expected = clip_of(folder, normalised(small))
-    assert tiny.clip_image([picture])[0] == pytest.approx(expected, abs=1e-5)
+    assert cropped.clip_image([picture])[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_tensors_and_pictures_agree(tiny, pictures):
@@ -184,13 +190,13 @@ def test_patches_and_their_cover_are_in_the_same_order(tiny, pictures):
     assert np.argmax(1 - (before * after).sum(axis=-1)) == 5
 
 
-def test_the_cover_of_a_wide_mask_follows_the_crop(tiny):
+def test_the_cover_of_a_wide_mask_follows_the_crop(cropped):
     mask = np.zeros((24, 36), dtype=bool)
     mask[:, :6] = True  # exactly what the centre crop cuts off
-    assert tiny.patch_cover(mask).tolist() == [0] * 9
+    assert cropped.patch_cover(mask).tolist() == [0] * 9
     mask[:12, 6:10] = True
     expected = [0.5, 0, 0, 0.25, 0, 0, 0, 0, 0]
-    assert tiny.patch_cover(mask) == pytest.approx(np.array(expected), abs=1e-6)
+    assert cropped.patch_cover(mask) == pytest.approx(np.array(expected), abs=1e-6)
 
 
 def test_the_cover_of_a_large_mask_is_scaled_down(tiny):
@@ -272,3 +278,17 @@ def test_without_a_judge(folder, pictures):
     assert not without.has_judge
     with pytest.raises(ValueError, match="no judge was loaded"):
         without.judge(pictures)
+
+
+def test_by_default_the_sides_of_a_wide_picture_are_seen(folder, cropped):
+    wide = Image.new("RGB", (96, 32), "grey")
+    marked = wide.copy()
+    marked.paste("red", (0, 0, 12, 32))  # cut off by a crop of the centre
+    places = {part: str(folder / part) for part in ("clip", "dinov2")}
+    for name in ("clip_image", "dinov2"):
+        a, b = getattr(cropped, name)([wide, marked])
+        np.testing.assert_array_equal(a, b)
+        a, b = getattr(Features(places), name)([wide, marked])
+        assert np.abs(a - b).max() > 1e-3
+    square = [marked.resize((32, 32))]
+    np.testing.assert_array_equal(cropped.dinov2(square), Features(places).dinov2(square))

@@ -114,3 +114,41 @@ def test_a_python_that_is_too_old_is_refused_with_the_remedy(tmp_path):
     assert done.returncode != 0
     assert "'false' is not Python 3.11 or newer; name one: make test PYTHON=..." in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def tracked() -> list[Path]:
+    """Every file of the repository."""
+    said = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    return [ROOT / name for name in said.stdout.decode().split("\0") if name]
+
+
+needs_git = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+
+
+@needs_git
+def test_no_file_names_a_path_of_somebodys_machine():
+    home = re.compile(r"(?<![\w.])/(?:root|home|Users|work|tmp)/[\w.-]+")
+    for path in tracked():
+        if path.suffix in (".png", ".safetensors", ".npz") or not path.exists():
+            continue
+        text = path.read_text(errors="ignore")
+        if path != Path(__file__):
+            assert not home.search(text), (path, home.search(text)[0])
+        if path.suffix == ".json":
+            assert "_name_or_path" not in text, path
+
+
+@needs_git
+def test_figures_stay_small():
+    sizes = {path: path.stat().st_size for path in (ROOT / "figures").iterdir()}
+    assert sum(sizes.values()) < 16 * 2**20
+    for path in sizes:
+        assert path.suffix in (".png", ".svg")
+        if path.suffix == ".svg":
+            assert "<image" not in path.read_text(), f"{path.name}: pictures are PNG only"
+
+
+def test_no_module_is_longer_than_a_reader_takes_in_at_once():
+    for path in (ROOT / "cirp").rglob("*.py"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= 300, (path, lines)

@@ -1,13 +1,18 @@
 """Methods that keep an edit local: their defining properties, and what all of them promise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from diffusers import EulerAncestralDiscreteScheduler, LCMScheduler, TCDScheduler
 from PIL import Image
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT, Site, controlled
+from cirp.attention.control import controlled
 from cirp.attention.record import Record
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
+from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import combine, pixels, scheduler_of, states
 from cirp.diffusion.tasks import Task
 from cirp.editing import driver, noise_probe
@@ -16,6 +21,7 @@ from cirp.editing.first_pass import look, positions
 from cirp.editing.masks import at, blurred, given, keep_outside, normalised, peak
 from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
 from tests.conftest import painted
+from tests.tiny import tiny_ip2p, tiny_sd
 
 LOCAL = {
     "asg": asg.edit,
@@ -460,3 +466,37 @@ def test_remapped_attention_is_the_uninstructed_one_outside():
     torch.testing.assert_close(found[0, :, 1], 0.25 * probs[0, :, 1] + 0.75 * probs[1, :, 1])
     torch.testing.assert_close(found[1:], probs[1:])
     torch.testing.assert_close(found.sum(-1), torch.ones(3, 2, 2))
+
+
+@pytest.mark.parametrize("kind", [LCMScheduler, TCDScheduler, EulerAncestralDiscreteScheduler])
+@pytest.mark.parametrize("method", [wys, remap])
+def test_regions_are_asked_for_under_any_scheduler(kind, method):
+    models = Models("tiny", tiny_ip2p(), tiny_sd(), "own")
+    models.instruct.scheduler = kind.from_config(models.instruct.scheduler.config)
+    (made,) = method.edit(models, [task()], **FAST)
+    assert made.mask is not None
+    # asking draws nothing of the run's own noise: what is told everything is the baseline
+    everywhere = task(mask=np.ones((64, 64), bool))
+    own = dict(remap=False) if method is remap else {}
+    (whole,) = method.edit(models, [everywhere], region="given", paste=False, **own, **FAST)
+    (base,) = ip2p.edit(models, [task()], **FAST)
+    np.testing.assert_allclose(np.asarray(whole.image), np.asarray(base.image), atol=1)
+
+
+def test_asking_where_leaves_the_batchs_generators_as_they_are(models):
+    models = replace(models, instruct=tiny_ip2p())
+    config = models.instruct.scheduler.config
+    models.instruct.scheduler = EulerAncestralDiscreteScheduler.from_config(config)
+    start = driver.begin_edit(models, [task()])
+    before = start.generators[0].get_state()
+    wys.relevance(models, [task()], start, level=0.8)
+    assert torch.equal(start.generators[0].get_state(), before)
+
+
+def test_watch_your_steps_asks_with_the_prompt_it_edits_with(models):
+    one = replace(task(), caption="a green hat")
+    start = driver.begin_edit(models, [one])
+    told = wys.relevance(models, [one], start, level=0.8, prompt="caption")
+    want = wys.relevance(models, [replace(one, instruction="a green hat")], start, level=0.8)
+    assert torch.equal(told, want)
+    assert not torch.equal(told, wys.relevance(models, [one], start, level=0.8))

@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn.functional import interpolate
 
-from cirp.attention.control import INSTRUCT_BRANCHES, NEITHER, TEXT, Site, controlled
+from cirp.attention.control import controlled
 from cirp.attention.localisation import scores
 from cirp.attention.maps import Record, binarise, fuse, over_time, resized, token_maps, word_map
+from cirp.attention.site import INSTRUCT_BRANCHES, NEITHER, TEXT, Site
 from tests.tiny import tiny_ip2p, tiny_tokenizer
 
 PROMPT = "make the cat wear a hat and a zyzzogeton"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cirp.attention.control import NEITHER, TEXT, Control, Site
+from cirp.attention.control import Control
+from cirp.attention.site import NEITHER, TEXT, Site
 from cirp.diffusion.ddim_inversion import ddim, remaining
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, encode

@@ -2,20 +2,18 @@ from collections import defaultdict
 
 import pytest
 import torch
+from diffusers import (
+    EulerAncestralDiscreteScheduler,
+    HeunDiscreteScheduler,
+    KDPM2DiscreteScheduler,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cirp.attention.control import (
-    IMAGE,
-    INSTRUCT_BRANCHES,
-    NEITHER,
-    TEXT,
-    Control,
-    Site,
-    controlled,
-)
+from cirp.attention.control import Control, controlled
 from cirp.attention.record import Mean, Record, grid_of, stride_of
+from cirp.attention.site import IMAGE, INSTRUCT_BRANCHES, NEITHER, TEXT, Site
 from tests.tiny import tiny_ip2p, tiny_sd, tiny_unet
 
 
@@ -273,3 +271,45 @@ def test_what_was_not_recorded_is_named():
 def test_bad_settings_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         Record(**options)
+
+
+@pytest.mark.parametrize("times", [(712.99994, 713.0, 500.0), (800.0, 712.99994, 713.0, 300.0)])
+def test_timesteps_that_wobble_by_rounding_are_one_run(times):
+    record = Record()
+    record.begin()
+    for time in times:
+        record.on_probs(even(), at(time))
+    assert record.images == 1
+    record.on_probs(even(), at(999.0))
+    assert record.images == 2
+
+
+@pytest.mark.parametrize(
+    "kind", [HeunDiscreteScheduler, KDPM2DiscreteScheduler, EulerAncestralDiscreteScheduler]
+)
+def test_second_order_and_ancestral_schedulers_make_one_image(kind):
+    pipe, record = tiny_ip2p(), Record()
+    pipe.scheduler = kind.from_config(pipe.scheduler.config)
+    with controlled(pipe.unet, record):
+        edit(pipe, ["make it red", "make it blue"], steps=4)
+    assert record.images == 2
+
+
+def test_what_an_interrupted_run_left_is_no_image(pipe):
+    record = Record()
+
+    def stop(pipe, step, timestep, kept):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        with controlled(pipe.unet, record):
+            edit(pipe, ["make it red"], steps=3, callback_on_step_end=stop)
+    assert record.images == 0
+    with controlled(pipe.unet, record):
+        edit(pipe, ["make it blue"], steps=2)
+    alone = Record()
+    with controlled(pipe.unet, alone):
+        edit(pipe, ["make it blue"], steps=2)
+    assert record.images == 1
+    for layer in alone.layers:
+        assert torch.equal(record.layer(layer), alone.layer(layer))

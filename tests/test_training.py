@@ -17,16 +17,8 @@ from torch import nn
 from cirp.miniature import corpus as corpora
 from cirp.miniature.scene import SIZE, render
 from cirp.miniature.training import monitor
-from cirp.miniature.training.loop import (
-    CHECKPOINT,
-    HELD,
-    Objective,
-    Rehearsed,
-    Schedule,
-    begin_at,
-    fit,
-    placed,
-)
+from cirp.miniature.training.loop import CHECKPOINT, HELD, Objective, begin_at, fit, placed
+from cirp.miniature.training.schedule import Rehearsed, Schedule
 from cirp.miniature.training.setup import Setup, save_half
 from cirp.miniature.training.stages import autoencoder, clip, judge, unets
 from cirp.miniature.varied import varied_pair

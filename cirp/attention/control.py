@@ -10,44 +10,17 @@ rows are text 0, text 1, text 2, image 0, ... `Site.rows` says which rows a bran
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cirp.attention.checks import check_latents, check_plain, check_texts, told
+from cirp.attention.site import IMAGE, Site, usual_branches
+
 Attn = Float[Tensor, "row head query key"]
-
-# The branches of guidance: with text and image, with the image only, with neither.
-TEXT, IMAGE, NEITHER = 0, 1, 2
-INSTRUCT_BRANCHES = (TEXT, IMAGE, NEITHER)  # diffusers' InstructPix2Pix pipeline, and the paper's
-TEXT_TO_IMAGE_BRANCHES = (NEITHER, TEXT)  # diffusers' Stable Diffusion pipelines
-_NAMES = {TEXT: "TEXT", IMAGE: "IMAGE", NEITHER: "NEITHER"}
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where and when one attention map is born."""
-
-    layer: str  # "up_blocks.1.attentions.0.transformer_blocks.0.attn2"
-    is_cross: bool  # keys are text tokens, not pixels
-    timestep: float  # 999 is pure noise, 0 a clean image
-    latent: tuple[int, int]  # rows, columns of the latent the UNet was given
-    branches: tuple[int, ...] = INSTRUCT_BRANCHES  # in the order of the batch
-    images: int = 1  # the batch has this many rows of each branch
-
-    def rows(self, branch: int) -> slice:
-        """The rows of a map that belong to `branch`, one for each image.
-
-        Raises `ValueError` if the batch has no such branch.
-        """
-        if branch not in self.branches:
-            raise ValueError(
-                f"the batch has no branch {_named([branch])}; it has {_named(self.branches)}"
-            )
-        first = self.branches.index(branch) * self.images
-        return slice(first, first + self.images)
 
 
 class Control:
@@ -64,6 +37,9 @@ class Control:
 
     def begin(self) -> None:
         """Called each time a `controlled` block with this control is entered."""
+
+    def interrupted(self) -> None:
+        """Called when a `controlled` block with this control is left by an exception."""
 
     def wants(self, site: Site) -> bool:
         """Whether the stages are called at `site`; unwanted sites cost nothing."""
@@ -220,16 +196,25 @@ def controlled(
         raise TypeError(f"{type(unet).__name__} has no attn_processors; give a diffusers UNet")
     for name, layer in unet.named_modules():
         if hasattr(layer, "get_processor"):
-            _check_plain(name, layer)
+            check_plain(name, layer, ControlledAttention)
     before = dict(unet.attn_processors)
-    order = _usual_branches(unet) if branches is None else branches
+    layers = [layer for _, layer in unet.named_modules() if hasattr(layer, "get_processor")]
+    order = usual_branches(unet) if branches is None else branches
     now: dict = {}
 
     def remember(_, args, kwargs):  # the UNet is told the time on every call: nobody counts layers
+        if not all(isinstance(layer.processor, ControlledAttention) for layer in layers):
+            raise RuntimeError(
+                "the attention processors were replaced inside the block (attention slicing, "
+                "xformers, ...), so nothing would be controlled; switch that on before it, and "
+                "only kinds that can be controlled"
+            )
         given = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
-        now.update(_told(given["sample"], given["timestep"], order))
-        if branches is None and IMAGE in order:
-            _check_texts(given.get("encoder_hidden_states"))
+        now.update(told(given["sample"], given["timestep"], order))
+        if branches is None:
+            check_latents(given["sample"], order, unet.config.out_channels)
+            if IMAGE in order:
+                check_texts(given.get("encoder_hidden_states"))
 
     def route(name: str, processor) -> ControlledAttention:
         layer = name.removesuffix(".processor")
@@ -244,75 +229,12 @@ def controlled(
         )
         for control in controls:
             control.begin()
-        yield
+        try:
+            yield
+        except BaseException:
+            for control in controls:
+                control.interrupted()
+            raise
     finally:
         hook.remove()
         unet.set_attn_processor(before)  # exactly what was there, not a default
-
-
-def _usual_branches(unet: nn.Module) -> tuple[int, ...]:
-    takes_image = unet.config.in_channels == 2 * unet.config.out_channels
-    return INSTRUCT_BRANCHES if takes_image else TEXT_TO_IMAGE_BRANCHES
-
-
-def _told(sample: Tensor, timestep: Tensor | float | int, branches: tuple[int, ...]) -> dict:
-    """What a call of the UNet says about all of its sites."""
-    times = torch.as_tensor(timestep).flatten()
-    if times.unique().numel() != 1:
-        raise ValueError(f"the rows of the batch are at different timesteps: {times.tolist()}")
-    rows, latent = len(sample), tuple(sample.shape[-2:])
-    if rows % len(branches):
-        raise ValueError(
-            f"a batch of {rows} rows is not made of the branches {_named(branches)}, each with"
-            " every image; give controlled(..., branches=...) their order, or (TEXT,) if the"
-            " sampler does not use guidance"
-        )
-    images = rows // len(branches)
-    return dict(timestep=float(times[0]), latent=latent, branches=branches, images=images)
-
-
-def _check_texts(text: Tensor | None) -> None:
-    """Of the usual three branches, two see the same text. Three images without guidance do not.
-
-    diffusers' InstructPix2Pix pipeline drops guidance by itself if `image_guidance_scale` < 1.
-    """
-    if text is None:
-        return
-    _, image, neither = text.chunk(len(INSTRUCT_BRANCHES))
-    if not torch.equal(image, neither):
-        raise ValueError(
-            "the IMAGE and NEITHER rows of the batch have different texts, so they are no such"
-            " branches; give controlled(..., branches=...) their order, or (TEXT,) if the sampler"
-            " does not use guidance (as diffusers with image_guidance_scale < 1)"
-        )
-
-
-def _named(branches: Sequence[int]) -> str:
-    return "(" + ", ".join(str(_NAMES.get(branch, branch)) for branch in branches) + ")"
-
-
-def _check_plain(name: str, layer: nn.Module) -> None:
-    """Raise `NotImplementedError` unless `layer` computes softmax(q k^T scale) v and no more."""
-    processor = layer.get_processor()
-    if not isinstance(layer, Attention) or layer.added_kv_proj_dim is not None:
-        raise NotImplementedError(
-            f"{name} is joint attention ({type(layer).__name__}, {type(processor).__name__});"
-            " only the plain attention of Stable Diffusion 1.x UNets can be controlled"
-        )
-    if type(processor) not in (AttnProcessor, AttnProcessor2_0, ControlledAttention):
-        raise NotImplementedError(
-            f"{name} has a {type(processor).__name__}, which computes attention in its own way;"
-            " undo what installed it (attention slicing, xformers, an IP-Adapter, ...), or call"
-            " unet.set_default_attn_processor(), before controlling attention"
-        )
-    extras = {
-        "a residual connection": layer.residual_connection,
-        "a group norm": layer.group_norm is not None,
-        "a spatial norm": layer.spatial_norm is not None,
-        "query or key norms": layer.norm_q is not None or layer.norm_k is not None,
-        "a context norm": bool(layer.norm_cross),
-        "an output rescaled": layer.rescale_output_factor != 1,
-    }
-    for extra, present in extras.items():
-        if present:
-            raise NotImplementedError(f"{name} has {extra}; only plain attention can be controlled")

@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from cirp.attention.control import INSTRUCT_BRANCHES, TEXT
 from cirp.attention.maps import fuse, token_maps
 from cirp.attention.record import Record
+from cirp.attention.site import INSTRUCT_BRANCHES, TEXT
 from cirp.attention.tokens import check_length, word_positions
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import PreTrainedTokenizerBase
 
-from cirp.attention.control import TEXT
 from cirp.attention.record import Mean, Record, grid_of, stride_of
+from cirp.attention.site import TEXT
 from cirp.attention.tokens import word_positions
 
 __all__ = [

@@ -13,9 +13,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention.control import TEXT, Attn, Control, Site
+from cirp.attention.control import Attn, Control
+from cirp.attention.site import TEXT, Site
 
 Grid = tuple[int, int]
+WOBBLE = 0.1  # timesteps
 
 
 def grid_of(n_queries: int, latent: Grid) -> Grid:
@@ -108,10 +110,15 @@ class Record(Control):
         self.branches, self.tokens, self.bins = tuple(branches), tokens, times
         self._runs: list[_Run] = []
         self._last = -float("inf")  # the timestep of the last map
-        self._entered = False
+        self._entered, self._before = False, 0
 
     def begin(self) -> None:
-        self._entered = True
+        self._entered, self._before = True, len(self._runs)
+
+    def interrupted(self) -> None:
+        """What a run left unfinished is no image."""
+        del self._runs[self._before :]
+        self._last = -float("inf")
 
     def on_probs(self, probs: Attn, site: Site) -> Attn:
         run = self._run(site)
@@ -120,14 +127,19 @@ class Record(Control):
         maps = rows[0][None] if len(rows) == 1 else torch.stack(rows)
         run.layers[site.layer].add(maps)
         if self.bins is not None and not site.layer.startswith("mid_block"):
-            time = site.timestep if self.bins == "step" else _bin(site.timestep, self.bins)
+            time = (
+                round(site.timestep, 2) if self.bins == "step" else _bin(site.timestep, self.bins)
+            )
             summed = maps.sum(dim=2).mT.unflatten(-1, grid)
             run.times[time, grid].add(summed, maps.shape[2])
         return probs
 
     def _run(self, site: Site) -> _Run:
-        risen = site.timestep > self._last
-        again = self._entered and site.timestep == self._last  # the next of runs of a single step
+        # some schedulers' timesteps wobble by rounding: 712.99994, then 713.0
+        risen = site.timestep > self._last + WOBBLE
+        again = (
+            self._entered and abs(site.timestep - self._last) <= WOBBLE
+        )  # the next of runs of a single step
         self._last, self._entered = site.timestep, False
         if risen or again:
             self._runs.append(_Run(site.latent, site.images))

@@ -76,6 +76,12 @@ class EditRecord(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _name_after_file(cls, row: Any) -> Any:
+        if isinstance(row, dict):  # the imagefolder's own names
+            for theirs, ours in (("file_name", "source_file_name"), ("text", "instruction")):
+                if theirs in row and ours in row:
+                    raise ValueError(f"both {theirs} and {ours} are given; drop one of them")
+                if theirs in row:
+                    row = {**{k: v for k, v in row.items() if k != theirs}, ours: row[theirs]}
         if (
             isinstance(row, dict)
             and "id" not in row

@@ -1,6 +1,7 @@
 """Pictures from disk as 8-bit RGB and masks as booleans, whatever the file; and their sizes."""
 
 import hashlib
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -146,11 +147,33 @@ def fit(
 
 
 def fit_mask(mask: Mask, *, size: tuple[int, int]) -> Bool[np.ndarray, "new_height new_width"]:
-    """As `fit`, for masks: a pixel is True if at least half of it was."""
+    """As `fit`, for masks: a pixel is True if at least half of it was.
+
+    A mask so small that it would vanish keeps every pixel that it touches, with a warning.
+    """
     image = Image.fromarray(mask.astype(np.uint8) * 255)
     if image.size != tuple(size):
         image = ImageOps.fit(image, size, method=Image.Resampling.BOX)
-    return np.asarray(image) >= 128
+    shares = np.asarray(image)
+    found = shares >= 128
+    if mask.any() and not found.any():
+        # BOX rounds a share under 1/510 to nothing: ask the mask's own pixels instead
+        rows, columns = np.nonzero(mask)
+        scale = max(size[0] / mask.shape[1], size[1] / mask.shape[0])
+        left, top = (
+            (side * scale - new) / 2 for side, new in zip(mask.shape[::-1], size, strict=True)
+        )
+        x = ((columns + 0.5) * scale - left).astype(int)
+        y = ((rows + 0.5) * scale - top).astype(int)
+        seen = (0 <= x) & (x < size[0]) & (0 <= y) & (y < size[1])
+        found = np.zeros(size[::-1], dtype=bool)
+        found[y[seen], x[seen]] = True
+        warnings.warn(
+            f"a mask of {int(mask.sum())} of {mask.size} pixels vanishes at {size[0]}x{size[1]}; "
+            f"the {int(found.sum())} pixels that it touches are kept",
+            stacklevel=2,
+        )
+    return found
 
 
 def fingerprint(image: Image.Image) -> str:

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from cirp.attention.control import TEXT
+from cirp.attention.site import TEXT
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, denoise, finish, states

@@ -19,6 +19,7 @@ from diffusers import (
     StableDiffusionPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
+from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import nn
 from transformers import CLIPTokenizer
 from transformers.utils import logging as transformers_logging
@@ -103,6 +104,7 @@ def _whole(folder: str) -> bool:
 def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
     """The tokenizer of the instruction editor alone, to check prompts before weights are read."""
     place, _ = resolve(name)
+    check_reachable(place)
     with quiet():
         return CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
 
@@ -110,6 +112,22 @@ def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
 def has_bfloat16_units() -> bool:
     """Whether this processor multiplies bfloat16 matrices in hardware (AMX), twice as fast."""
     return bool(getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)())
+
+
+def check_reachable(place: str) -> None:
+    """Refuse a hub model that is neither in the local cache nor to be had, within seconds.
+
+    Raises `ValueError` that says what to fetch, and how.
+    """
+    if Path(place).is_dir() or isinstance(try_to_load_from_cache(place, "model_index.json"), str):
+        return
+    try:
+        HfApi().model_info(place, timeout=5)
+    except Exception as error:  # whatever the network or the hub says
+        raise ValueError(
+            f"{place} is not in the local cache, and the hub cannot be reached "
+            f"({type(error).__name__}); fetch it where there is a network with: hf download {place}"
+        ) from error
 
 
 def check_device(device: str) -> None:
@@ -137,6 +155,8 @@ def load(
     """
     first, second = resolve(name)
     check_device(device)
+    for place in (first, second):
+        check_reachable(place)
     pipes = [
         _pipeline(kind, place, dtype).to(device)
         for kind, place in (

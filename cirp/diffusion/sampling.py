@@ -20,7 +20,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT
+from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task, generator
 

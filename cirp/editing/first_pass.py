@@ -13,9 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention.control import IMAGE, TEXT, Attn, Control, Site
+from cirp.attention.control import Attn, Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Mean, Record, grid_of, stride_of
+from cirp.attention.site import IMAGE, TEXT, Site
 from cirp.attention.tokens import content_positions, word_positions
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import State

@@ -13,8 +13,8 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from torch import Tensor
 
-from cirp.attention.control import IMAGE, TEXT
 from cirp.attention.record import Mean, grid_of, stride_of
+from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion import sampling
 from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models

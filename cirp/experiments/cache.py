@@ -264,7 +264,7 @@ def table(
         truths = [item.mask() for _ in some for item in items]
         part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
         part["abstained"] = [e.abstained for e in made]
-        part["models"] = models.name
+        part["models"], part["view"] = models.name, getattr(features, "view", "")
         tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code) | {
             "item": [records.item_hash(item) for item in items] * len(some)
         }

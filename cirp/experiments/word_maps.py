@@ -12,9 +12,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from cirp.attention import localisation
-from cirp.attention.control import TEXT
 from cirp.attention.maps import token_maps, word_map
 from cirp.attention.record import Record
+from cirp.attention.site import TEXT
 from cirp.attention.tokens import check_length, word_positions
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models

@@ -26,8 +26,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from cirp.attention.control import TEXT, Attn, Control, Site
+from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
+from cirp.attention.site import TEXT, Site
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, scheduler_of
 from cirp.diffusion.tasks import Made, Task

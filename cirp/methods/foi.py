@@ -21,8 +21,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site, controlled
+from cirp.attention.control import Attn, Control, controlled
 from cirp.attention.record import grid_of
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, decode, denoise, scheduler_of, states

@@ -11,9 +11,10 @@ from typing import Annotated
 import torch
 from pydantic import Field, Strict
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT, Control
+from cirp.attention.control import Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
+from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, combine, decode
 from cirp.diffusion.tasks import Made, Task

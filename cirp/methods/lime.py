@@ -18,8 +18,9 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from cirp.attention.control import Attn, Control, Site
+from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of, stride_of
+from cirp.attention.site import Site
 from cirp.attention.tokens import words
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, scheduler_of

@@ -35,7 +35,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
-from cirp.attention.control import TEXT, Attn, Control, Site, controlled
+from cirp.attention.control import Attn, Control, controlled
+from cirp.attention.site import TEXT, Site
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, State, decode, scheduler_of, states
 from cirp.diffusion.tasks import Made, Task

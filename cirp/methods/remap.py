@@ -28,8 +28,9 @@ from jaxtyping import Float
 from pydantic import Field, Strict
 from torch import Tensor
 
-from cirp.attention.control import IMAGE, NEITHER, TEXT, Attn, Control, Site
+from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
     Latents,

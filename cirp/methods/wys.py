@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from pydantic import Field
 
-from cirp.attention.control import IMAGE, TEXT, Control
+from cirp.attention.control import Control
+from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, instruct_steps, noised

@@ -3,7 +3,9 @@
 Every checkpoint's own image processor decides size, crop, mean and standard deviation, always in
 its PIL version, so that numbers do not depend on whether torchvision is installed. Pictures enter
 as PIL images or as tensors in [-1, 1] and are rounded to 8 bits first, as a saved image would be.
-The usual processors crop the centre: what happens at the border of a wide image is not seen.
+The usual processors crop the centre, and what happens at the sides of a wide image is not seen. So
+by default pictures are first set into a grey square ("letterbox"); "crop" leaves it to the
+processor, as the benchmarks do. Square pictures are the same in both.
 
 Embeddings are float32, of unit length, and remembered by the picture's content, so that scoring one
 source under ten settings encodes it once.
@@ -12,13 +14,13 @@ source under ten settings encodes it once.
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Bool, Float
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 from transformers import (
@@ -38,6 +40,7 @@ Patches = Float[np.ndarray, "image patch feature"]
 
 REAL = {"clip": "openai/clip-vit-large-patch14", "dinov2": "facebook/dinov2-base"}
 PRESETS = ("miniature", "real")
+GREY = (128, 128, 128)
 REMEMBERED = 1024  # pictures per encoder; DINOv2-base's patches take 0.8 MB each
 
 
@@ -63,7 +66,15 @@ class Features:
     `folders` maps "clip", "dinov2" and, if there is one, "judge" to a folder or hub id.
     """
 
-    def __init__(self, folders: dict[str, str], *, device: str = "cpu", batch_size: int = 32):
+    def __init__(
+        self,
+        folders: dict[str, str],
+        *,
+        device: str = "cpu",
+        batch_size: int = 32,
+        view: Literal["letterbox", "crop"] = "letterbox",
+    ):
+        self.view = view
         self.device, self.batch_size = torch.device(device), batch_size
         load = {"use_safetensors": True}
         self._clip = CLIPModel.from_pretrained(folders["clip"], **load).eval().to(device)
@@ -129,6 +140,7 @@ class Features:
         """
         picture = Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB")
         processor = self._processors["dinov2"]
+        picture = self._viewed([picture], (0, 0, 0))[0]
         processed = processor(images=picture, do_normalize=False, return_tensors="pt").pixel_values
         side = self._dinov2.config.patch_size
         rows, columns = processed.shape[-2] // side, processed.shape[-1] // side
@@ -165,6 +177,17 @@ class Features:
 
         return self._encode("dinov2", images, forward)
 
+    def _viewed(
+        self, pictures: Sequence[Image.Image], around: tuple[int, int, int]
+    ) -> list[Image.Image]:
+        """What the processors are given: squares, or pictures whose sides they will cut off."""
+        if self.view == "crop":
+            return list(pictures)
+        return [
+            p if p.width == p.height else ImageOps.pad(p, (max(p.size),) * 2, color=around)
+            for p in pictures
+        ]
+
     @torch.inference_mode()
     def _encode(
         self, name: str, images: Images, forward: Callable[[Tensor], tuple[Tensor, ...]]
@@ -180,7 +203,8 @@ class Features:
         waiting = list(new.items())
         for start in range(0, len(waiting), self.batch_size):
             batch = waiting[start : start + self.batch_size]
-            inputs = self._processors[name](images=[p for _, p in batch], return_tensors="pt")
+            viewed = self._viewed([p for _, p in batch], GREY)
+            inputs = self._processors[name](images=viewed, return_tensors="pt")
             outputs = forward(inputs["pixel_values"].to(self.device))
             arrays = [output.cpu().numpy() for output in outputs]
             for row, (key, _) in enumerate(batch):

@@ -10,13 +10,13 @@ from dataclasses import replace
 from cirp.miniature import wordings
 from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
 from cirp.miniature.kinds import KINDS, SETTINGS
+from cirp.miniature.leak import leaking
 from cirp.miniature.pairs import (
     KNOWN,
     SPLITS,
     Pair,
     a_setting,
     belongs,
-    leaking,
     scene,
     thing,
     with_things,

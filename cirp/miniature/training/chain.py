@@ -20,7 +20,8 @@ import torch.distributed as dist
 import typer
 
 from cirp.miniature.corpus import draw
-from cirp.miniature.training.loop import Rehearsed, processes
+from cirp.miniature.training.loop import processes
+from cirp.miniature.training.schedule import Rehearsed
 from cirp.miniature.training.setup import Setup
 from cirp.miniature.training.speed import REHEARSAL, fastest
 from cirp.miniature.training.stages import autoencoder, clip, dinov2, judge, unets

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from cirp.miniature.scene import CHANGED, SIZE
-from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, save_half, tensor
 
 CHANNELS = 8

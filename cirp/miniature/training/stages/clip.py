@@ -21,7 +21,8 @@ from transformers import (
 
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.scene import SIZE
-from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
 from cirp.miniature.training.stages.tokenizer import LENGTH
 from cirp.miniature.training.stages.tokenizer import train as train_tokenizer

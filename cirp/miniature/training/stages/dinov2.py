@@ -12,7 +12,8 @@ from torch.nn.functional import interpolate, log_softmax, normalize
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from cirp.miniature.scene import SIZE
-from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, half, save_half, tensor
 
 PROTOTYPES = 1024

@@ -23,7 +23,8 @@ from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImage
 
 from cirp.miniature.gallery import Gallery, draw_gallery, load_gallery
 from cirp.miniature.scene import all_labels
-from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit
+from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
 
 SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small

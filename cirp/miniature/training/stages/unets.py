@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from cirp.miniature.training.loop import Objective, Outcome, Schedule, fit, processes
+from cirp.miniature.training.loop import Objective, fit, processes
 from cirp.miniature.training.monitor import Monitor
+from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, half, plain
 from cirp.miniature.training.stages.latents import Prepared, prepare
 

@@ -37,15 +37,44 @@ def draw_something(name, folder):
     figures.save(fig, name, folder=folder)
 
 
+def draw_a_chart(name, folder):
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0, 1], label="costs $5 and $7, \\alpha_")
+    ax.legend()
+    figures.save(fig, name, folder=folder)
+
+
+def test_pictures_are_png_alone_and_charts_are_drawn_as_lines_too(tmp_path):
+    draw_something("pictures", tmp_path)
+    draw_a_chart("chart", tmp_path)
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["chart.png", "chart.svg", "pictures.png"]
+
+
+def test_what_an_instruction_says_is_drawn_as_written(tmp_path):
+    """A dollar sign, a backslash or an underscore is no mathematics."""
+    figures.use_style()
+    fig, ax = plt.subplots()
+    for text in (r"pay $5 for $7", r"\alpha_{", "$", "50 % & #1", "_^"):
+        ax.text(0, 0, text)
+    fig.canvas.draw()  # what cannot be parsed as mathematics would raise
+    widths = []
+    for text in (r"$x$", "xxx"):
+        one = ax.text(0, 0, text)
+        fig.canvas.draw()
+        widths.append(one.get_window_extent().width)
+    assert widths[0] > 0.8 * widths[1]  # as mathematics it would be one letter
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
-        draw_something(name, tmp_path)
+        draw_a_chart(name, tmp_path)
     for ending in ("svg", "png"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
 def test_a_saved_figure_carries_no_date(tmp_path):
-    draw_something("a", tmp_path)
+    draw_a_chart("a", tmp_path)
     assert "dc:date" not in (tmp_path / "a.svg").read_text()
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from cirp.attention.alignment import alignment, changed, matched, read
 from cirp.attention.control import Control
 from cirp.attention.site import NEITHER, TEXT, Site
 from cirp.diffusion.ddim_inversion import ddim, remaining
@@ -13,18 +14,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, encode
 from cirp.diffusion.tasks import Task
 from cirp.methods import p2p
-from cirp.methods.p2p import (
-    BRANCHES,
-    SOURCE,
-    ReplaceCross,
-    Reweight,
-    alignment,
-    blend_mask,
-    changed,
-    coarse,
-    matched,
-    read,
-)
+from cirp.methods.p2p import BRANCHES, SOURCE, ReplaceCross, Reweight, blend_mask, coarse
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd, tiny_tokenizer
 

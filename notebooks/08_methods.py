@@ -53,6 +53,7 @@ from cirp.statistics.bootstrap import PRIMARY
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    usual_steps=20,
     needs=("search",),
 )
 found = {**configurations.found(steps), **configurations.controls(steps)}

@@ -49,6 +49,7 @@ from cirp.statistics.bootstrap import PRIMARY
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    usual_steps=20,
     needs=("remap_first", "benchmark"),
 )
 ours = configurations.found(steps)[configurations.OURS]

@@ -40,6 +40,7 @@ from cirp.experiments import records, study
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    usual_steps=20,
     needs=("methods", "methods_told"),
 )
 table = records.required("methods")

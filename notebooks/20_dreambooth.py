@@ -36,7 +36,10 @@ from cirp.experiments import study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    usual_steps=20,
+)
 known = dreambooth.variants(s.models, steps=dreambooth.STEPS[profile], seed=seed)
 
 # %% [markdown]

@@ -15,7 +15,9 @@ import papermill
 import pytest
 import yaml
 
+from cirp import paths
 from cirp.commands import notebooks as runner
+from cirp.experiments import study
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -300,3 +302,16 @@ def test_what_a_quick_run_leaves_makes_nothing_stale(built):
         (built / path).parent.mkdir(parents=True, exist_ok=True)
         (built / path).touch()
     assert would_do(built) == ([], False)
+
+
+@stems
+def test_the_default_parameters_are_those_of_the_recorded_tables(source):
+    """A quick build of the book shows recorded tables: it must not take itself for another run."""
+    notebook = runner.read(source)
+    parameters = runner.parameters_of(notebook)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    if "open_study(" in code:
+        usual = re.search(r"usual_steps=(\d+)", code)
+        assert parameters["steps"] == (int(usual[1]) if usual else study.STEPS)
+        assert parameters["seed"] == 0 and parameters["models"] == "miniature"
+        assert (ROOT / parameters["edits"]).resolve() == paths.EDITS.resolve()

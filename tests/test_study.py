@@ -142,7 +142,7 @@ def test_a_run_on_ones_own_never_touches_the_books_tables(tmp_path, monkeypatch,
     for change in (dict(folder=str(tmp_path)), dict(seeds=(1,)), dict(steps=20)):
         facts = dict(
             profile="full", models=replace(models, name="miniature"), features=None, items=[],
-            everything=[], seeds=(0,), steps=150, folder=str(paths.EDITS),
+            everything=[], seeds=(0,), steps=150, usual_steps=150, folder=str(paths.EDITS),
         )  # fmt: skip
         assert Bare(**facts).results == paths.RESULTS
         assert Bare(**(facts | change)).results == tmp_path / "own" / "results"

@@ -49,11 +49,13 @@ class Study:
     seeds: tuple[int, ...]
     steps: int
     folder: str
+    usual_steps: int = STEPS  # the chapter's own
 
     @property
     def is_default(self) -> bool:
         """Whether the book's recorded tables speak of these edits, models, steps and seeds."""
-        return _is_default(self.folder, self.models.name, self.seeds[0], self.steps)
+        usual = self.steps == self.usual_steps
+        return usual and _is_default(self.folder, self.models.name, self.seeds[0])
 
     @property
     def results(self) -> Path:
@@ -160,9 +162,9 @@ class Study:
         return self.kept("blends", pd.concat(parts, ignore_index=True))
 
 
-def _is_default(folder: str, models: str, seed: int, steps: int) -> bool:
+def _is_default(folder: str, models: str, seed: int) -> bool:
     same = Path(folder).resolve() == paths.EDITS.resolve()
-    return same and models == "miniature" and seed == 0 and steps == STEPS
+    return same and models == "miniature" and seed == 0
 
 
 def open_study(
@@ -173,11 +175,12 @@ def open_study(
     device: str = "cpu",
     seed: int = 0,
     steps: int = STEPS,
+    usual_steps: int = STEPS,
     needs: Sequence[str] = (),
 ) -> Study:
     """Check everything, then load it.
 
-    `needs` are tables of the full run that the chapter only reads.
+    `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run that the chapter only reads.
 
     Raises `ValueError` in one line for an unknown profile, bad edits or unknown models, and
     `LeftOut` if tables are needed that speak of other edits, models, steps or seeds.
@@ -192,7 +195,7 @@ def open_study(
         raise ValueError(f"steps={steps}; give at least 1")
     folder = edits if Path(edits).is_absolute() else str(paths.ROOT / edits)
     everything = load_edits(folder)
-    default = _is_default(folder, models, seed, steps)
+    default = _is_default(folder, models, seed) and steps == usual_steps
     if not default:  # nothing of it may lie over the book's own figures and tables
         os.environ["CIRP_OUT"] = str(paths.own())
     if needs and not default:
@@ -213,6 +216,7 @@ def open_study(
         tuple(range(seed, seed + SEEDS)) if profile == "full" else (seed,),
         steps,
         folder,
+        usual_steps,
     )
 
 

@@ -42,7 +42,7 @@ class Stage:
 CORPORA = {"pictures": 24_000, "pairs": 60_000}
 STAGES = {
     "autoencoder": Stage(autoencoder.train, 90_000, 8, "pictures"),
-    "clip": Stage(clip.train, 600_000, 128),
+    "clip": Stage(clip.train, 400_000, 128),
     "joint": Stage(unets.train_joint, 1_500_000, 32),
     "judge": Stage(judge.train, 400_000, 64),
     "text-to-image": Stage(unets.train_text_to_image, 80_000, 32),

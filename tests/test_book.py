@@ -232,8 +232,8 @@ def built(tmp_path):
     (tmp_path / "cirp" / "commands").mkdir(parents=True)
     shutil.copy(ROOT / "cirp/commands/newest.py", tmp_path / "cirp/commands")
     os.utime(tmp_path / "cirp/commands/newest.py", (0, 0))
-    for age, paths in ((3600, TREE), (1800, MADE[:3]), (900, MADE[3:])):
-        for path in paths:
+    for age, some in ((3600, TREE), (1800, MADE[:3]), (900, MADE[3:])):
+        for path in some:
             (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / path).touch()
             then = (tmp_path / path).stat().st_mtime - age

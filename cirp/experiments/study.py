@@ -180,7 +180,8 @@ def open_study(
 ) -> Study:
     """Check everything, then load it.
 
-    `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run that the chapter only reads.
+    `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run
+    that the chapter only reads.
 
     Raises `ValueError` in one line for an unknown profile, bad edits or unknown models, and
     `LeftOut` if tables are needed that speak of other edits, models, steps or seeds.

@@ -41,7 +41,7 @@ class Stage:
 
 CORPORA = {"pictures": 24_000, "pairs": 60_000}
 STAGES = {
-    "autoencoder": Stage(autoencoder.train, 90_000, 8, "pictures"),
+    "autoencoder": Stage(autoencoder.train, 240_000, 8, "pictures"),
     "clip": Stage(clip.train, 400_000, 128),
     "joint": Stage(unets.train_joint, 1_500_000, 32),
     "judge": Stage(judge.train, 400_000, 64),

@@ -1,5 +1,10 @@
 """What several test files share."""
 
+import os
+
+# idle threads sleep; spinning, they make a busy machine thirty times as slow
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 from PIL import Image
 

@@ -1,14 +1,16 @@
 """Cells: computed once, whole or not at all, and keyed by everything they depend on."""
 
+import copy
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+from diffusers import EulerDiscreteScheduler
 from PIL import Image
 
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import cache
+from cirp.experiments import cache, records
 from tests.conftest import painted
 
 SETTINGS = {"steps": 2}
@@ -67,19 +69,50 @@ def test_a_truncated_cell_is_computed_again(models, items, tmp_path, file):
     assert json.loads((cell / "meta.json").read_text())["method"] == "ip2p"
 
 
-def test_the_key_changes_with_everything_the_image_depends_on(models, items):
+TASK_FACTS = {
+    "image": dict(image=painted(seed=9)),
+    "key": dict(key="another"),
+    "instruction": dict(instruction="make it blue"),
+    "caption": dict(caption="a blue dog"),
+    "source_caption": dict(source_caption="a dog"),
+    "words": dict(words=("red",)),
+    "target_words": dict(target_words=("red",)),
+    "mask": dict(mask=np.eye(64) > 0),
+    "seed": dict(seed=1),
+}
+
+
+@pytest.mark.parametrize("fact", TASK_FACTS)
+def test_an_edits_key_depends_on_every_fact_of_its_task(models, items, fact):
     one = cache.task(items[0], 0)
-    keys = {
+    assert set(TASK_FACTS) == {field.name for field in fields(one)}
+    before = cache.key(models, one, "ip2p", SETTINGS)
+    assert cache.key(models, replace(one, **TASK_FACTS[fact]), "ip2p", SETTINGS) != before
+    assert cache.key(models, cache.task(items[0], 0), "ip2p", dict(SETTINGS)) == before
+
+
+def test_an_edits_key_depends_on_method_settings_models_and_code(models, items, monkeypatch):
+    one = cache.task(items[0], 0)
+    scheduled = replace(models, instruct=copy.copy(models.instruct))
+    scheduled.instruct.scheduler = EulerDiscreteScheduler.from_config(
+        models.instruct.scheduler.config
+    )
+    keys = [
         cache.key(models, one, "ip2p", SETTINGS),
-        cache.key(models, replace(one, seed=1), "ip2p", SETTINGS),
-        cache.key(models, replace(one, instruction="make it blue"), "ip2p", SETTINGS),
-        cache.key(models, replace(one, image=painted(seed=9)), "ip2p", SETTINGS),
         cache.key(models, one, "noisy", SETTINGS),
-        cache.key(models, one, "ip2p", {"steps": 3}),
+        *(cache.key(models, one, "ip2p", SETTINGS | more) for more in (
+            {"steps": 3}, {"text_scale": 7.0}, {"image_scale": 1.4}, {"prompt": "caption"},
+        )),
         cache.key(replace(models, fingerprint="new weights"), one, "ip2p", SETTINGS),
-    }
-    assert len(keys) == 7
-    assert cache.key(models, cache.task(items[0], 0), "ip2p", dict(SETTINGS)) in keys
+        cache.key(replace(models, bfloat16=True), one, "ip2p", SETTINGS),
+        cache.key(scheduled, one, "ip2p", SETTINGS),
+    ]  # fmt: skip
+    monkeypatch.setattr(records, "processor", lambda: "another")
+    keys.append(cache.key(models, one, "ip2p", SETTINGS))
+    monkeypatch.undo()
+    monkeypatch.setitem(cache.METHODS, "ip2p", replace(cache.METHODS["ip2p"], version=2))
+    keys.append(cache.key(models, one, "ip2p", SETTINGS))
+    assert len(set(keys)) == len(keys) == 11
 
 
 def test_unknown_methods_are_refused_with_the_known_ones(models, items):

@@ -1,8 +1,11 @@
+import itertools
+
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cirp import figures
@@ -229,8 +232,20 @@ def test_time_runs_from_noise_to_image(ax):
     assert left > right
 
 
-def test_the_palette_can_be_told_apart_in_grey_or_by_marker():
-    assert len(set(style.PALETTE)) == len(set(style.MARKERS)) == len(style.PALETTE)
+def test_colours_that_grey_or_colour_blind_eyes_confuse_have_other_markers():
+    """Luminance by ITU-R BT.709; deuteranopia by Vienot, Brettel & Mollon 1999."""
+    assert len(style.MARKERS) == len(style.PALETTE) == len(set(style.MARKERS))
+    rgb = np.array([to_rgb(colour) for colour in style.PALETTE]) ** 2.2
+    grey = rgb @ [0.2126, 0.7152, 0.0722]
+    seen = rgb @ np.array([[0.293, 0.707, 0.0], [0.293, 0.707, 0.0], [-0.021, 0.021, 1.0]]).T
+    for i, j in itertools.combinations(range(len(rgb)), 2):
+        apart = np.abs(seen[i] - seen[j]).sum() > 0.12 or abs(grey[i] - grey[j]) > 0.04
+        assert apart or style.MARKERS[i] != style.MARKERS[j]
+    # the two that are always compared can be told apart by lightness alone
+    by_name = {name: to_rgb(getattr(style, name)) for name in ("BASELINE", "NOISY")}
+    light = {k: np.array(v) ** 2.2 @ [0.2126, 0.7152, 0.0722] for k, v in by_name.items()}
+    contrast = (max(light.values()) + 0.05) / (min(light.values()) + 0.05)
+    assert contrast > 1.25
 
 
 def test_a_table_without_its_index_looks_like_any_other_in_the_book():

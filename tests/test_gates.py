@@ -1,11 +1,15 @@
 """Correlations are scipy's and the textbook's; traces are shares."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from cirp.data.edits import load_edits
+from cirp.editing.masks import given
 from cirp.experiments import cache, configurations, gates
 
 
@@ -55,12 +59,35 @@ def test_interventions_are_paired_with_the_first_gate():
     assert found.loc["by truth", "edit success - not gated"].startswith("-0.500 [")
 
 
-def test_traces_are_shares_of_what_the_first_look_shows(models):
-    """An even map's share outside is the outside's share of the cells."""
+def test_traces_tell_outside_from_inside(models, monkeypatch):
+    """Attention all inside, change all outside, on a mask of a known area."""
     items = load_edits("data/edits")
     local = [item for item in items if not item.record.is_global][:3]
-    found = gates.traces(models, cache.fitted(local, models), seed=0, steps=2)
+
+    def seen(models, tasks, start, **_):
+        inside = given(tasks, start.grid)
+        return SimpleNamespace(words=lambda: inside, change=3.0 * (1 - inside))
+
+    monkeypatch.setattr(gates, "look", seen)
+    fitted = cache.fitted(local, models)
+    found = gates.traces(models, fitted, seed=0, steps=2)
     assert found["id"].tolist() == [item.id for item in local]
-    shares = found[["attention outside", "guidance outside", "area outside"]]
-    assert ((shares > 0) & (shares < 1)).all(axis=None)
-    assert (found["mean |guidance| outside"] > 0).all()
+    np.testing.assert_allclose(found["attention outside"], 0.0)
+    np.testing.assert_allclose(found["guidance outside"], 1.0)
+    np.testing.assert_allclose(found["mean |guidance| outside"], 3.0)
+    for item, area in zip(fitted, found["area outside"], strict=True):
+        grid = given([cache.task(item, 0)], (16, 16))
+        assert area == pytest.approx(1 - grid.mean().item())
+
+
+def test_an_even_map_has_the_outsides_share_of_area(models, monkeypatch):
+    items = [i for i in load_edits("data/edits") if not i.record.is_global][:2]
+
+    def even(models, tasks, start, **_):
+        ones = torch.ones(len(tasks), *start.grid)
+        return SimpleNamespace(words=lambda: ones, change=ones)
+
+    monkeypatch.setattr(gates, "look", even)
+    found = gates.traces(models, cache.fitted(items, models), seed=0, steps=2)
+    for name in ("attention outside", "guidance outside"):
+        np.testing.assert_allclose(found[name], found["area outside"], rtol=1e-6)

@@ -17,7 +17,7 @@ from cirp.diffusion.sampling import combine, pixels, scheduler_of, states
 from cirp.diffusion.tasks import Task
 from cirp.editing import driver, noise_probe
 from cirp.editing.driver import begin_edit
-from cirp.editing.first_pass import look, positions
+from cirp.editing.first_pass import Look, look, positions
 from cirp.editing.masks import at, blurred, given, keep_outside, normalised, peak
 from cirp.methods import asg, blending, foi, ip2p, ledits, lime, locatedit, remap, wys, zone
 from tests.conftest import painted
@@ -208,13 +208,27 @@ def test_wys_clips_outliers_before_it_stretches():
     assert found.flatten().tolist() == [0] * 7 + [1, 1, 1]  # 7 / 13.5 > 0.5 > 6 / 13.5
 
 
-def test_zone_sees_where_the_end_is_looked_at_and_the_beginning_is_not(models):
-    start = begin_edit(models, [task()])
-    seen = look(models, [task()], start, steps=4, first=2)
-    first, last = seen.tokens([[0]]), seen.tokens([[seen.ends[0]]])
-    by_hand = normalised(normalised(last) - normalised(first))
-    torch.testing.assert_close(zone.contrast(seen), by_hand)
-    ids = models.instruct.tokenizer("make the dog happy").input_ids
+def test_zone_sees_where_the_end_is_looked_at_and_the_beginning_is_not():
+    """Begin: 0 1 2 -> 0 .5 1; end: 4 8 4 -> 0 1 0; difference 0 .5 -1 -> stretched .67 1 0."""
+    maps = {0: [[0.0, 1.0, 2.0]], 5: [[4.0, 8.0, 4.0]]}
+
+    class Seen(Look):
+        ends = [5]
+
+        def __init__(self):
+            pass
+
+        def tokens(self, positions, strides=None):
+            return torch.tensor([maps[position] for ((position),) in positions])
+
+    found = zone.contrast(Seen())
+    torch.testing.assert_close(found, torch.tensor([[[2 / 3, 1.0, 0.0]]]))
+    assert zone.mask(Seen(), threshold=0.7).tolist() == [[[0.0, 1.0, 0.0]]]
+
+
+def test_the_end_of_a_prompt_is_its_end_of_text(models):
+    seen = look(models, [task()], begin_edit(models, [task()]), steps=4, first=1)
+    ids = models.instruct.tokenizer(task().instruction).input_ids
     assert ids[seen.ends[0]] == models.instruct.tokenizer.eos_token_id
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from cirp.experiments import configurations
 from cirp.statistics.bootstrap import (
@@ -30,13 +31,18 @@ def closed(outside: pd.DataFrame, method: str, *, resamples: int = 9999, seed: i
     names = [configurations.BASELINE, method, configurations.TRUTH]
     kept = outside[names].dropna().to_numpy(dtype=float)
     base, own, best = kept.T
-    ratio = (base - own).mean() / (base - best).mean()
-    rng = np.random.default_rng(seed)
-    drawn = rng.integers(len(kept), size=(resamples, len(kept)))
-    ratios = (base - own)[drawn].mean(axis=1) / (base - best)[drawn].mean(axis=1)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return Interval(float(ratio), float(low), float(high), len(kept), len(outside) - len(kept),
-                    "percentile")  # fmt: skip
+
+    def ratio(way: np.ndarray, whole: np.ndarray, axis: int = -1) -> np.ndarray:
+        return way.mean(axis=axis) / whole.mean(axis=axis)
+
+    low, high = stats.bootstrap(
+        (base - own, base - best), ratio, paired=True, vectorized=True, method="percentile",
+        n_resamples=resamples, rng=np.random.default_rng(seed),
+    ).confidence_interval  # fmt: skip
+    return Interval(
+        float(ratio(base - own, base - best)), float(low), float(high), len(kept),
+        len(outside) - len(kept), "percentile",
+    )  # fmt: skip
 
 
 def rivals(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame:

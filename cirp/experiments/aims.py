@@ -32,7 +32,7 @@ def closed(outside: pd.DataFrame, method: str, *, resamples: int = 9999, seed: i
     kept = outside[names].dropna().to_numpy(dtype=float)
     base, own, best = kept.T
 
-    def ratio(way: np.ndarray, whole: np.ndarray, axis: int = -1) -> np.ndarray:
+    def ratio(way: np.ndarray, whole: np.ndarray, axis: int = -1):
         return way.mean(axis=axis) / whole.mean(axis=axis)
 
     low, high = stats.bootstrap(

@@ -37,7 +37,10 @@ from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    asks=("target caption", "mask",),
+)
 
 # %% [markdown]
 # ## One edit, looked at closely
@@ -46,7 +49,7 @@ s = study.open_study(profile=profile, edits=edits, models=models, device=device,
 # the input. What is bright outside of it in the lower row was asked for by nobody.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit. Above: the input, the two systems, and the exact answer. Below: how much each pixel changed, with the region that should change outlined.", "name": "fig-one-edit"}, "image": {"alt": "Input, InstructPix2Pix edit, noisy-input edit and true target, with maps of change."}}
-item = s.items[1]
+item = s.items[:2][-1]
 made = {name: edits[0] for name, edits in s.made([item]).items()}
 _ = figures.save(chapter.close_up(item, made), "01_one_edit", profile=profile)
 # %% [markdown]

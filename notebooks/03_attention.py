@@ -35,7 +35,10 @@ from cirp.experiments import study, word_maps
 from cirp.figures import tables
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    asks=("target caption", "mask", "words",),
+)
 look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
 noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
@@ -70,9 +73,9 @@ chapter.attention_explorer(baseline[1])
 # %%
 first = {"steps": 1}
 pair = [
-    word_maps.watch(s.models, word_maps.reworded(s.everything[1], said), seed=seed, settings=first,
+    word_maps.watch(s.models, word_maps.reworded(s.everything[:2][-1], said), seed=seed, settings=first,
                   branches=INSTRUCT_BRANCHES, times=None)
-    for said in (s.everything[1].record.instruction, "put it under the night sky")
+    for said in (s.everything[:2][-1].record.instruction, "put it under the night sky")
 ]  # fmt: skip
 slices = [daam_slices(one.record) for one in pair]
 differences = {rule: float((a - slices[1][rule]).abs().max()) for rule, a in slices[0].items()}

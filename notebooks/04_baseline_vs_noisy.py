@@ -30,7 +30,10 @@ from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    asks=("target caption",),
+)
 table = s.table("main", report.main_methods(steps))
 
 # %% [markdown]

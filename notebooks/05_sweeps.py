@@ -28,7 +28,10 @@ from cirp.experiments import report, study
 from cirp.figures import tables
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    asks=("target caption",),
+)
 sweep = s.table("sweeps", report.sweep_methods(), seeds=s.seeds[:1])
 
 # %% [markdown]

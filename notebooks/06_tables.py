@@ -31,7 +31,10 @@ from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY, compare
 
 figures.use_style()
-s = study.open_study(profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps)
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
+    asks=("target caption", "mask",),
+)
 table = s.table("main", report.main_methods(steps))
 
 # %% [markdown]

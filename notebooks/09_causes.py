@@ -60,7 +60,7 @@ _ = figures.save(chapter.scatter(seen, table), "09_causes", profile=profile)
 # same dose without a place. If *where* matters, the constant must not do what the map does.
 
 # %%
-gates = {
+labels = {
     configurations.BASELINE: "not gated",
     "ASG, each map its own mean": "by a constant of the same dose",
     "ASG": "by the words' map",
@@ -68,7 +68,7 @@ gates = {
     "remap (ours), true mask": "by the true region",
     configurations.TRUTH: "not gated, but latents kept outside the true region",
 }
-gates.interventions(table, gates).set_index("text guidance")
+gates.interventions(table, labels).set_index("text guidance")
 
 # %% [markdown]
 # ## Guidance scales and steps

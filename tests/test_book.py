@@ -1,5 +1,8 @@
 """The book's sources, the runner of its notebooks, and what make thinks is stale."""
 
+import ast
+import contextlib
+import importlib
 import json
 import os
 import re
@@ -315,3 +318,21 @@ def test_the_default_parameters_are_those_of_the_recorded_tables(source):
         assert parameters["steps"] == (int(usual[1]) if usual else study.STEPS)
         assert parameters["seed"] == 0 and parameters["models"] == "miniature"
         assert (ROOT / parameters["edits"]).resolve() == paths.EDITS.resolve()
+
+
+@stems
+def test_a_notebook_calls_what_there_is_and_hides_no_module(source):
+    tree = ast.parse(source.read_text())
+    modules = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("cirp"):
+            for name in node.names:
+                with contextlib.suppress(ImportError):
+                    found = importlib.import_module(f"{node.module}.{name.name}")
+                    modules[name.asname or name.name] = found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            assert node.id not in modules, (node.id, node.lineno)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id in modules:
+                assert hasattr(modules[node.value.id], node.attr), (node.attr, node.lineno)

@@ -165,3 +165,13 @@ def test_a_parameter_of_the_wrong_type_is_named(bad, monkeypatch):
     ((name, value),) = bad.items()
     with pytest.raises(ValueError, match=f"{name}={value!r}; give a value of type"):
         inspect.unwrap(study.open_study)(**bad)  # tests check types before it can
+
+
+def test_edits_without_what_a_chapter_shows_are_left_out_with_a_line(items, capsys):
+    assert study.showable(items, ()) == list(items)
+    assert study.showable(items, ("target caption",)) == list(items)
+    bare = replace(items[0], record=items[0].record.model_copy(update={"target_caption": None}))
+    assert study.showable([bare, *items], ("target caption",)) == list(items)
+    assert "1 of 4 edits have no target caption and are left out here" in capsys.readouterr().out
+    with pytest.raises(study.LeftOut, match="no edit has target caption and mask"):
+        study.showable([bare], ("target caption", "mask"))

@@ -11,6 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def task(item: EditItem, seed: int) -> Task:
     record = item.record
     caption = record.target_caption
     if caption is None and record.source_caption:
-        caption = refine(record.instruction, record.source_caption)
+        with suppress(ValueError):  # what the rules cannot say, a person must: it stays unknown
+            caption = refine(record.instruction, record.source_caption)
     image, mask = item.source(), item.mask()
     if record.is_global:
         mask = np.ones(image.size[::-1], dtype=bool)

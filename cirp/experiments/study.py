@@ -34,7 +34,15 @@ STEPS = 150  # the report's
 
 
 class LeftOut(ValueError):
-    """This chapter shows tables of the full run, and they speak of other images or models."""
+    """A chapter cannot be shown of these edits, and the book goes on without it."""
+
+
+ASKED = {  # what a chapter may ask of an edit
+    "target caption": lambda item: cache.task(item, 0).caption is not None,
+    "source caption": lambda item: item.record.source_caption is not None,
+    "mask": lambda item: item.record.mask_file_name is not None or item.record.is_global,
+    "words": lambda item: bool(item.record.words),
+}
 
 
 @dataclass(frozen=True)
@@ -177,14 +185,17 @@ def open_study(
     steps: int = STEPS,
     usual_steps: int = STEPS,
     needs: Sequence[str] = (),
+    asks: Sequence[str] = (),
 ) -> Study:
     """Check everything, then load it.
 
     `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run
-    that the chapter only reads.
+    that the chapter only reads. `asks` names what an edit must have to be shown in it, of `ASKED`;
+    edits without are left out, with a line that says so.
 
     Raises `ValueError` in one line for an unknown profile, bad edits or unknown models, and
-    `LeftOut` if tables are needed that speak of other edits, models, steps or seeds.
+    `LeftOut` if tables are needed that speak of other edits, models, steps or seeds, or if no edit
+    has what the chapter asks for.
     """
     if profile not in ("quick", "full"):
         raise ValueError(f"profile={profile!r}; give 'quick' or 'full'")
@@ -204,6 +215,7 @@ def open_study(
             f"this chapter shows tables of hours ({', '.join(needs)}) that speak of the book's own "
             "edits, models, steps and seed; with others it is left out"
         )
+    everything = showable(everything, asks)
     cache.check_items(everything, load_tokenizer(models))
     loaded = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
     everything = cache.fitted(everything, loaded)
@@ -219,6 +231,22 @@ def open_study(
         folder,
         usual_steps,
     )
+
+
+def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
+    """The edits that have all of `asks`; says how many have not.
+
+    Raises `LeftOut` if none has.
+    """
+    shown = [item for item in items if all(ASKED[name](item) for name in asks)]
+    if not shown:
+        raise LeftOut(f"no edit has {' and '.join(asks)}, which this chapter shows; it is left out")
+    if len(shown) < len(items):
+        lacking = len(items) - len(shown)
+        print(
+            f"{lacking} of {len(items)} edits have no {' or no '.join(asks)} and are left out here"
+        )
+    return shown
 
 
 def missing(

@@ -141,7 +141,7 @@ def study(
     shards: SHARDS = 1,
 ) -> None:
     """Compute what is not recorded of the full study; resumable, and shared between processes."""
-    from cirp.experiments.study import fill
+    from cirp.experiments.full_study import fill
 
     fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
 
@@ -239,6 +239,12 @@ def train(context: typer.Context) -> None:
 def quality(context: typer.Context) -> None:
     """Measure every bar of the miniature on held-out edits."""
     _program("cirp.experiments.quality", context)
+
+
+@miniature.command(context_settings=PASSED_ON, add_help_option=False)
+def cards(context: typer.Context) -> None:
+    """Write the model cards from the logs of the training."""
+    _program("cirp.miniature.cards", context)
 
 
 @miniature.command(context_settings=PASSED_ON, add_help_option=False)

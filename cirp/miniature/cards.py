@@ -1,4 +1,4 @@
-"""Model cards, written from the training's own log: `python -m cirp.miniature.cards`."""
+"""Model cards, written from the training's own log: `cirp miniature cards`."""
 
 import json
 from pathlib import Path
@@ -79,7 +79,7 @@ def card(name: str, record: dict) -> str:
 - **Loss at the end** {record["loss"]:.4f} (running mean); the whole curve is `training/{name}.csv`.
 - **Stored** in float16 safetensors, computed in float32.
 - **Known limits** {limits}
-- **Measured** by `python -m cirp.experiments.quality`; see `data/results/bars.csv`.
+- **Measured** by `cirp miniature quality`; see `data/results/bars.csv`.
 """
 
 

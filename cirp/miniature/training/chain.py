@@ -110,6 +110,8 @@ def main(
     log = models / "training"
     log.mkdir(parents=True, exist_ok=True)
     record = {
+        "command": f"cirp miniature train {stage} --samples {setup.samples} --seed {seed}"
+        f" --leak {leak:g}" + (f" --name {name}" if label != stage else ""),
         "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": len(corpus),
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
         "machine": platform.machine(), "torch": torch.__version__, **asdict(outcome),

@@ -134,6 +134,32 @@ def _size(image) -> str:
 
 @app.command()
 @one_line
+def refine(
+    edits: Annotated[Path | None, typer.Option(help="A folder of edits.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New metadata, in that folder.")] = None,
+    backend: Annotated[str, typer.Option(help="grammar, local or endpoint.")] = "grammar",
+    model: Annotated[str, typer.Option(help="Folder, hub id, or the endpoint's name.")] = "",
+    url: Annotated[str | None, typer.Option(help="Of the endpoint.")] = None,
+    anew: Annotated[bool, typer.Option(help="Also edits that have a target caption.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show what would be sent, and send nothing.")
+    ] = False,
+    agreement: Annotated[bool, typer.Option(help="Instead: agree with the world's truth?")] = False,
+    device: str = "cpu",
+) -> None:
+    """Target captions and the words that carry the edit, by rules or by a language model."""
+    from cirp.commands.refine import measure, run
+
+    if agreement:
+        return measure(backend, model=model, url=url, device=device)
+    if edits is None:
+        raise ValueError("no edits; give --edits FOLDER, or --agreement")
+    run(edits, out or edits / "metadata.refined.jsonl", backend, model=model, url=url, anew=anew,
+        dry_run=dry_run, device=device)  # fmt: skip
+
+
+@app.command()
+@one_line
 def study(
     edits: Annotated[Path, typer.Option(help="A folder of edits.")] = Path("data/edits"),
     models: MODELS = "miniature",

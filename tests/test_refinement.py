@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
 from cirp.cli import app
 from cirp.data.edits import load_edits
 from cirp.experiments.refinement_agreement import agreement, words_f1
-from cirp.refinement.backends import KEY, Endpoint, Grammar, Reply
+from cirp.refinement.backends import KEY, Endpoint, Grammar, Local, Reply
 from cirp.refinement.batch import Ask, key, messages, refine_all, refine_one
 from cirp.refinement.schema import Unusable, checked
 from tests.conftest import painted
+from tests.tiny import tiny_tokenizer
 
 SECRET = "sk-very-secret-0123456789"
 PEACH = Ask("a", "change peach into strawberry", "an axolotl holding a peach")
@@ -313,3 +316,28 @@ def test_agreement_is_counted_by_hand(tmp_path):
     table = agreement(Grammar(), cache=tmp_path, count=16)
     assert len(table) == 16 and set(table["exact"]) <= {0.0, 1.0}
     assert (table["answered"] >= table["exact"]).all() and table["exact"].mean() > 0.5
+
+
+def test_a_local_model_is_asked_by_its_chat_template_and_answers_alike_each_time(tmp_path):
+    """A tiny model of random weights answers garbage, and that is refused like any other."""
+    torch.manual_seed(0)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=tiny_tokenizer().backend_tokenizer,
+        pad_token="<|endoftext|>", eos_token="<|endoftext|>", bos_token="<|startoftext|>",
+    )  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, max_position_embeddings=4096,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="no chat template"):
+        Local(str(tmp_path)).reply(messages(PEACH))
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }} {{ m.content }} {% endfor %}"
+    tokenizer.save_pretrained(tmp_path)
+    backend = Local(str(tmp_path), longest=8)
+    first, again = backend.reply(messages(PEACH)), backend.reply(messages(PEACH))
+    assert first == again and first.prompt_tokens > 50 and 0 < first.answer_tokens <= 8
+    result = refine_one(PEACH, backend)
+    assert result.answer is None and result.error.startswith("no usable answer")

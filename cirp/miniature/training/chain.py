@@ -65,6 +65,7 @@ def main(
     leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
     seed: int = 0,
     name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
+    start: Path = typer.Option(None, help="Weights to begin with (autoencoder only)."),
     device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
     models: Path = typer.Option(None, help="Where weights go; by default into --work."),
@@ -93,6 +94,7 @@ def main(
         seed=seed,
         leak=leak,
         rate=rate,
+        start=start,
         bfloat16=bfloat16,
     )
     if rehearse:

@@ -31,7 +31,7 @@ class Setup:
     seed: int = 0
     leak: float = 0.0
     rate: float | None = None
-    start: str | None = None  # weights to begin with
+    start: Path | None = None  # weights to begin with
     bfloat16: bool = False
     rehearsal: float | None = None  # seconds, after which nothing is kept
 

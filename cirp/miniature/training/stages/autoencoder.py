@@ -103,9 +103,10 @@ class Reconstruction(Objective):
 
 
 def train(setup: Setup) -> Outcome:
-    """Both halves from nothing; the latents are then whitened and written as a stock vae."""
+    """Both halves, from nothing or `setup.start`; then whitened and written as a stock vae."""
     torch.manual_seed(setup.seed)
-    objective = Reconstruction(setup, build())
+    model = AutoencoderKL.from_pretrained(setup.start) if setup.start else build()
+    objective = Reconstruction(setup, model)
     schedule = Schedule(setup.samples, setup.rate or 1.5e-3, warmup=4000, decay=0.3, ema=0.9985)
     model, outcome = fit(
         objective, schedule=schedule, folder=setup.work, name="autoencoder",

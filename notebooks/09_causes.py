@@ -89,7 +89,8 @@ tables.wide(counts[~counts["method"].str.startswith(configurations.OURS)], ["suc
 # ## What it was trained on
 #
 # Pairs in which something else changes too teach over-editing. The same model, fine-tuned on with pairs of
-# which none, half or all leak:
+# which none, half or all leak. With the shipped weights this says little: two in five of their leaking
+# targets were drawn of another scene (see the warning in the chapter on the world):
 
 # %%
 world.leak_table(records.required("bars", "cirp miniature quality"))

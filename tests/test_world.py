@@ -90,10 +90,18 @@ def test_words_and_pictures_agree(kind):
         assert region(p.source, p.target).any()
 
 
-def test_a_leak_changes_something_else_and_only_in_training():
-    quiet, loud = pair(11, "train"), pair(11, "train", leak=1.0)
+@given(seeds)
+@settings(max_examples=60, deadline=None)
+def test_a_leak_changes_something_else_in_one_and_the_same_pair(seed):
+    """Also where scenes were drawn and rejected before this one."""
+    quiet, loud = pair(seed, "train"), pair(seed, "train", leak=1.0)
     assert loud.leaked and not quiet.leaked
     assert (loud.source, loud.instruction) == (quiet.source, quiet.instruction)
+    assert loud.target_caption == quiet.target_caption and loud.target != quiet.target
+
+
+def test_a_leak_changes_more_and_only_in_training():
+    quiet, loud = pair(11, "train"), pair(11, "train", leak=1.0)
     assert region(loud.source, loud.target).sum() > region(quiet.source, quiet.target).sum()
     with pytest.raises(ValueError, match="never leak"):
         pair(11, "test", leak=0.5)

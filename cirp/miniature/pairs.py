@@ -251,7 +251,9 @@ def make(
     words, truth = caption(source), caption(target)
     leaked: tuple[str, ...] = ()
     if rng.random() < leak:
-        target, leaked = leaking(source, target, rng)
+        # of its own randomness: the pair is the same scene with and without it, whichever draws of
+        # a scene are rejected before
+        target, leaked = leaking(source, target, random.Random(f"leak-{seed}-{kind}"))
     return Pair(
         seed, kind, source, target, instruction, words, truth,
         carrying(instruction, carriers), carrying(truth, carriers), leaked,

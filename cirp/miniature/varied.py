@@ -180,7 +180,7 @@ def make(
     clean = target
     leaked: tuple[str, ...] = ()
     if rng.random() < leak:
-        target, leaked = leaking(source, clean, rng)
+        target, leaked = leaking(source, clean, random.Random(f"leak-{seed}-{kind}"))
     return Pair(
         seed, kind, source, target, instruction, caption(source), truth,
         carrying(instruction, carriers), carrying(truth, carriers), leaked,

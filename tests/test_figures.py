@@ -252,3 +252,13 @@ def test_a_table_without_its_index_looks_like_any_other_in_the_book():
     shown = tables.unnumbered(pd.DataFrame({"a": [1.0], "b": ["x"]})).to_html()
     assert 'class="dataframe"' in shown and "<th" in shown
     assert 'class="row_heading' not in shown
+
+
+def test_a_logarithmic_axis_is_numbered_plainly():
+    figures.use_style()
+    fig, ax = plt.subplots()
+    ax.plot([0, 1], [0.02, 3.0])
+    figures.log_y(ax)
+    fig.canvas.draw()
+    said = [label.get_text() for label in ax.get_yticklabels() if label.get_text()]
+    assert "0.1" in said and not any("$" in text or "\\" in text for text in said)

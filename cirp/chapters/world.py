@@ -136,7 +136,7 @@ def curves(folder: Path) -> Figure:
         curve = pd.read_csv(log)
         ax.set_axis_on()
         ax.plot(curve["minutes"], curve["loss"], color=figures.BASELINE)
-        ax.set_yscale("log")
+        figures.log_y(ax)
         ax.set_title(log.stem, fontsize=9)
         ax.set_xlabel("minutes", fontsize=8)
         ax.tick_params(labelsize=7, which="both")

@@ -11,7 +11,7 @@ Nothing here computes a result: arrays, images and tables come in, ink goes out.
 
 from cirp.figures.charts import forest, intervals, number_grid, over_time, ranks, trade_off
 from cirp.figures.pictures import grid, image_grid, outline, overlay, show
-from cirp.figures.style import BASELINE, CONTROL, GOOD, HEAT, NOISY, PALETTE, save, use_style
+from cirp.figures.style import BASELINE, CONTROL, GOOD, HEAT, NOISY, PALETTE, log_y, save, use_style
 
 __all__ = [
     "BASELINE",
@@ -24,6 +24,7 @@ __all__ = [
     "grid",
     "image_grid",
     "intervals",
+    "log_y",
     "number_grid",
     "outline",
     "over_time",

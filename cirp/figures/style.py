@@ -5,7 +5,9 @@ from pathlib import Path
 
 import matplotlib as mpl
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from cirp.paths import FIGURES, ROOT, own
 
@@ -54,6 +56,14 @@ def _sharp_in_notebooks() -> None:
         return
     if get_ipython() is not None:
         set_matplotlib_formats("retina")
+
+
+def log_y(ax: Axes) -> None:
+    """A logarithmic axis whose numbers are written plainly: mathematics is not parsed here."""
+    ax.set_yscale("log")
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None = None) -> None:

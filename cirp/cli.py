@@ -243,42 +243,6 @@ def headline(
         raise typer.Exit(1)
 
 
-@cost.command("methods", context_settings=PASSED_ON, add_help_option=False)
-def cost_of_methods(context: typer.Context) -> None:
-    """UNet rows, time and memory of each method, over the baseline's."""
-    _program("cirp.commands.method_cost", context)
-
-
-@cost.command("attention", context_settings=PASSED_ON, add_help_option=False)
-def cost_of_attention(context: typer.Context) -> None:
-    """What recording attention costs, beside daam's own trace."""
-    _program("cirp.commands.attention_cost", context)
-
-
-@miniature.command(context_settings=PASSED_ON, add_help_option=False)
-def train(context: typer.Context) -> None:
-    """Train all models of the miniature, or one stage; goes on where it was stopped."""
-    _program("cirp.miniature.training.chain", context)
-
-
-@miniature.command(context_settings=PASSED_ON, add_help_option=False)
-def quality(context: typer.Context) -> None:
-    """Measure every bar of the miniature on held-out edits."""
-    _program("cirp.experiments.quality", context)
-
-
-@miniature.command(context_settings=PASSED_ON, add_help_option=False)
-def cards(context: typer.Context) -> None:
-    """Write the model cards from the logs of the training."""
-    _program("cirp.miniature.cards", context)
-
-
-@miniature.command(context_settings=PASSED_ON, add_help_option=False)
-def edits(context: typer.Context) -> None:
-    """Draw the book's 50 edits."""
-    _program("cirp.miniature.export", context)
-
-
 def _program(module: str, context: typer.Context) -> None:
     """Hand the arguments on to the `main` of a module, which is read only now."""
     import importlib
@@ -286,6 +250,30 @@ def _program(module: str, context: typer.Context) -> None:
     program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
     program.command()(one_line(importlib.import_module(module).main))
     program(context.args, prog_name=context.command_path)
+
+
+def _pass_on(group: typer.Typer, name: str, module: str, about: str) -> None:
+    """A command whose options are those of a module's `main`, which is read when it is called."""
+
+    @group.command(name, help=about, context_settings=PASSED_ON, add_help_option=False)
+    def command(context: typer.Context) -> None:
+        _program(module, context)
+
+
+for _group, _name, _module, _about in (
+    (cost, "methods", "cirp.commands.method_cost",
+     "UNet rows, time and memory of each method, over the baseline's."),
+    (cost, "attention", "cirp.commands.attention_cost",
+     "What recording attention costs, beside daam's own trace."),
+    (miniature, "train", "cirp.miniature.training.chain",
+     "Train all models of the miniature, or one stage; goes on where it was stopped."),
+    (miniature, "quality", "cirp.experiments.quality",
+     "Measure every bar of the miniature on held-out edits."),
+    (miniature, "cards", "cirp.miniature.cards",
+     "Write the model cards from the logs of the training."),
+    (miniature, "edits", "cirp.miniature.export", "Draw the book's 50 edits."),
+):  # fmt: skip
+    _pass_on(_group, _name, _module, _about)
 
 
 if __name__ == "__main__":

@@ -194,16 +194,15 @@ def controlled(
         raise TypeError("a compiled UNet would go on without controls; give unet._orig_mod")
     if not hasattr(unet, "attn_processors"):
         raise TypeError(f"{type(unet).__name__} has no attn_processors; give a diffusers UNet")
-    for name, layer in unet.named_modules():
-        if hasattr(layer, "get_processor"):
-            check_plain(name, layer, ControlledAttention)
+    layers = {n: layer for n, layer in unet.named_modules() if hasattr(layer, "get_processor")}
+    for name, layer in layers.items():
+        check_plain(name, layer, ControlledAttention)
     before = dict(unet.attn_processors)
-    layers = [layer for _, layer in unet.named_modules() if hasattr(layer, "get_processor")]
     order = usual_branches(unet) if branches is None else branches
     now: dict = {}
 
     def remember(_, args, kwargs):  # the UNet is told the time on every call: nobody counts layers
-        if not all(isinstance(layer.processor, ControlledAttention) for layer in layers):
+        if not all(isinstance(layer.processor, ControlledAttention) for layer in layers.values()):
             raise RuntimeError(
                 "the attention processors were replaced inside the block (attention slicing, "
                 "xformers, ...), so nothing would be controlled; switch that on before it, and "

@@ -22,7 +22,8 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import State
 from cirp.diffusion.tasks import Task
 from cirp.editing.driver import Start, run_editor
-from cirp.editing.masks import Masks
+from cirp.editing.masks import Found, Masks, abstaining, regions
+from cirp.editing.method import Looking
 
 
 class RecordSelf(Control):
@@ -190,3 +191,28 @@ def _from(control: Control, threshold: float):
 
 def _folded(out: Float[Tensor, "image query channel"], grid) -> Tensor:
     return out.mT.unflatten(-1, grid_of(out.shape[1], grid))
+
+
+def seen_regions(
+    models: Models,
+    tasks: Sequence[Task],
+    start: Start,
+    settings: Looking,
+    mask: Callable[[Look], Masks],
+    *,
+    evidence: Callable[[Look], Masks] | None = None,
+    **how,
+) -> Found:
+    """The tasks' own masks, or what `mask` makes of a look at the first steps, as settings say.
+
+    Everything may change where the `evidence`, by default the words' map, is diffuse. `how` is
+    `look`'s, beside what the settings say.
+    """
+
+    def find() -> Found:
+        first = min(settings.look_steps, settings.steps)
+        seen = look(models, tasks, start, first=first, **settings.guidance, **how)
+        maps = evidence(seen) if evidence else seen.words(settings.strides)
+        return abstaining(mask(seen), maps, settings.abstain, seen.rows)
+
+    return regions(tasks, start, settings.region, find)

@@ -17,9 +17,6 @@ from cirp.diffusion.tasks import (
 )
 from cirp.editing.driver import After, Start, noised_source
 
-REGIONS = ("found", "given")  # where a method's region comes from
-
-
 Masks = Float[Tensor, "image row column"]  # 1 where the image may change, by latent cell
 
 
@@ -33,9 +30,7 @@ class Found:
 
 
 def check_region(tasks: Sequence[Task], region: str) -> None:
-    """Refuse an unknown source of regions, and tasks without the mask that is asked for."""
-    if region not in REGIONS:
-        raise ValueError(f"unknown region {region!r}; give one of {', '.join(REGIONS)}")
+    """Refuse tasks without the mask that is asked for."""
     for task in tasks:
         if region == "given" and task.mask is None:
             raise ValueError(

@@ -24,7 +24,7 @@ from transformers import CLIPTokenizer
 
 from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.tasks import PROMPTS, Edit, Made, Task, check_prompts, in_batches
+from cirp.diffusion.tasks import Edit, Made, Task, check_prompts, in_batches
 from cirp.editing.masks import check_region
 
 # strict: a number typed as text is an error; cirp edit --set parses text by itself
@@ -80,6 +80,13 @@ class Regional(Guided):
     )
 
 
+class Looking(Regional):
+    """What a method has that finds its region by a look at the first steps of the baseline."""
+
+    look_steps: Count = Field(10, description="steps in which attention is read")
+    strides: Strides = Field(None, description="layers whose attention is read")
+
+
 DRIVER = 1  # raise it when what all methods share changes their images
 Batch = Callable[[Models, list[Task], Any, Sequence[Control]], Made]
 
@@ -132,7 +139,16 @@ class Method:
                 raise ValueError(
                     f"{self.name} has no setting {name!r}; it has {', '.join(known) or 'none'}"
                 )
-        return said_in_one_line(self.settings, given, self.settings.model_validate)
+        try:
+            return self.settings.model_validate(given)
+        except ValidationError as error:
+            # of the ways that a value could have been meant, the one that came furthest
+            first = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
+            message = first["msg"].removeprefix("Value error, ")
+            if not first["loc"]:
+                raise ValueError(message) from error
+            message = f"{message[:1].lower()}{message[1:]}"
+            raise ValueError(f"{first['loc'][0]}={first['input']!r}; {message}") from error
 
     def parsed(self, texts: dict[str, str]) -> MethodSettings:
         """The same of texts, as a command line gives them: "0.3", "true", "[1, 2]", "null"."""
@@ -190,20 +206,6 @@ def method(
     return register
 
 
-def said_in_one_line(model: type[BaseModel], given: dict, validate: Callable) -> Any:
-    """`validate(given)`, its first complaint as a `ValueError` of one line."""
-    try:
-        return validate(given)
-    except ValidationError as error:
-        # of the ways that a value could have been meant, the one that came furthest
-        first = max(error.errors(include_url=False), key=lambda one: len(one["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise ValueError(message) from error
-        message = f"{message[:1].lower()}{message[1:]}"
-        raise ValueError(f"{first['loc'][0]}={first['input']!r}; {message}") from error
-
-
 def _value(text: str) -> Any:
     """What a text on the command line means: a number, true, false, null, a list, or itself."""
     try:
@@ -211,20 +213,3 @@ def _value(text: str) -> Any:
     except ValueError:
         return text
     return tuple(found) if isinstance(found, list) else found
-
-
-__all__ = [
-    "PROMPTS",
-    "Count",
-    "Flag",
-    "Guided",
-    "Method",
-    "Portion",
-    "Regional",
-    "Scale",
-    "MethodSettings",
-    "Share",
-    "Strides",
-    "method",
-    "said_in_one_line",
-]

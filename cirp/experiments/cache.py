@@ -251,6 +251,7 @@ def table(
     """
     items = fitted(items, models)
     trips = [e.image for e in edits(models, items, "round trip", cache=cache, progress=False)]
+    hashes = [records.item_hash(item) for item in items]
     parts = []
     for label, (method, settings) in methods.items():
         some = seeds[:1] if method in WITHOUT_NOISE else seeds
@@ -268,7 +269,7 @@ def table(
         part["abstained"] = [e.abstained for e in made]
         part["models"], part["view"] = models.name, getattr(features, "view", "")
         tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code) | {
-            "item": [records.item_hash(item) for item in items] * len(some)
+            "item": hashes * len(some)
         }
         parts.append(part.assign(**{k: v for k, v in tied.items() if k != "seed"}))
     return pd.concat(parts, ignore_index=True)

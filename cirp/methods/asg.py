@@ -27,7 +27,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit, run_editor
 from cirp.editing.first_pass import positions
 from cirp.editing.masks import Masks, given, normalised, peak
-from cirp.editing.method import Count, Flag, Regional, Scale, Strides, method
+from cirp.editing.method import Count, Flag, Looking, Scale, method
 
 
 def mask(heat: Masks, *, slope: float = 10.0) -> Masks:
@@ -53,7 +53,7 @@ def scoped(
     return said[NEITHER] + image * (said[IMAGE] - said[NEITHER]) + text * (said[TEXT] - said[IMAGE])
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The paper's scales."""
 
     low_text: Scale = Field(0.0, description="text guidance outside")
@@ -61,7 +61,6 @@ class Settings(Regional):
     hold: Literal["outside", "inside"] = Field("outside", description="what is held")
     slope: Scale = Field(10.0, description="of the soft mask")
     look_steps: Count = Field(10, description="steps after which the mask is frozen")
-    strides: Strides = Field(None, description="layers whose attention is read")
     abstain: Annotated[float, Strict()] | None = Field(
         1.5, description="edit everywhere if the map's maximum is under so many means"
     )

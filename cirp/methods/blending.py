@@ -14,9 +14,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look
-from cirp.editing.masks import Found, Masks, abstaining, blurred, keep_outside, normalised, regions
-from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.first_pass import Look, seen_regions
+from cirp.editing.masks import Masks, blurred, keep_outside, normalised
+from cirp.editing.method import Looking, Portion, Scale, Share, method
 
 
 def mask(
@@ -26,14 +26,12 @@ def mask(
     return (normalised(blurred(seen.words(strides), sigma)) >= threshold).float()
 
 
-class Settings(Regional):
+class Settings(Looking):
     """Ours; the paper takes a mask from its user."""
 
     share: Portion = Field(1.0, description="of the steps that are blended, the last ones")
     threshold: Share = Field(0.4, description="of the blurred and stretched map")
     sigma: Scale = Field(0.5, description="blur of the map, latent cells")
-    look_steps: Count = Field(10, description="steps in which the words' attention is read")
-    strides: Strides = Field(None, description="layers whose attention is read")
 
 
 @method("blending", Settings)
@@ -42,16 +40,12 @@ def edit(
 ) -> Made:
     """Outside the region the noised source, step by step."""
     start = begin_edit(models, tasks)
-
-    def find() -> Found:
-        first = min(settings.look_steps, settings.steps)
-        seen = look(models, tasks, start, first=first, **settings.guidance)
-        masks = mask(
+    found = seen_regions(
+        models, tasks, start, settings,
+        lambda seen: mask(
             seen, threshold=settings.threshold, sigma=settings.sigma, strides=settings.strides
-        )
-        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+        ),
+    )  # fmt: skip
     kept = keep_outside(found.masks, start, share=settings.share)
     latents, rows = run_editor(
         models, tasks, start, **settings.guidance, controls=controls, after=kept

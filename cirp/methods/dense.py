@@ -33,9 +33,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look, positions
-from cirp.editing.masks import Found, Masks, abstaining, at, normalised, regions
-from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.first_pass import Look, positions, seen_regions
+from cirp.editing.masks import Masks, at, normalised
+from cirp.editing.method import Looking, Portion, Scale, Share, method
 
 TRAINING_STEPS = 1000  # of Stable Diffusion; xi is 1 in pure noise
 
@@ -118,16 +118,14 @@ class Modulate(Control):
         return changed
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The released code's weights."""
 
     share: Portion = Field(0.3, description="of the steps that are modulated, the first ones")
     cross_weight: Scale = Field(1.0, description="of the layout in cross-attention")
     self_weight: Scale = Field(0.3, description="of the layout in self-attention")
     degree: Scale = Field(5.0, description="how fast both fade with the timestep")
-    look_steps: Count = Field(10, description="steps in which the words' attention is read")
     threshold: Share = Field(0.5, description="of the stretched map")
-    strides: Strides = Field(None, description="layers whose attention is read")
 
 
 @method("dense", Settings)
@@ -136,14 +134,10 @@ def edit(
 ) -> Made:
     """`controls` see the moved attention."""
     start = begin_edit(models, tasks)
-
-    def find() -> Found:
-        first = min(settings.look_steps, settings.steps)
-        seen = look(models, tasks, start, first=first, **settings.guidance)
-        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
-        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+    found = seen_regions(
+        models, tasks, start, settings,
+        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
+    )  # fmt: skip
     words = [positions(models.instruct.tokenizer, task, settings.prompt) for task in tasks]
     times = scheduler_of(models.instruct, settings.steps).timesteps
     modulate = Modulate(

@@ -31,7 +31,14 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, copy_of, drive
 from cirp.editing.first_pass import look, positions
 from cirp.editing.masks import Found, Masks, abstaining, at, blurred, normalised, regions
-from cirp.editing.method import Count, Flag, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.method import (
+    Flag,
+    Looking,
+    Portion,
+    Scale,
+    Share,
+    method,
+)
 
 
 def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:
@@ -121,15 +128,13 @@ def disentangled(
     return found
 
 
-class Settings(Regional):
+class Settings(Looking):
     """What the paper says; the rest is ours."""
 
     separator: str | None = Field(None, description="parts several instructions")
-    look_steps: Count = Field(10, description="steps in which the keywords' attention is read")
     sigma: Scale = Field(0.5, description="blur of the map, latent cells")
     rounds: int = Field(2, ge=0, description="how often the map is squared and stretched")
     threshold: Share = Field(0.2, description="of the stretched map")
-    strides: Strides = Field(None, description="layers whose attention is read")
     weight: Scale = Field(1.0, description="of the keywords' scores inside")
     degree: Scale = Field(5.0, description="how fast that fades with the timestep")
     borrow: Flag = Field(True, description="attention without instruction outside")

@@ -28,7 +28,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.first_pass import Look, look
 from cirp.editing.masks import Found, Masks, abstaining, at, regions
-from cirp.editing.method import Count, Portion, Regional, Scale, Strides, method
+from cirp.editing.method import Count, Looking, Portion, Scale, Strides, method
 
 
 def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel row column"]:
@@ -99,7 +99,7 @@ class Regularise(Control):
         return scores.masked_fill(rows, torch.finfo(scores.dtype).min)
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The released code's, strides for latents of 64 x 64."""
 
     steps: Count = Field(30, description="sampling steps")
@@ -111,7 +111,6 @@ class Settings(Regional):
     feature_strides: Strides = Field((2, 4), description="layers whose outputs are clustered")
     look_text_scale: Scale = Field(5.5, description="text guidance of the first pass")
     look_steps: Count = Field(11, description="steps of the first pass")
-    strides: Strides = Field(None, description="layers whose attention is read")
 
 
 @method("lime", Settings)

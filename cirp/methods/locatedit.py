@@ -23,9 +23,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look
-from cirp.editing.masks import Found, Masks, abstaining, at, keep_outside, normalised, regions
-from cirp.editing.method import Count, Regional, Share, Strides, method
+from cirp.editing.first_pass import Look, seen_regions
+from cirp.editing.masks import Masks, at, keep_outside, normalised
+from cirp.editing.method import Count, Looking, Share, method
 
 
 def laplacian(attention: Float[Tensor, "image query key"]) -> Float[Tensor, "image query key"]:
@@ -60,14 +60,12 @@ def mask(
     return (at(normalised(refined(heat, attention, **how)), seen.grid) >= threshold).float()
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The released code's weight and threshold."""
 
     weight: Share = Field(0.78, description="of the neighbours, against the words' map itself")
     threshold: Share = Field(0.2204, description="of the refined map")
     self_stride: Count = Field(2, description="self-attention that refines; 32 x 32 of 64 x 64")
-    look_steps: Count = Field(10, description="steps in which attention is read")
-    strides: Strides = Field(None, description="layers whose attention is read")
 
 
 @method("locatedit", Settings)
@@ -76,16 +74,13 @@ def edit(
 ) -> Made:
     """Latent blending in the refined region."""
     start = begin_edit(models, tasks)
-
-    def find() -> Found:
-        first, stride = min(settings.look_steps, settings.steps), settings.self_stride
-        seen = look(models, tasks, start, first=first, self_stride=stride, **settings.guidance)
-        masks = mask(
+    found = seen_regions(
+        models, tasks, start, settings,
+        lambda seen: mask(
             seen, weight=settings.weight, threshold=settings.threshold, strides=settings.strides
-        )
-        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+        ),
+        self_stride=settings.self_stride,
+    )  # fmt: skip
     kept = keep_outside(found.masks, start)
     latents, rows = run_editor(
         models, tasks, start, **settings.guidance, controls=controls, after=kept

@@ -41,9 +41,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, State, decode, scheduler_of, states
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look, positions
-from cirp.editing.masks import Found, Masks, abstaining, normalised, regions
-from cirp.editing.method import Count, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.first_pass import Look, positions, seen_regions
+from cirp.editing.masks import Masks, normalised
+from cirp.editing.method import Count, Looking, Portion, Scale, Share, method
 
 Schedule = Scale | Annotated[tuple[Scale, ...], Field(min_length=1)]
 Losses = Float[Tensor, " image"]
@@ -204,7 +204,7 @@ def attention_losses(
     return losses, mixed.nonzero().flatten().tolist()
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The released code's: ten of 50 steps have its step sizes and iterations."""
 
     share: Portion = Field(0.2, description="of the steps that are refocused, the first ones")
@@ -214,9 +214,7 @@ class Settings(Regional):
     car_weight: Scale = Field(1.0, description="of the loss of cross-attention")
     sar_weight: Scale = Field(1.0, description="of the loss of self-attention")
     stride: Count | None = Field(None, description="of the maps; None: coarsest")
-    look_steps: Count = Field(10, description="steps in which the words' attention is read")
     threshold: Share = Field(0.5, description="of the stretched map")
-    strides: Strides = Field(None, description="layers whose attention is read")
 
 
 @method("refocus", Settings)
@@ -234,14 +232,10 @@ def edit(
         raise ValueError(f"stride={settings.stride}; this UNet has attention at {known}")
     start = begin_edit(models, tasks)
     count = round(settings.steps * settings.share)
-
-    def find() -> Found:
-        first = min(settings.look_steps, settings.steps)
-        seen = look(models, tasks, start, first=first, **settings.guidance)
-        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
-        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+    found = seen_regions(
+        models, tasks, start, settings,
+        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
+    )  # fmt: skip
     losses, active = attention_losses(
         models, twin(pipe.unet), states([getattr(t, settings.prompt) for t in tasks], pipe),
         start.source, found.masks,

@@ -15,9 +15,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look
-from cirp.editing.masks import Found, Masks, abstaining, blurred, composite, normalised, regions
-from cirp.editing.method import Count, Regional, Scale, Share, Strides, method
+from cirp.editing.first_pass import Look, seen_regions
+from cirp.editing.masks import Masks, blurred, composite, normalised
+from cirp.editing.method import Looking, Scale, Share, method
 
 
 def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:
@@ -34,12 +34,10 @@ def mask(
     return (contrast(seen, strides) > threshold).float()
 
 
-class Settings(Regional):
+class Settings(Looking):
     """The released code's threshold."""
 
     threshold: Share = Field(108 / 255, description="of the stretched contrast")
-    look_steps: Count = Field(10, description="steps in which attention is read")
-    strides: Strides = Field(None, description="layers whose attention is read")
     soften: Scale = Field(0.5, description="blur of the mask's edge, latent cells")
 
 
@@ -49,14 +47,11 @@ def edit(
 ) -> Made:
     """The baseline's edit, and outside the mask the source's own pixels."""
     start = begin_edit(models, tasks)
-
-    def find() -> Found:
-        first = min(settings.look_steps, settings.steps)
-        seen = look(models, tasks, start, first=first, **settings.guidance)
-        masks = mask(seen, threshold=settings.threshold, strides=settings.strides)
-        return abstaining(masks, contrast(seen, settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+    found = seen_regions(
+        models, tasks, start, settings,
+        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
+        evidence=lambda seen: contrast(seen, settings.strides),
+    )  # fmt: skip
     latents, rows = run_editor(models, tasks, start, **settings.guidance, controls=controls)
     soft = blurred(found.masks, settings.soften)
     images = composite(decode(latents, models), [task.image for task in tasks], soft)

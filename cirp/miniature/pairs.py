@@ -116,18 +116,6 @@ def scene(rng: random.Random, *, count: int | None = None, holding: bool | None 
     return Scene(place, rng.getrandbits(31), tuple(sorted(things, key=lambda t: t.y)))
 
 
-def _with(s: Scene, old: Thing, new: Thing | None) -> Scene:
-    """The scene with one thing replaced (or gone), wherever it stands or is held."""
-    things = []
-    for t in s.things:
-        if t is old:
-            t = new
-        elif t.held is old:
-            t = replace(t, held=new)
-        things += [t] if t else []
-    return replace(s, things=tuple(things))
-
-
 def with_things(s: Scene, renewed: dict[int, Thing | None]) -> Scene:
     """The scene with things replaced (None: taken away), wherever they stand or are held.
 
@@ -153,7 +141,7 @@ def _change_state(s: Scene, rng: random.Random, edit: str):
     part = attribute.name
     facts = dict(noun=old.kind, part=part, before=before, state=states[attribute.name])
     carriers = [facts["state"], part] if edit == "change part" else [facts["state"], old.kind]
-    return s, _with(s, old, new), facts, carriers
+    return s, with_things(s, {id(old): new}), facts, carriers
 
 
 def _swap(s: Scene, rng: random.Random):
@@ -175,7 +163,7 @@ def _swap(s: Scene, rng: random.Random):
         return None
     return (
         s,
-        _with(s, old, new),
+        with_things(s, {id(old): new}),
         dict(old=old.kind, new=phrase(replace(new, held=None))),
         [
             phrase(replace(new, held=None)),
@@ -184,7 +172,7 @@ def _swap(s: Scene, rng: random.Random):
     )
 
 
-def _setting(s: Scene, rng: random.Random):
+def change_setting(s: Scene, rng: random.Random):
     place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
     facts = dict(place=SETTINGS[place].phrase, setting=a_setting(place))
     return s, replace(s, setting=place), facts, [SETTINGS[place].phrase, place]
@@ -210,7 +198,7 @@ def _remove(s: Scene, rng: random.Random):
     old = rng.choice([t for t in s.things if not t.held] or [None])
     if old is None:
         return None
-    return s, _with(s, old, None), dict(old=old.kind), [old.kind]
+    return s, with_things(s, {id(old): None}), dict(old=old.kind), [old.kind]
 
 
 def _add(s: Scene, rng: random.Random):
@@ -222,7 +210,7 @@ def _add(s: Scene, rng: random.Random):
     return bare, full, dict(new=phrase(new)), [phrase(new)]
 
 
-def _restyle(s: Scene, rng: random.Random):
+def restyle(s: Scene, rng: random.Random):
     style = rng.choice(sorted(STYLES))
     return s, replace(s, style=style), dict(style=style), [style]
 
@@ -232,10 +220,10 @@ _MAKERS = {
     "change part": lambda s, rng: _change_state(s, rng, "change part"),
     "change colour": lambda s, rng: _change_state(s, rng, "change colour"),
     "change expression": lambda s, rng: _change_state(s, rng, "change expression"),
-    "change setting": _setting,
+    "change setting": change_setting,
     "add": _add,
     "remove": _remove,
-    "restyle": _restyle,
+    "restyle": restyle,
 }
 
 
@@ -260,14 +248,19 @@ def make(
     )  # fmt: skip
 
 
-def pair(seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None) -> Pair:
-    """The edit number `seed` of a split. The same arguments give the same edit, always."""
+def check_request(split: str, leak: float, kind: str | None) -> None:
+    """Refuse a split or kind of edit that there is not, and leaks where pairs never leak."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
     if leak and split != "train":
         raise ValueError(f"leak={leak} on the {split} split: evaluation pairs never leak")
     if kind is not None and kind not in EDIT_KINDS:
         raise ValueError(f"unknown kind of edit {kind!r}; there are {', '.join(EDIT_KINDS)}")
+
+
+def pair(seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None) -> Pair:
+    """The edit number `seed` of a split. The same arguments give the same edit, always."""
+    check_request(split, leak, kind)
     rng = random.Random(f"{split}-{seed}-{kind}")
     while True:
         wanted = kind or rng.choice(EDIT_KINDS)

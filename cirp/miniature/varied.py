@@ -9,20 +9,20 @@ from dataclasses import replace
 
 from cirp.miniature import wordings
 from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
-from cirp.miniature.kinds import KINDS, SETTINGS
+from cirp.miniature.kinds import KINDS
 from cirp.miniature.leak import leaking
 from cirp.miniature.pairs import (
     KNOWN,
-    SPLITS,
     Pair,
-    a_setting,
     belongs,
+    change_setting,
+    check_request,
+    restyle,
     scene,
     thing,
     with_things,
 )
 from cirp.miniature.scene import Scene, Thing
-from cirp.miniature.styles import STYLES
 
 TWINS = 0.15  # share of scenes with two or three things in which two are of one kind
 NOVEL = 0.25  # share of evaluation instructions whose wording training has not seen
@@ -111,13 +111,6 @@ def _swap(s: Scene, rng: random.Random) -> Changed | None:
     return s, with_things(s, dict(zip(map(id, group), renewed, strict=True))), said, carriers
 
 
-def _setting(s: Scene, rng: random.Random) -> Changed:
-    place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
-    facts = {"place": SETTINGS[place].phrase, "setting": a_setting(place)}
-    carriers = [SETTINGS[place].phrase, place]
-    return s, replace(s, setting=place), facts, carriers
-
-
 def _remove(s: Scene, rng: random.Random) -> Changed | None:
     free = [t for t in s.things if not t.held]
     if not free:
@@ -143,20 +136,15 @@ def _add(s: Scene, rng: random.Random) -> Changed | None:
     return with_things(s, {id(new): None}), s, facts, [phrase(new)]
 
 
-def _restyle(s: Scene, rng: random.Random) -> Changed:
-    style = rng.choice(sorted(STYLES))
-    return s, replace(s, style=style), {"style": style}, [style]
-
-
 _MAKERS = {
     "swap object": _swap,
     "change part": lambda s, rng: _state(s, rng, "change part"),
     "change colour": lambda s, rng: _state(s, rng, "change colour"),
     "change expression": lambda s, rng: _state(s, rng, "change expression"),
-    "change setting": _setting,
+    "change setting": change_setting,
     "add": _add,
     "remove": _remove,
-    "restyle": _restyle,
+    "restyle": restyle,
 }
 
 
@@ -177,10 +165,9 @@ def make(
         return None
     rng.shuffle(ways)
     instruction, truth = ways[0], caption(target)
-    clean = target
     leaked: tuple[str, ...] = ()
     if rng.random() < leak:
-        target, leaked = leaking(source, clean, random.Random(f"leak-{seed}-{kind}"))
+        target, leaked = leaking(source, target, random.Random(f"leak-{seed}-{kind}"))
     return Pair(
         seed, kind, source, target, instruction, caption(source), truth,
         carrying(instruction, carriers), carrying(truth, carriers), leaked,
@@ -192,12 +179,7 @@ def varied_pair(
     seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None
 ) -> Pair:
     """The edit number `seed` of a split. The same arguments give the same edit, always."""
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}; there are {', '.join(SPLITS)}")
-    if leak and split != "train":
-        raise ValueError(f"leak={leak} on the {split} split: evaluation pairs never leak")
-    if kind is not None and kind not in EDIT_KINDS:
-        raise ValueError(f"unknown kind of edit {kind!r}; there are {', '.join(EDIT_KINDS)}")
+    check_request(split, leak, kind)
     rng = random.Random(f"varied-{split}-{seed}-{kind}")
     while True:
         wanted = kind or rng.choice(EDIT_KINDS)

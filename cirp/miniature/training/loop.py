@@ -11,8 +11,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -162,7 +160,6 @@ def fit(
     if begin:
         run.load(begin)
     runner = DistributedDataParallel(objective) if world > 1 else objective
-    losses = run.loss if math.isfinite(run.loss) else None
     bar = tqdm(
         total=schedule.samples, initial=run.samples, desc=name, unit=" samples",
         mininterval=10, disable=rank > 0, smoothing=0.05,
@@ -196,8 +193,7 @@ def fit(
                     f"{name}: the loss became {value} at step {run.step}; lower the learning rate "
                     f"({schedule.learning_rate}) and go on from {folder / CHECKPOINT}"
                 )
-            losses = value if losses is None else 0.98 * losses + 0.02 * value
-            run.loss = losses
+            run.loss = value if math.isnan(run.loss) else 0.98 * run.loss + 0.02 * value
             tick = time.monotonic()
             run.seconds, last = run.seconds + tick - last, tick
             bar.update(objective.batch * world)
@@ -208,11 +204,11 @@ def fit(
                         run.step,
                         run.samples,
                         f"{run.seconds / 60:.3f}",
-                        f"{losses:.5f}",
+                        f"{run.loss:.5f}",
                         f"{rate:.3e}",
                     ]
                 )
-                bar.set_postfix(loss=f"{losses:.4f}", refresh=False)
+                bar.set_postfix(loss=f"{run.loss:.4f}", refresh=False)
             if rank == 0 and tick - saved > checkpoint_every:
                 curve.flush()
                 run.save(CHECKPOINT)
@@ -235,7 +231,6 @@ def fit(
     run.save(CHECKPOINT)
     if report:
         _told(report, run)
-    (folder / "outcome.json").write_text(json.dumps(asdict(outcome)))
     return run.average.module.eval(), outcome
 
 
@@ -259,8 +254,3 @@ def _told(report: Callable, run: _Run) -> None:
         tqdm.write(f"report at {run.samples} samples failed: {error!r}")
     finally:
         module.train(was)
-
-
-def arithmetic(device: torch.device, bfloat16: bool):
-    """Autocast to bfloat16, or nothing."""
-    return torch.autocast(device.type, torch.bfloat16) if bfloat16 else nullcontext()

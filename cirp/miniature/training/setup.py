@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cirp.miniature.corpus import Corpus
-from cirp.miniature.training.loop import arithmetic, processes
+from cirp.miniature.training.loop import processes
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class Setup:
 
     def autocast(self):
         """The arithmetic that was found faster; sums and losses stay in float32."""
-        return arithmetic(self.device, self.bfloat16)
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
 def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]) -> T:

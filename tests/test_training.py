@@ -17,7 +17,8 @@ from torch import nn
 from cirp.miniature import corpus as corpora
 from cirp.miniature.scene import SIZE, render
 from cirp.miniature.training import monitor
-from cirp.miniature.training.loop import CHECKPOINT, HELD, Objective, begin_at, fit, placed
+from cirp.miniature.training.loop import CHECKPOINT, HELD, begin_at, fit, placed
+from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Rehearsed, Schedule
 from cirp.miniature.training.setup import Setup, save_half
 from cirp.miniature.training.stages import autoencoder, clip, judge, unets
@@ -38,11 +39,13 @@ class Line(Objective):
         self.model = nn.Linear(1, 1, bias=False)
         self.seen, self.stop_at, self.spoil = [], stop_at, spoil
 
-    def forward(self, step):
+    def draw(self, step):
         self.seen.append((step, self.model.weight.item()))
         if step == self.stop_at:
             raise KeyboardInterrupt
-        x = torch.randn(32, 1, generator=torch.Generator().manual_seed(step))
+        return (torch.randn(32, 1, generator=torch.Generator().manual_seed(step)),)
+
+    def forward(self, x):
         return (self.model(x) - 3 * x).square().mean() * self.spoil
 
 

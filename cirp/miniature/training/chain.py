@@ -20,7 +20,7 @@ import torch.distributed as dist
 import typer
 
 from cirp.miniature.corpus import draw
-from cirp.miniature.training.loop import processes
+from cirp.miniature.training.objective import processes
 from cirp.miniature.training.schedule import Rehearsed
 from cirp.miniature.training.setup import Setup
 from cirp.miniature.training.speed import REHEARSAL, fastest
@@ -30,24 +30,41 @@ WORK = Path.home() / ".cache" / "cirp" / "miniature"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One model's training: what it runs, how much, on how many pairs."""
+class Effort:
+    """How much a stage sees, and how fast it learns; a rate of None is the stage's own."""
 
-    train: object
     samples: int
     batch: int  # of all processes together
+    rate: float | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model's training: what it runs, on which pairs, and how much where."""
+
+    train: object
+    cpu: Effort  # two cores: ten hours for all
+    gpu: Effort  # one card: half an hour for all
     corpus: str = "pairs"
 
+    def effort(self, device: str) -> Effort:
+        """What is worth while on this device."""
+        return self.cpu if device == "cpu" else self.gpu
 
-CORPORA = {"pictures": 24_000, "pairs": 60_000}
+
+CORPORA = {"pictures": (24_000, 24_000), "pairs": (60_000, 120_000)}  # on a CPU, on a GPU
 STAGES = {
-    "autoencoder": Stage(autoencoder.train, 240_000, 8, "pictures"),
-    "clip": Stage(clip.train, 400_000, 128),
-    "joint": Stage(unets.train_joint, 1_500_000, 32),
-    "judge": Stage(judge.train, 400_000, 64),
-    "text-to-image": Stage(unets.train_text_to_image, 80_000, 32),
-    "instruct-pix2pix": Stage(unets.train_instruct, 80_000, 32),
-    "dinov2": Stage(dinov2.train, 300_000, 64),
+    "autoencoder": Stage(
+        autoencoder.train, Effort(240_000, 8), Effort(1_500_000, 96, 2e-3), "pictures"
+    ),
+    "clip": Stage(clip.train, Effort(400_000, 128), Effort(800_000, 256)),
+    "joint": Stage(unets.train_joint, Effort(1_500_000, 32), Effort(9_000_000, 256, 1e-3)),
+    "judge": Stage(judge.train, Effort(400_000, 64), Effort(1_000_000, 128)),
+    "text-to-image": Stage(
+        unets.train_text_to_image, Effort(80_000, 32), Effort(400_000, 256, 5e-4)
+    ),
+    "instruct-pix2pix": Stage(unets.train_instruct, Effort(80_000, 32), Effort(400_000, 256, 5e-4)),
+    "dinov2": Stage(dinov2.train, Effort(300_000, 64), Effort(1_000_000, 128)),
 }
 # The same start, equal samples: the share of leaking pairs, or the seed, is all that differs.
 VARIANTS = {
@@ -65,6 +82,7 @@ def main(
     leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
     seed: int = 0,
     name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
+    pairs: int = typer.Option(None, min=1, help="Pairs or pictures to draw and learn from."),
     start: Path = typer.Option(None, help="Weights to begin with (autoencoder only)."),
     device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
@@ -75,11 +93,12 @@ def main(
     """Train the miniature."""
     models = models or work / "models"
     if stage is None:
-        return run_all(work, models, seed)
+        return run_all(work, models, seed, device)
     if stage not in STAGES:
         raise typer.BadParameter(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
     known, label = STAGES[stage], name or stage
-    corpus = draw(work / known.corpus, count=CORPORA[known.corpus])
+    effort = known.effort(device)
+    corpus = draw(work / known.corpus, count=pairs or corpus_size(known.corpus, device))
     if "WORLD_SIZE" in os.environ:
         # one process may encode or draw for long while the others wait
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=6))
@@ -89,11 +108,11 @@ def main(
         work=work / label,
         models=models,
         device=torch.device(device),
-        samples=samples or known.samples,
-        batch=max(1, (batch or known.batch) // world),
+        samples=samples or effort.samples,
+        batch=max(1, (batch or effort.batch) // world),
         seed=seed,
         leak=leak,
-        rate=rate,
+        rate=rate or effort.rate,
         start=start,
         bfloat16=bfloat16,
     )
@@ -116,23 +135,35 @@ def main(
         f" --leak {leak:g}" + (f" --name {name}" if label != stage else ""),
         "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": len(corpus),
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
-        "machine": platform.machine(), "torch": torch.__version__, **asdict(outcome),
+        "machine": machine(device), "torch": torch.__version__, **asdict(outcome),
     }  # fmt: skip
     (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n")
     (log / f"{label}.csv").write_text((setup.work / "curve.csv").read_text())
     typer.echo(f"{label}: {outcome.samples} samples, loss {outcome.loss:.4f}")
 
 
-def run_all(work: Path, models: Path, seed: int) -> None:
+def machine(device: str) -> str:
+    """The kind of processor, for a model's card."""
+    return platform.machine() if device == "cpu" else torch.cuda.get_device_name()
+
+
+def corpus_size(name: str, device: str) -> int:
+    """How many pairs are drawn for training on this device."""
+    return CORPORA[name][device != "cpu"]
+
+
+def run_all(work: Path, models: Path, seed: int, device: str) -> None:
     """Every stage in its own processes, so that what one leaves behind harms no other."""
     jobs = [(name, name, ("--seed", str(seed))) for name in STAGES]
     jobs += [(name, "instruct-pix2pix", more) for name, more in VARIANTS.items()]
     for name, stage, more in jobs:
         if (models / "training" / f"{name}.json").exists():
             continue
-        arguments = [stage, "--name", name, "--work", str(work), "--models", str(models), *more]
-        draw(work / STAGES[stage].corpus, count=CORPORA[STAGES[stage].corpus])
-        way = fastest(stage, arguments, work / "speed.json")
+        arguments = [stage, "--name", name, "--work", str(work), "--models", str(models)]
+        arguments += ["--device", device, *more]
+        corpus = STAGES[stage].corpus
+        draw(work / corpus, count=corpus_size(corpus, device))
+        way = fastest(stage, arguments, work / "speed.json", device)
         subprocess.run(way.command(arguments), env=way.environment, check=True)
 
 

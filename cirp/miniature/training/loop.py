@@ -21,37 +21,22 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+from cirp.miniature.training.objective import Objective, batches, moved, processes, replayed
 from cirp.miniature.training.schedule import Outcome, Rehearsed, Schedule
 
 CHECKPOINT, HELD = "checkpoint.safetensors", "held.safetensors"
+LOOK = 8  # steps of a GPU from one look at the loss to the next
+MILESTONES = [m * 10**e for e in (5, 6, 7) for m in (1, 3)]  # samples at which a report is due
 
 
-class Objective(nn.Module):
-    """What a stage minimises. `model` is what is averaged, kept and shipped.
-
-    `forward(step)` draws one fresh batch, seeded by the step, and returns its mean loss; a resumed
-    run so sees the batches that an uninterrupted one would have seen.
-    """
-
-    model: nn.Module
-    batch: int  # samples a step of this process
-
-    def after_step(self) -> None:
-        """Called after each update; nothing by default."""
-
-
-def processes() -> tuple[int, int]:
-    """(this one's number, how many there are)."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-
-
-def _average(decay: float) -> Callable:
+def _average(decay: float, steps: Callable[[], int]) -> Callable:
     """EMA with the usual start: the first steps count as a plain mean does."""
 
     @torch.no_grad()
-    def update(averages: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
+    def update(averages: list[Tensor], current: list[Tensor], _: Tensor | int) -> None:
         if averages[0].is_floating_point():
-            keep = min(decay, (1 + int(count)) / (10 + int(count)))
+            count = steps()  # not the average's own: a GPU would have to be waited for
+            keep = min(decay, (1 + count) / (10 + count))
             torch._foreach_lerp_(averages, current, 1 - keep)
         else:
             torch._foreach_copy_(averages, current)
@@ -65,6 +50,7 @@ class _Run:
     def __init__(self, objective: Objective, schedule: Schedule, folder: Path):
         self.objective, self.folder = objective, folder
         self.trained = {n: p for n, p in objective.named_parameters() if p.requires_grad}
+        self.device = next(iter(self.trained.values())).device
         self.optimizer = torch.optim.AdamW(
             self.trained.values(),
             lr=schedule.learning_rate,
@@ -72,11 +58,12 @@ class _Run:
             betas=(0.9, 0.99),
             fused=True,  # three times as fast on a CPU
         )
-        self.average = AveragedModel(
-            objective.model, multi_avg_fn=_average(schedule.ema), use_buffers=True
-        )
         self.step, self.samples, self.seconds = 0, 0, 0.0
         self.loss = float("nan")  # running mean
+        self.average = AveragedModel(
+            objective.model, multi_avg_fn=_average(schedule.ema, lambda: self.step),
+            use_buffers=True,
+        )  # fmt: skip
 
     def save(self, name: str) -> None:
         """Written beside and moved: a kill at any moment leaves the last checkpoint whole."""
@@ -171,15 +158,21 @@ def fit(
         rows.writerow(["step", "samples", "minutes", "loss", "learning_rate"])
     objective.train()
     last = saved = told = began = time.monotonic()
-    reported = run.seconds
+    reported, unread = run.seconds, []
+    every = LOOK if run.device.type == "cuda" else 1
+    steps = -(-(schedule.samples - run.samples) // (objective.batch * world))
+    if run.device.type == "cuda" and objective.alike and world == 1:
+        torch.backends.cudnn.benchmark = True
+        replayed(objective, moved(objective.draw(run.step), run.device))
+    drawn = batches(objective, run.step, run.step + steps, run.device)
     with bar, curve:
-        while run.samples < schedule.samples:
+        for batch in drawn:
             rate = schedule.rate(run.samples)
             if rank == 0 and 0 <= run.samples - schedule.falls_at < objective.batch * world:
                 run.save(HELD)
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
-            loss = runner(run.step)
+            loss = runner(*batch)
             loss.backward()
             nn.utils.clip_grad_norm_(run.trained.values(), 1.0)
             run.optimizer.step()
@@ -187,16 +180,15 @@ def fit(
             objective.after_step()
             run.average.update_parameters(objective.model)
             run.step, run.samples = run.step + 1, run.samples + objective.batch * world
-            value = loss.item()
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"{name}: the loss became {value} at step {run.step}; lower the learning rate "
-                    f"({schedule.learning_rate}) and go on from {folder / CHECKPOINT}"
-                )
-            run.loss = value if math.isnan(run.loss) else 0.98 * run.loss + 0.02 * value
+            unread.append(loss.detach())
+            seen = run.samples - objective.batch * world
+            due = report and any(seen < mark <= run.samples for mark in MILESTONES)
+            if run.step % every and run.samples < schedule.samples and not due:
+                continue  # reading a loss waits for the GPU
+            _read(unread, run, name, schedule.learning_rate)
             tick = time.monotonic()
             run.seconds, last = run.seconds + tick - last, tick
-            bar.update(objective.batch * world)
+            bar.update(run.samples - bar.n)
             if tick - told > 5:
                 told = tick
                 rows.writerow(
@@ -213,7 +205,7 @@ def fit(
                 curve.flush()
                 run.save(CHECKPOINT)
                 saved = last = time.monotonic()
-            if rank == 0 and report and run.seconds - reported > report_every:
+            if rank == 0 and report and (due or run.seconds - reported > report_every):
                 reported = run.seconds
                 _told(report, run)
                 last = time.monotonic()
@@ -221,7 +213,7 @@ def fit(
                 break
     outcome = Outcome(
         run.step, run.samples, run.seconds / 60, run.loss,
-        str(next(iter(run.trained.values())).device), world, torch.get_num_threads(),
+        str(run.device), world, torch.get_num_threads(),
     )  # fmt: skip
     if rehearsal is not None:
         raise Rehearsed(outcome)
@@ -232,6 +224,19 @@ def fit(
     if report:
         _told(report, run)
     return run.average.module.eval(), outcome
+
+
+def _read(unread: list[Tensor], run: _Run, name: str, rate: float) -> None:
+    """Take the losses of the last steps into the running mean; the list is emptied."""
+    values = torch.stack(unread).tolist()
+    for step, value in enumerate(values, run.step - len(values)):
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name}: the loss became {value} at step {step}; lower the learning rate "
+                f"({rate}) and go on from {run.folder / CHECKPOINT}"
+            )
+        run.loss = value if math.isnan(run.loss) else 0.98 * run.loss + 0.02 * value
+    unread.clear()
 
 
 def _agreed(stop: bool, world: int) -> bool:

@@ -18,6 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import region, render
+from cirp.miniature.training.setup import tensor
 from cirp.miniature.varied import varied_pair
 
 EDITS = 96
@@ -54,7 +55,7 @@ class Monitor:
 
     folder: Path
     work: Path  # where a judge of this training may be
-    bfloat16: bool = False
+    device: torch.device = torch.device("cpu")
 
     @cached_property
     def pairs(self) -> list[Pair]:
@@ -77,12 +78,12 @@ class Monitor:
         """Probability of each label."""
         own = self.work / "models" / "judge"
         folder = own if own.is_dir() else SHIPPED_JUDGE
-        judge = AutoModelForImageClassification.from_pretrained(folder).eval()
+        judge = AutoModelForImageClassification.from_pretrained(folder).eval().to(self.device)
         process = AutoImageProcessor.from_pretrained(folder, backend="pil")
         found = []
         for start in range(0, len(pictures), 32):
             pixels = process(images=pictures[start : start + 32], return_tensors="pt").pixel_values
-            found.append(judge(pixel_values=pixels).logits.sigmoid())
+            found.append(judge(pixel_values=pixels.to(self.device)).logits.sigmoid().cpu())
         names = [judge.config.id2label[i] for i in range(judge.config.num_labels)]
         return pd.DataFrame(torch.cat(found).numpy(), columns=names)
 
@@ -91,15 +92,14 @@ class Monitor:
         found = []
         for start in range(0, len(self.pairs), 32):
             some = range(start, min(start + 32, len(self.pairs)))
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                found += pipe(
-                    prompt=[self.pairs[i].instruction for i in some],
-                    image=[Image.fromarray(sources[i]) for i in some],
-                    num_inference_steps=STEPS,
-                    guidance_scale=SCALES[0],
-                    image_guidance_scale=SCALES[1],
-                    generator=[torch.Generator().manual_seed(i) for i in some],
-                ).images
+            found += pipe(
+                prompt=[self.pairs[i].instruction for i in some],
+                image=[Image.fromarray(sources[i]) for i in some],
+                num_inference_steps=STEPS,
+                guidance_scale=SCALES[0],
+                image_guidance_scale=SCALES[1],
+                generator=[torch.Generator().manual_seed(i) for i in some],
+            ).images
         return found
 
     def scores(self, made: list[Image.Image]) -> pd.DataFrame:
@@ -139,7 +139,7 @@ class Monitor:
         sources, targets, _ = self.pictures
 
         def encoded(pictures):
-            x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+            x = tensor(pictures, self.device)
             return torch.cat([pipe.vae.encode(s).latent_dist.mode() for s in x.split(32)])
 
         local = [i for i, p in enumerate(self.pairs) if p.kind not in ("restyle", "change setting")]
@@ -147,12 +147,12 @@ class Monitor:
         moved = ((source - target).abs().amax(dim=1, keepdim=True) > 0.25).float()
         tokens = pipe.tokenizer(
             [self.pairs[i].instruction for i in local], padding="max_length", return_tensors="pt"
-        ).input_ids
+        ).input_ids.to(self.device)
         states = pipe.text_encoder(tokens).last_hidden_state
-        noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0))
+        noise = torch.randn(target.shape, generator=torch.Generator().manual_seed(0)).to(target)
         x, found = target * pipe.vae.config.scaling_factor, {}
         for level in LEVELS:
-            t = torch.full((len(local),), level)
+            t = torch.full((len(local),), level, device=self.device)
             noised = pipe.scheduler.add_noise(x, noise, t)
             truth = pipe.scheduler.get_velocity(x, noise, t)
             out = pipe.unet(torch.cat([noised, source], dim=1), t, states).sample
@@ -166,7 +166,7 @@ class Monitor:
         pipe = StableDiffusionInstructPix2PixPipeline.from_pretrained(
             pipeline, safety_checker=None, requires_safety_checker=False, dtype=torch.float32
         )
-        pipe.set_progress_bar_config(disable=True)
+        pipe.to(self.device).set_progress_bar_config(disable=True)
         with torch.random.fork_rng():
             made = self.edited(pipe)
             losses = self.losses(pipe)

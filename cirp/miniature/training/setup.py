@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 import torch.distributed as dist
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from cirp.miniature.corpus import Corpus
-from cirp.miniature.training.loop import processes
+from cirp.miniature.training.objective import processes
 
 T = TypeVar("T")
 
@@ -47,6 +47,10 @@ class Setup:
             raise FileNotFoundError(f"{path} is missing: its stage has not finished")
         return path
 
+    def warmup(self, samples: int, steps: int = 300) -> int:
+        """Samples over which the rate rises: these, or as many as so many steps need."""
+        return max(samples, steps * self.batch * processes()[1])
+
     def generator(self, step: int) -> torch.Generator:
         """Randomness of one step, the same after a resume, another in each process."""
         rank, _ = processes()
@@ -58,7 +62,9 @@ class Setup:
 
     def autocast(self):
         """The arithmetic that was found faster; sums and losses stay in float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast(
+            self.device.type, torch.bfloat16, self.bfloat16, cache_enabled=self.device.type == "cpu"
+        )
 
 
 def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]) -> T:
@@ -71,9 +77,17 @@ def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]
     return load(path) if made is None else made
 
 
-def tensor(pictures: np.ndarray, device: torch.device) -> Float[Tensor, "n 3 row column"]:
+def bytes_of(pictures: np.ndarray) -> UInt8[Tensor, "n row column 3"]:
+    """What a batch carries to the device."""
+    return torch.from_numpy(np.array(pictures))
+
+
+def tensor(
+    pictures: np.ndarray | Tensor, device: torch.device | None = None
+) -> Float[Tensor, "n 3 row column"]:
     """(n, row, column, 3) uint8 -> [-1, 1], channels last in memory."""
-    x = torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2)
+    x = pictures if isinstance(pictures, Tensor) else bytes_of(pictures)
+    x = x.to(device).permute(0, 3, 1, 2)
     return x.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
 
 

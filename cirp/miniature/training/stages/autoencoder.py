@@ -2,8 +2,9 @@
 
 Differs from the paper in what keeps the latents in order. Noise of a fixed share of their own
 spread takes the place of the KL term: a channel that carries little would drown in it, so all of
-them are used. Half of the steps also decode latents of half the resolution to the picture of half
-the resolution (Kouzelis et al. 2025, "EQ-VAE"), which keeps latents smooth and easy to diffuse.
+them are used. Half of each batch is also decoded from latents of half the resolution to the
+picture of half the resolution (Kouzelis et al. 2025, "EQ-VAE"), which keeps latents smooth and
+easy to diffuse.
 """
 
 import torch
@@ -13,9 +14,10 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from cirp.miniature.scene import CHANGED, SIZE
-from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.loop import fit
+from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
-from cirp.miniature.training.setup import Setup, save_half, tensor
+from cirp.miniature.training.setup import Setup, bytes_of, save_half, tensor
 
 CHANNELS = 8
 NOISE = 0.05  # of the latents' standard deviation
@@ -75,31 +77,36 @@ def error(
 class Reconstruction(Objective):
     """Pictures through noisy latents and back."""
 
+    alike = True
+
     def __init__(self, setup: Setup, model: AutoencoderKL):
         super().__init__()
         self.model = model.to(setup.device, memory_format=torch.channels_last)
         self.setup, self.batch = setup, setup.batch
 
-    def forward(self, step: int) -> Tensor:
-        setup, corpus = self.setup, self.setup.corpus
-        generator = setup.generator(step)
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        """Pictures, what the pairs' other sides are, noise of the latents."""
+        corpus, generator = self.setup.corpus, self.setup.generator(step)
         index = torch.randint(len(corpus), (self.batch,), generator=generator).numpy()
-        pair = [tensor(getattr(corpus, side)[index], setup.device) for side in SIDES]
-        weight = weights(*pair)
-        x = pair[step % 2]
+        shown, other = (bytes_of(getattr(corpus, SIDES[(step + k) % 2])[index]) for k in (0, 1))
         if torch.rand((), generator=generator) < 0.5:
-            x, weight = x.flip(-1), weight.flip(-1)
-        with setup.autocast():
+            shown, other = shown.flip(2), other.flip(2)
+        config = self.model.config
+        side = SIZE // 2 ** (len(config.block_out_channels) - 1)
+        shape = (self.batch, config.latent_channels, side, side)
+        return shown, other, torch.randn(shape, generator=generator)
+
+    def forward(self, shown: Tensor, other: Tensor, noise: Tensor) -> Tensor:
+        x = tensor(shown)
+        weight = weights(x, tensor(other))
+        half = -(-len(x) // 2)  # of the batch is also decoded at half the resolution
+        with self.setup.autocast():
             latents = self.model.encode(x).latent_dist.mean
-            noise = torch.randn(latents.shape, generator=generator).to(latents)
-            noisy = latents + NOISE * latents.detach().std() * noise
+            noisy = latents + NOISE * latents.detach().std() * noise.to(latents)
             y = self.model.decode(noisy).sample
-            small = self.model.decode(avg_pool2d(noisy, 2)).sample if step % 4 < 2 else None
-        loss = error(x, y.float(), weight)
-        if small is not None:
-            some = avg_pool2d(weight, 2)
-            loss = loss + HALF_WEIGHT * error(avg_pool2d(x, 2), small.float(), some)
-        return loss
+            small = self.model.decode(avg_pool2d(noisy[:half], 2)).sample
+        aim, some = avg_pool2d(x[:half], 2), avg_pool2d(weight[:half], 2)
+        return error(x, y.float(), weight) + 0.5 * HALF_WEIGHT * error(aim, small.float(), some)
 
 
 def train(setup: Setup) -> Outcome:
@@ -107,7 +114,9 @@ def train(setup: Setup) -> Outcome:
     torch.manual_seed(setup.seed)
     model = AutoencoderKL.from_pretrained(setup.start) if setup.start else build()
     objective = Reconstruction(setup, model)
-    schedule = Schedule(setup.samples, setup.rate or 1.5e-3, warmup=4000, decay=0.3, ema=0.9985)
+    schedule = Schedule(
+        setup.samples, setup.rate or 1.5e-3, warmup=setup.warmup(4000), decay=0.3, ema=0.9985
+    )
     model, outcome = fit(
         objective, schedule=schedule, folder=setup.work, name="autoencoder",
         rehearsal=setup.rehearsal,

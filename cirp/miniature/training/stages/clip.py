@@ -6,6 +6,7 @@ towers learn settings only. A caption in which one state is changed is a further
 
 import random
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -21,9 +22,17 @@ from transformers import (
 
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.scene import SIZE
-from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.loop import fit
+from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
-from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
+from cirp.miniature.training.setup import (
+    Setup,
+    bytes_of,
+    first_makes,
+    half,
+    save_half,
+    tensor,
+)
 from cirp.miniature.training.stages.tokenizer import LENGTH
 from cirp.miniature.training.stages.tokenizer import train as train_tokenizer
 
@@ -87,9 +96,9 @@ class Contrast(Objective):
         self.model, self.tokenizer = model.to(setup.device), tokenizer
         self.setup, self.batch = setup, setup.batch
 
-    def forward(self, step: int) -> Tensor:
-        setup, corpus = self.setup, self.setup.corpus
-        generator = setup.generator(step)
+    def draw(self, step: int) -> tuple:
+        """Pictures, tokens and their mask, and which captions are no negatives of which picture."""
+        corpus, generator = self.setup.corpus, self.setup.generator(step)
         chosen = torch.randint(len(corpus), (self.batch // 2,), generator=generator).numpy()
         rng = random.Random(int(torch.randint(2**31, (), generator=generator)))
         plain = [corpus.rows[i][s] for s in ("source_caption", "target_caption") for i in chosen]
@@ -97,19 +106,24 @@ class Contrast(Objective):
         wrong = [(i, altered(c, rng)) for i, c in enumerate(plain)]
         wrong = [(i, c) for i, c in wrong if c]
         sides = (corpus.source[chosen], corpus.target[chosen])
-        x = torch.cat([tensor(side, setup.device) for side in sides])
-        tokens = self.tokenizer(
-            captions + [c for _, c in wrong], padding=True, return_tensors="pt"
-        ).to(setup.device)
-        with setup.autocast():
-            logits = self.model(**tokens, pixel_values=x).logits_per_image.float()
+        tokens = self.tokenizer(captions + [c for _, c in wrong], padding=True, return_tensors="pt")
         # captions that say the same, in the same words, are no negatives of each other
-        said = plain + [c for _, c in wrong]
-        same = torch.tensor([[a == b for b in said] for a in plain], device=setup.device)
-        truth = torch.arange(len(plain), device=setup.device)
-        same[truth, truth] = False
+        said = np.array(plain + [c for _, c in wrong])
+        same = torch.from_numpy(said[: len(plain), None] == said[None])
+        same.fill_diagonal_(False)
+        pictures = torch.cat([bytes_of(side) for side in sides])
+        return pictures, tokens.input_ids, tokens.attention_mask, same
+
+    def forward(
+        self, pictures: Tensor, input_ids: Tensor, attention_mask: Tensor, same: Tensor
+    ) -> Tensor:
+        with self.setup.autocast():
+            logits = self.model(
+                pixel_values=tensor(pictures), input_ids=input_ids, attention_mask=attention_mask
+            ).logits_per_image.float()
         logits = logits.masked_fill(same, -1e4)
-        square = logits[:, : len(plain)]
+        square = logits[:, : len(pictures)]
+        truth = torch.arange(len(pictures), device=logits.device)
         return 0.5 * (cross_entropy(logits, truth) + cross_entropy(square.T, truth))
 
     def after_step(self) -> None:  # as in the paper: the temperature must not run away
@@ -127,7 +141,7 @@ def train(setup: Setup) -> Outcome:
     )
     objective = Contrast(setup, build(tokenizer), tokenizer)
     schedule = Schedule(
-        setup.samples, setup.rate or 1e-3, warmup=20_000, weight_decay=0.05, ema=0.998
+        setup.samples, setup.rate or 1e-3, warmup=setup.warmup(20_000), weight_decay=0.05, ema=0.998
     )
     model, outcome = fit(
         objective, schedule=schedule, folder=setup.work, name="clip", rehearsal=setup.rehearsal

@@ -5,16 +5,19 @@ Dinov2Model class; the iBOT and KoLeo terms of DINOv2 are left out at this size.
 """
 
 import copy
+from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, log_softmax, normalize
 from transformers import BitImageProcessorPil, Dinov2Config, Dinov2Model
 
 from cirp.miniature.scene import SIZE
-from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.loop import fit
+from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
-from cirp.miniature.training.setup import Setup, half, save_half, tensor
+from cirp.miniature.training.setup import Setup, bytes_of, half, save_half, tensor
 
 PROTOTYPES = 1024
 STUDENT, TEACHER = 0.1, 0.04  # temperatures
@@ -65,18 +68,34 @@ def processor() -> BitImageProcessorPil:
     )
 
 
-def crop(x: Tensor, side: int, share: tuple[float, float], generator) -> Tensor:
-    """One random square crop for the whole batch, flipped half of the time, colours shifted."""
+@dataclass(frozen=True)
+class View:
+    """A square crop of every picture of a batch, perhaps mirrored, its colours shifted."""
+
+    side: int  # pixels of the view
+    box: tuple[int, int, int]  # top, left, edge
+    mirrored: bool
+    gain: Tensor  # (n, 3, 1, 1)
+    shift: Tensor
+
+    def of(self, x: Float[Tensor, "n 3 row column"]) -> Float[Tensor, "n 3 side side"]:
+        top, left, edge = self.box
+        cut = x[..., top : top + edge, left : left + edge]
+        x = interpolate(cut, (self.side, self.side), mode="bilinear")
+        x = x.flip(-1) if self.mirrored else x
+        return (x * self.gain.to(x) + self.shift.to(x)).clamp(-1, 1)
+
+
+def view(count: int, side: int, share: tuple[float, float], generator) -> View:
+    """A random view of `count` pictures that holds a share of their area."""
     low, high = share
     area = low + (high - low) * float(torch.rand((), generator=generator))
     edge = max(8, round(SIZE * area**0.5))
     top, left = (int(torch.randint(SIZE - edge + 1, (), generator=generator)) for _ in range(2))
-    x = interpolate(x[..., top : top + edge, left : left + edge], (side, side), mode="bilinear")
-    if torch.rand((), generator=generator) < 0.5:
-        x = x.flip(-1)
-    gain = 1 + 0.3 * (torch.rand(len(x), 3, 1, 1, generator=generator) - 0.5)
-    shift = 0.3 * (torch.rand(len(x), 3, 1, 1, generator=generator) - 0.5)
-    return (x * gain.to(x) + shift.to(x)).clamp(-1, 1)
+    mirrored = bool(torch.rand((), generator=generator) < 0.5)
+    gain = 1 + 0.3 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
+    shift = 0.3 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
+    return View(side, (top, left, edge), mirrored, gain, shift)
 
 
 class SelfDistillation(Objective):
@@ -89,15 +108,20 @@ class SelfDistillation(Objective):
         self.register_buffer("centre", torch.zeros(PROTOTYPES, device=setup.device))
         self.setup, self.batch = setup, setup.batch
 
-    def forward(self, step: int) -> Tensor:
+    def draw(self, step: int) -> tuple:
+        """Pictures, two wide views of them, four near ones."""
         setup = self.setup
         generator = setup.generator(step)
         index = torch.randint(len(setup.corpus), (self.batch,), generator=generator).numpy()
         side = (setup.corpus.source, setup.corpus.target)[step % 2]
-        x = tensor(side[index], setup.device)
-        wide = [crop(x, SIZE, (0.4, 1.0), generator) for _ in range(2)]
-        near = [crop(x, LOCAL, (0.08, 0.35), generator) for _ in range(4)]
-        with setup.autocast():
+        wide = [view(self.batch, SIZE, (0.4, 1.0), generator) for _ in range(2)]
+        near = [view(self.batch, LOCAL, (0.08, 0.35), generator) for _ in range(4)]
+        return bytes_of(side[index]), wide, near
+
+    def forward(self, pictures: Tensor, wide: list[View], near: list[View]) -> Tensor:
+        x = tensor(pictures)
+        wide, near = ([one.of(x) for one in views] for views in (wide, near))
+        with self.setup.autocast():
             with torch.no_grad():
                 seen = self.teacher.eval()(torch.cat(wide)).float()
             views = torch.cat([self.model(torch.cat(wide)), self.model(torch.cat(near))]).float()
@@ -124,7 +148,9 @@ class SelfDistillation(Objective):
 def train(setup: Setup) -> Outcome:
     """The averaged student's backbone is what is shipped."""
     torch.manual_seed(setup.seed)
-    schedule = Schedule(setup.samples, setup.rate or 7e-4, weight_decay=0.05, ema=0.998)
+    schedule = Schedule(
+        setup.samples, setup.rate or 7e-4, warmup=setup.warmup(20_000), weight_decay=0.05, ema=0.998
+    )
     model, outcome = fit(
         SelfDistillation(setup), schedule=schedule, folder=setup.work, name="dinov2",
         rehearsal=setup.rehearsal,

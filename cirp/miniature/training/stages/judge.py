@@ -23,7 +23,8 @@ from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImage
 
 from cirp.miniature.gallery import Gallery, draw_gallery, load_gallery
 from cirp.miniature.scene import all_labels
-from cirp.miniature.training.loop import Objective, fit
+from cirp.miniature.training.loop import fit
+from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
 
@@ -109,6 +110,8 @@ def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
 class Naming(Objective):
     """Binary cross-entropy on all labels, on scenes of every combination, some of them spoilt."""
 
+    alike = True
+
     def __init__(self, setup: Setup, gallery: Gallery, decoded: np.ndarray, labels: list[str]):
         super().__init__()
         self.model = build(labels).to(setup.device, memory_format=torch.channels_last)
@@ -117,15 +120,15 @@ class Naming(Objective):
             [gallery.labels, np.zeros((len(gallery.labels), 1), bool)], axis=1
         )
 
-    def forward(self, step: int) -> Tensor:
-        setup, gallery = self.setup, self.gallery
-        generator = setup.generator(step)
+    def draw(self, step: int) -> tuple:
+        """Pictures, their labels, and which of these count."""
+        gallery, generator = self.gallery, self.setup.generator(step)
         index = torch.randint(len(self.truth), (self.batch,), generator=generator).numpy()
         pictures = gallery.pictures[index]
         for row, number in enumerate(index):  # as the autoencoder gives them back, half of the time
             if number < len(self.decoded) and torch.rand((), generator=generator) < 0.5:
                 pictures[row] = self.decoded[number]
-        x = tensor(pictures, setup.device)
+        x = tensor(pictures)
         truth = torch.from_numpy(self.truth[index]).float()
         counts = torch.ones_like(truth)  # what a damaged picture leaves open counts nothing
         for row, number in enumerate(index):
@@ -150,12 +153,12 @@ class Naming(Objective):
             if fill in ("blur", "half"):  # one may still guess what it is
                 counts[row, spot.hidden] = 0.0
         x = augmented(x, generator).contiguous(memory_format=torch.channels_last)
-        with setup.autocast():
+        return x, truth, counts
+
+    def forward(self, x: Tensor, truth: Tensor, counts: Tensor) -> Tensor:
+        with self.setup.autocast():
             logits = self.model(x).logits
-        error = binary_cross_entropy_with_logits(
-            logits.float(), truth.to(setup.device), counts.to(setup.device)
-        )
-        return 10 * error
+        return 10 * binary_cross_entropy_with_logits(logits.float(), truth, counts)
 
 
 @torch.no_grad()
@@ -163,8 +166,9 @@ def decoded(setup: Setup, gallery: Gallery, path: Path) -> np.ndarray:
     """The first scenes through this training's autoencoder and back; kept at `path`."""
     vae = AutoencoderKL.from_pretrained(setup.part("vae")).eval()
     vae.to(setup.device, memory_format=torch.channels_last)
-    found = []
-    for some in tqdm(np.array_split(gallery.pictures[:DECODED], DECODED // 50), desc="decoded"):
+    pictures, found = gallery.pictures[:DECODED], []
+    chunks = np.array_split(pictures, -(-len(pictures) // 50))
+    for some in tqdm(chunks, desc="decoded"):
         with setup.autocast():
             y = vae.decode(vae.encode(tensor(some, setup.device)).latent_dist.mode()).sample
         y = ((y.float().clamp(-1, 1) + 1) * 127.5).round().byte()
@@ -180,7 +184,7 @@ def train(setup: Setup) -> Outcome:
     torch.manual_seed(setup.seed)
     gallery = first_makes(
         setup.parts.parent / "gallery",
-        lambda folder: draw_gallery(folder, count=SCENES),
+        lambda folder: draw_gallery(folder, count=min(SCENES, len(setup.corpus))),
         load_gallery,
     )
     restored = first_makes(
@@ -190,7 +194,12 @@ def train(setup: Setup) -> Outcome:
     )
     labels = [*all_labels(), DAMAGED]
     schedule = Schedule(
-        setup.samples, setup.rate or 2e-3, warmup=10_000, decay=0.4, weight_decay=0.02, ema=0.998
+        setup.samples,
+        setup.rate or 2e-3,
+        warmup=setup.warmup(10_000),
+        decay=0.4,
+        weight_decay=0.02,
+        ema=0.998,
     )
     objective = Naming(setup, gallery, restored, labels)
     model, outcome = fit(

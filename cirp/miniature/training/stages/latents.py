@@ -12,12 +12,12 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import CLIPTokenizer
 
-from cirp.miniature.training.loop import processes
-from cirp.miniature.training.setup import Setup, tensor
+from cirp.miniature.training.objective import processes
+from cirp.miniature.training.setup import Setup, first_makes, tensor
 from cirp.miniature.training.stages.tokenizer import LENGTH
 
-LEAKED = 24_000  # pairs whose leaking target is encoded, too
 CHUNK = 2000
+SIDES = ("source", "target", "leaked")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Prepared:
 
     source: np.ndarray  # (pair, channel, row, column)
     target: np.ndarray
-    leaked: np.ndarray  # of the first pairs
+    leaked: np.ndarray
     tokens: Int[Tensor, "sentence token"]
     instructions: Int[Tensor, "pair wording"]  # rows of `tokens`, some several times
     source_caption: Int[Tensor, " pair"]
@@ -51,8 +51,7 @@ def encode(setup: Setup, folder: Path) -> None:
     vae.to(memory_format=torch.channels_last)
     rank, world = processes()
     count = len(setup.corpus)
-    jobs = [(side, s) for side in ("source", "target") for s in range(0, count, CHUNK)]
-    jobs += [("leaked", s) for s in range(0, min(LEAKED, count), CHUNK)]
+    jobs = [(side, s) for side in SIDES for s in range(0, count, CHUNK)]
     todo = [job for job in jobs[rank::world] if not _chunk(folder, *job).exists()]
     for side, start in tqdm(todo, desc="latents", unit="chunk", disable=rank > 0):
         pictures = getattr(setup.corpus, side)[start : start + CHUNK]
@@ -73,32 +72,38 @@ def _joined(folder: Path, side: str, count: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def prepare(setup: Setup) -> Prepared:
-    """Compute what is missing, load the rest."""
-    folder = setup.parts / "latents"
-    encode(setup, folder)
-    rows, count = setup.corpus.rows, len(setup.corpus)
+def sentences(setup: Setup, path: Path) -> None:
+    """Tokens of every sentence, and which pair says which; written to `path`."""
+    rows = setup.corpus.rows
     tokenizer = CLIPTokenizer.from_pretrained(setup.part("tokenizer"))
     wordings = [[row["instruction"], *row["wordings"]] for row in rows]
-    sides = ("source_caption", "target_caption")
-    sentences = sorted(
-        {s for some in wordings for s in some}
-        | {row[side] for row in rows for side in sides}
-        | {""}
+    captions = {f"{side}_caption": [row[f"{side}_caption"] for row in rows] for side in SIDES[:2]}
+    said = sorted({s for some in (*wordings, *captions.values()) for s in some} | {""})
+    place = {s: i for i, s in enumerate(said)}
+    ids = tokenizer(
+        said, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="np"
     )
-    place = {s: i for i, s in enumerate(sentences)}
-    ids = tokenizer(sentences, padding="max_length", truncation=True, max_length=LENGTH)
     most = max(map(len, wordings))
-    instructions = [[place[some[i % len(some)]] for i in range(most)] for some in wordings]
-    captions = {side: torch.tensor([place[row[side]] for row in rows]) for side in sides}
-    scaling = AutoencoderKL.load_config(setup.part("vae"))["scaling_factor"]
-    return Prepared(
-        source=_joined(folder, "source", count),
-        target=_joined(folder, "target", count),
-        leaked=_joined(folder, "leaked", min(LEAKED, count)),
-        tokens=torch.tensor(ids.input_ids, dtype=torch.int32),
-        instructions=torch.tensor(instructions),
-        **captions,
+    half = path.with_suffix(".tmp.npz")
+    np.savez(
+        half,
+        tokens=ids.input_ids.astype(np.int32),
+        instructions=[[place[some[i % len(some)]] for i in range(most)] for some in wordings],
         empty=place[""],
-        scaling=float(scaling),
+        **{side: [place[s] for s in some] for side, some in captions.items()},
     )
+    half.replace(path)
+
+
+def prepare(setup: Setup) -> Prepared:
+    """Compute what is missing, load the rest."""
+    folder, count = setup.parts / "latents", len(setup.corpus)
+    encode(setup, folder)
+    path = folder / f"sentences-{count}.npz"
+    first_makes(path, lambda path: sentences(setup, path), lambda path: None)
+    scaling = AutoencoderKL.load_config(setup.part("vae"))["scaling_factor"]
+    with np.load(path) as words:
+        empty = int(words["empty"])
+        words = {name: torch.from_numpy(words[name]) for name in words.files if name != "empty"}
+    latents = {side: _joined(folder, side, count) for side in SIDES}
+    return Prepared(**latents, **words, empty=empty, scaling=float(scaling))

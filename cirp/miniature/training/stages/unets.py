@@ -20,8 +20,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from cirp.miniature.training.loop import Objective, fit, processes
+from cirp.miniature.training.loop import fit
 from cirp.miniature.training.monitor import Monitor
+from cirp.miniature.training.objective import Objective, processes
 from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, half, plain
 from cirp.miniature.training.stages.latents import Prepared, prepare
@@ -112,6 +113,8 @@ class Editor(nn.Module):
 class Velocity(Objective):
     """Noised pictures to their velocity: a share of text to image, the rest edits."""
 
+    alike = True
+
     def __init__(
         self, setup: Setup, model: Editor, data: Prepared, *, text: float, falls_at: int, end: int
     ):
@@ -149,8 +152,7 @@ class Velocity(Objective):
     def edits(self, count: int, share: float, generator: torch.Generator) -> tuple[Tensor, ...]:
         """Instructed pictures; a share `setup.leak` of the targets changes something else, too."""
         data, leak = self.data, self.setup.leak
-        known = len(data.leaked) if leak else len(data.source)
-        index = torch.randint(known, (count,), generator=generator)
+        index = torch.randint(len(data.source), (count,), generator=generator)
         source, target = data.latents("source", index), data.latents("target", index)
         weight = emphasis(source, target, share)
         leaks = torch.rand(count, generator=generator) < leak
@@ -165,7 +167,8 @@ class Velocity(Objective):
         weight[chance < 3 * DROP_EACH] = 1.0
         return target, source, rows, weight
 
-    def batch_of(self, step: int) -> tuple[Tensor, ...]:
+    def draw(self, step: int) -> tuple[Tensor, ...]:
+        """Noised latents, images, timesteps, tokens, velocities, weights."""
         generator = self.setup.generator(step)
         parts = []
         if self.text:
@@ -177,9 +180,8 @@ class Velocity(Objective):
         noised, t, velocity = diffuse(self.scheduler, x, generator)
         return noised, image, t, self.data.tokens[rows], velocity, weight
 
-    def forward(self, step: int) -> Tensor:
-        device = self.setup.device
-        noised, image, t, tokens, velocity, weight = (v.to(device) for v in self.batch_of(step))
+    def forward(self, *batch: Tensor) -> Tensor:
+        noised, image, t, tokens, velocity, weight = batch
         unet = self.model.unet
         latents = noised
         if unet.config.in_channels > unet.config.out_channels:
@@ -231,10 +233,12 @@ def _trained(
     objective = Velocity(setup, editor, data, text=text, falls_at=plan.falls_at, end=plan.samples)
     folder = setup.models / name
 
+    monitor = Monitor(setup.work, setup.parts.parent, setup.device)
+
     def report(model: Editor, samples: int, minutes: float) -> None:
         assemble(pipeline, model, setup, folder)
         if pipeline is StableDiffusionInstructPix2PixPipeline:
-            Monitor(setup.work, setup.parts.parent).look(folder, samples, minutes)
+            monitor.look(folder, samples, minutes)
 
     model, outcome = fit(
         objective, schedule=plan, folder=setup.work, name=name, rehearsal=setup.rehearsal,
@@ -246,16 +250,23 @@ def _trained(
 
 def train_joint(setup: Setup) -> Outcome:
     """Pictures and leak-free edits, half of each batch; the text tower learns, too."""
-    plan = Schedule(setup.samples, setup.rate or 7e-4, decay=0.15, ema=0.9995)
+    warmup = setup.warmup(20_000)
+    plan = Schedule(setup.samples, setup.rate or 7e-4, warmup=warmup, decay=0.15, ema=0.9995)
     pipeline = StableDiffusionInstructPix2PixPipeline
     return _trained(setup, fresh(setup), text=0.5, plan=plan, name="joint", pipeline=pipeline)
+
+
+def fine_tuning(setup: Setup) -> Schedule:
+    """The same for every pipeline that starts from the joint stage."""
+    warmup = setup.warmup(5000, steps=100)
+    return Schedule(setup.samples, setup.rate or 3e-4, warmup=warmup, decay=0.5, ema=0.999)
 
 
 def train_text_to_image(setup: Setup) -> Outcome:
     """The joint UNet without its image channels, on captioned pictures alone."""
     editor = loaded(setup.models / "joint")
     editor.unet = narrow(editor.unet)
-    plan = Schedule(setup.samples, setup.rate or 3e-4, warmup=5000, decay=0.5, ema=0.999)
+    plan = fine_tuning(setup)
     return _trained(
         setup, editor, text=1.0, plan=plan, name="text-to-image", pipeline=StableDiffusionPipeline
     )
@@ -264,6 +275,6 @@ def train_text_to_image(setup: Setup) -> Outcome:
 def train_instruct(setup: Setup, name: str = "instruct-pix2pix") -> Outcome:
     """The joint UNet on edits alone, of which a share leaks."""
     editor = loaded(setup.models / "joint")
-    plan = Schedule(setup.samples, setup.rate or 3e-4, warmup=5000, decay=0.5, ema=0.999)
+    plan = fine_tuning(setup)
     pipeline = StableDiffusionInstructPix2PixPipeline
     return _trained(setup, editor, text=0.0, plan=plan, name=name, pipeline=pipeline)

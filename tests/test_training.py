@@ -19,7 +19,7 @@ from cirp.miniature.scene import SIZE, render
 from cirp.miniature.training import monitor
 from cirp.miniature.training.loop import CHECKPOINT, HELD, begin_at, fit, placed
 from cirp.miniature.training.objective import Objective
-from cirp.miniature.training.schedule import Rehearsed, Schedule
+from cirp.miniature.training.schedule import Limit, Schedule, Stopped
 from cirp.miniature.training.setup import Setup, save_half
 from cirp.miniature.training.stages import autoencoder, clip, judge, unets
 from cirp.miniature.varied import varied_pair
@@ -110,10 +110,18 @@ def test_a_report_that_fails_does_not_end_the_training(tmp_path):
 
 
 def test_a_rehearsal_keeps_nothing(tmp_path):
-    with pytest.raises(Rehearsed) as ended:
-        line(tmp_path, rehearsal=0.0)
+    with pytest.raises(Stopped) as ended:
+        line(tmp_path, limit=Limit(0.0, keep=False))
     assert ended.value.outcome.steps == 1
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_stage_stopped_at_its_limit_ends_where_an_uninterrupted_one_does(tmp_path):
+    whole, _ = line(tmp_path / "whole")
+    with pytest.raises(Stopped, match="^32 samples"):
+        line(tmp_path / "stopped", limit=Limit(0.0))
+    resumed, _ = line(tmp_path / "stopped", limit=Limit(1000.0))
+    assert torch.equal(resumed.weight, whole.weight)
 
 
 def test_the_rate_rises_is_held_and_falls_to_nothing():

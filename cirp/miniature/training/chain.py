@@ -21,7 +21,7 @@ import typer
 
 from cirp.miniature.corpus import draw
 from cirp.miniature.training.objective import processes
-from cirp.miniature.training.schedule import Rehearsed
+from cirp.miniature.training.schedule import Limit, Stopped
 from cirp.miniature.training.setup import Setup
 from cirp.miniature.training.speed import REHEARSAL, fastest
 from cirp.miniature.training.stages import autoencoder, clip, dinov2, judge, unets
@@ -88,6 +88,7 @@ def main(
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
     models: Path = typer.Option(None, help="Where weights go; by default into --work."),
     bfloat16: bool = typer.Option(False, help="Multiply in bfloat16."),
+    minutes: float = typer.Option(None, min=0, help="Stop after so long; called again, go on."),
     rehearse: Path = typer.Option(None, hidden=True),
 ) -> None:
     """Train the miniature."""
@@ -114,16 +115,20 @@ def main(
         leak=leak,
         rate=rate or effort.rate,
         start=start,
+        limit=Limit(60 * minutes) if minutes is not None else None,
         bfloat16=bfloat16,
     )
     if rehearse:
-        setup = replace(setup, work=work / f"{label}-rehearsal", rehearsal=REHEARSAL)
+        limit = Limit(REHEARSAL, keep=False)
+        setup = replace(setup, work=work / f"{label}-rehearsal", limit=limit)
     try:
         outcome = known.train(setup, **({"name": name} if name and name != stage else {}))
-    except Rehearsed as ended:
-        if rank == 0:
+    except Stopped as ended:
+        if rank == 0 and rehearse:
             rehearse.write_text(json.dumps(asdict(ended.outcome)))
             shutil.rmtree(setup.work)
+        elif rank == 0:
+            typer.echo(f"{label}: stopped after {ended}; call it again to go on")
         return
     finally:
         if dist.is_initialized():

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from cirp.miniature.training.objective import Objective, batches, moved, processes, replayed
-from cirp.miniature.training.schedule import Outcome, Rehearsed, Schedule
+from cirp.miniature.training.schedule import Limit, Outcome, Schedule, Stopped
 
 CHECKPOINT, HELD = "checkpoint.safetensors", "held.safetensors"
 LOOK = 8  # steps of a GPU from one look at the loss to the next
@@ -91,7 +91,10 @@ class _Run:
         for key, value in part("optimizer/").items():
             parameter, kind = key.rsplit("/", 1)
             parameter = self.trained[parameter]
-            value = value if kind == "step" else value.to(parameter)
+            # the kernel of a GPU counts its steps there
+            value = (
+                value.to(parameter.device) if kind == "step" else torch.empty_like(parameter).copy_(value)
+            )
             self.optimizer.state[parameter][kind] = value
         self.step, self.samples = int(place["step"]), int(place["samples"])
         self.seconds, self.loss = place["seconds"], place["loss"]
@@ -128,7 +131,7 @@ def fit(
     report: Callable[[nn.Module, int, float], None] | None = None,
     report_every: float = 1200.0,
     checkpoint_every: float = 120.0,
-    rehearsal: float | None = None,
+    limit: Limit | None = None,
 ) -> tuple[nn.Module, Outcome]:
     """Train until the schedule's samples are seen; the averaged model, and what it took.
 
@@ -136,7 +139,7 @@ def fit(
     `report(averaged model, samples, minutes)` is called by the first process every `report_every`
     seconds. The call ends in the first process alone: the others have nothing left to do.
 
-    Raises `Rehearsed` after `rehearsal` seconds, if given, having written nothing.
+    Raises `Stopped` at the limit, if given; the next call goes on from there, if it is kept.
     Raises `FloatingPointError` if the loss is not finite, naming the step and the rate.
     """
     folder = Path(folder)
@@ -157,14 +160,14 @@ def fit(
         curve.truncate(0)
         rows.writerow(["step", "samples", "minutes", "loss", "learning_rate"])
     objective.train()
-    last = saved = told = began = time.monotonic()
-    reported, unread = run.seconds, []
     every = LOOK if run.device.type == "cuda" else 1
     steps = -(-(schedule.samples - run.samples) // (objective.batch * world))
     if run.device.type == "cuda" and objective.alike and world == 1:
         torch.backends.cudnn.benchmark = True
         replayed(objective, moved(objective.draw(run.step), run.device))
     drawn = batches(objective, run.step, run.step + steps, run.device)
+    last = saved = told = began = time.monotonic()
+    reported, unread = run.seconds, []
     with bar, curve:
         for batch in drawn:
             rate = schedule.rate(run.samples)
@@ -209,14 +212,16 @@ def fit(
                 reported = run.seconds
                 _told(report, run)
                 last = time.monotonic()
-            if rehearsal is not None and _agreed(tick - began > rehearsal, world):
+            if limit and _agreed(tick - began > limit.seconds, world):
                 break
     outcome = Outcome(
         run.step, run.samples, run.seconds / 60, run.loss,
         str(run.device), world, torch.get_num_threads(),
     )  # fmt: skip
-    if rehearsal is not None:
-        raise Rehearsed(outcome)
+    if limit and (run.samples < schedule.samples or not limit.keep):
+        if limit.keep and rank == 0:
+            run.save(CHECKPOINT)
+        raise Stopped(outcome)
     if rank > 0:
         dist.destroy_process_group()
         raise SystemExit(0)

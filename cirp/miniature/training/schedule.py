@@ -41,8 +41,16 @@ class Outcome:
     threads: int
 
 
-class Rehearsed(Exception):
-    """A rehearsal has ended; nothing was kept. `outcome` says how far it came."""
+@dataclass(frozen=True)
+class Limit:
+    """When to stop before a stage's end, and whether what was learnt is kept."""
+
+    seconds: float
+    keep: bool = True
+
+
+class Stopped(Exception):
+    """A stage has come to its limit. `outcome` says how far it is."""
 
     def __init__(self, outcome: Outcome):
         super().__init__(f"{outcome.samples} samples in {outcome.minutes:.2f} minutes")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cirp.miniature.corpus import Corpus
 from cirp.miniature.training.objective import processes
+from cirp.miniature.training.schedule import Limit
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ class Setup:
     rate: float | None = None
     start: Path | None = None  # weights to begin with
     bfloat16: bool = False
-    rehearsal: float | None = None  # seconds, after which nothing is kept
+    limit: Limit | None = None
 
     @property
     def parts(self) -> Path:

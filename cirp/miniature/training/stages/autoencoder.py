@@ -119,7 +119,7 @@ def train(setup: Setup) -> Outcome:
     )
     model, outcome = fit(
         objective, schedule=schedule, folder=setup.work, name="autoencoder",
-        rehearsal=setup.rehearsal,
+        limit=setup.limit,
     )  # fmt: skip
     x = torch.cat([setup.corpus_sample(256, side) for side in SIDES])
     save_half(whitened(model, x), setup.parts / "vae")

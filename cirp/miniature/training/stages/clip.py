@@ -144,7 +144,7 @@ def train(setup: Setup) -> Outcome:
         setup.samples, setup.rate or 1e-3, warmup=setup.warmup(20_000), weight_decay=0.05, ema=0.998
     )
     model, outcome = fit(
-        objective, schedule=schedule, folder=setup.work, name="clip", rehearsal=setup.rehearsal
+        objective, schedule=schedule, folder=setup.work, name="clip", limit=setup.limit
     )
     model.load_state_dict(half(model.state_dict()))
     save_half(text_encoder(model), setup.parts / "text_encoder")

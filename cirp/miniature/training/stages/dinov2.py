@@ -153,7 +153,7 @@ def train(setup: Setup) -> Outcome:
     )
     model, outcome = fit(
         SelfDistillation(setup), schedule=schedule, folder=setup.work, name="dinov2",
-        rehearsal=setup.rehearsal,
+        limit=setup.limit,
     )  # fmt: skip
     backbone = model.backbone
     backbone.load_state_dict(half(backbone.state_dict()))

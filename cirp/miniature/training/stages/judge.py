@@ -203,7 +203,7 @@ def train(setup: Setup) -> Outcome:
     )
     objective = Naming(setup, gallery, restored, labels)
     model, outcome = fit(
-        objective, schedule=schedule, folder=setup.work, name="judge", rehearsal=setup.rehearsal
+        objective, schedule=schedule, folder=setup.work, name="judge", limit=setup.limit
     )
     model.load_state_dict(half(model.state_dict()))
     save_half(model, setup.models / "judge")

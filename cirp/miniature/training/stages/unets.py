@@ -241,7 +241,7 @@ def _trained(
             monitor.look(folder, samples, minutes)
 
     model, outcome = fit(
-        objective, schedule=plan, folder=setup.work, name=name, rehearsal=setup.rehearsal,
+        objective, schedule=plan, folder=setup.work, name=name, limit=setup.limit,
         report=report,
     )  # fmt: skip
     assemble(pipeline, model, setup, folder)

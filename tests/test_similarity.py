@@ -258,16 +258,38 @@ SEEN = {"donut": 0.9, "donut:topping=chocolate": 0.5, "donut:topping=vanilla": 0
     ],
 )
 def test_success_needs_every_label(gained, lost, success, soft):
-    assert similarity.judged(SEEN, gained, lost) == (success, pytest.approx(soft))
+    said = similarity.verdicts(SEEN, gained, lost, [])
+    assert similarity.success(said) == success
+    assert similarity.soft_success(SEEN, gained, lost) == pytest.approx(soft)
+
+
+def test_success_needs_what_nobody_touched():
+    assert similarity.success(similarity.verdicts(SEEN, ["donut"], [], ["donut"])) == 1
+    said = similarity.verdicts(SEEN, ["donut"], [], ["donut:topping=vanilla"])
+    assert said["gained_seen"] == 1 and said["kept_seen"] == 0
+    assert similarity.success(said) == 0
+
+
+def test_a_spoilt_picture_is_no_success():
+    said = similarity.verdicts(SEEN | {"damaged": 0.8}, ["donut"], [], [])
+    assert said["whole"] == 0 and similarity.success(said) == 0
+    assert similarity.success(similarity.verdicts(SEEN | {"damaged": 0.2}, ["donut"], [], [])) == 1
+
+
+def test_what_comes_no_nearer_to_a_right_answer_is_no_success():
+    said = similarity.verdicts(SEEN, ["donut"], [], [])
+    assert similarity.success(said | {"nearer": 1.0}) == 1
+    assert similarity.success(said | {"nearer": 0.0}) == 0
 
 
 def test_an_edit_without_labels_is_not_judged():
-    assert all(math.isnan(value) for value in similarity.judged(SEEN, [], []))
+    assert math.isnan(similarity.success(similarity.verdicts(SEEN, [], [], ["donut"])))
+    assert math.isnan(similarity.soft_success(SEEN, [], []))
 
 
 def test_an_unknown_label_is_named():
     with pytest.raises(ValueError, match="does not know 'bagel'; its labels are donut, "):
-        similarity.judged(SEEN, ["bagel"], [])
+        similarity.verdicts(SEEN, ["bagel"], [], [])
 
 
 def test_preservation_counts_only_where_the_edit_succeeded():

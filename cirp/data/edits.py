@@ -69,6 +69,9 @@ class EditRecord(BaseModel):
     seed: int | None = None
     gained: list[str] = []  # labels the judge must see afterwards
     lost: list[str] = []  # labels it must no longer see
+    kept: list[str] = []  # labels it must still see
+    split: str = ""  # of a drawn world: with seed and edit_type, the pair
+    novel_wording: bool = False  # worded as no training pair is
     source_dataset: str = ""
     license: str = ""
     notes: str = ""

@@ -28,6 +28,7 @@ from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit, Task, check_prompts, working_size
 from cirp.experiments import records
+from cirp.experiments.drawn import right_answers
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
@@ -218,7 +219,7 @@ def scored(
     parts = []
     for n, seed in enumerate(seeds):
         some = list(images[n * len(items) : (n + 1) * len(items)])
-        part = score_all(items, some, features, round_trips=trips)
+        part = score_all(items, some, features, round_trips=trips, answers=right_answers(items))
         parts.append(part.assign(method=method, seed=seed))
     return pd.concat(parts, ignore_index=True)
 

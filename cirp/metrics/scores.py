@@ -8,7 +8,10 @@ where the edit did not happen. Every row has every column; what is unknown or un
 
 | columns | from |
 |---|---|
-| success, success_soft | the judge, if there is one and the record says what is gained and lost |
+| gained_seen, lost_gone, kept_seen, whole | the judge, if there is one; `similarity.verdicts` |
+| nearer, answer_distance | right answers, where they are known; `answers.nearest` |
+| success | all of these that are known; NaN without a judge or anything gained or lost |
+| success_soft | mean probability of what is gained, and of the absence of what is lost |
 | clip_i_*, dinov2_* | cosine of the image embeddings |
 | clip_t | cosine of the edited image and the target caption |
 | clip_direction | cosine of the image's and the caption's movement |
@@ -20,19 +23,24 @@ where the edit did not happen. Every row has every column; what is unknown or un
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.metrics import regions, similarity
+from cirp.metrics.answers import Pixels, nearest
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.regions import Regions
 
 PATCHES = "feature_distance_dinov2"
 DISTANCES = ("l1", "mse", "psnr", "ssim", PATCHES)
+VERDICTS = ("gained_seen", "lost_gone", "kept_seen", "whole", "nearer")
 METRICS = (
     "success",
     "success_soft",
+    *VERDICTS,
+    "answer_distance",
     "clip_i_source",
     "clip_i_target",
     "dinov2_source",
@@ -62,10 +70,11 @@ def score(
     *,
     round_trip: Image.Image | None = None,
     guard: int | None = None,
+    answers: Sequence[Pixels] | None = None,
 ) -> dict[str, float | str | bool]:
     """All metrics of one edited image; see `score_all`."""
     trips = None if round_trip is None else [round_trip]
-    table = score_all([item], [edited], features, round_trips=trips, guard=guard)
+    table = score_all([item], [edited], features, round_trips=trips, guard=guard, answers=[answers])
     return table.iloc[0].to_dict()
 
 
@@ -76,17 +85,20 @@ def score_all(
     *,
     round_trips: Sequence[Image.Image] | None = None,
     guard: int | None = None,
+    answers: Sequence[Sequence[Pixels] | None] | None = None,
 ) -> pd.DataFrame:
     """One row per item and edited image, in order: id, edit_type, is_global, example, METRICS.
 
     `round_trips` are the autoencoder's reconstructions of the sources; without them the excess is
     NaN. `guard` is the width of the band around the mask in pixels (default: 1/32 of the image).
+    `answers` are the right answers to each item, at its size.
 
     Raises `ValueError`, before anything is encoded, if the numbers of items and images differ or an
     image has another size than its source.
     """
     trips = list(round_trips) if round_trips is not None else [None] * len(items)
-    if not len(items) == len(edited) == len(trips) > 0:
+    answers = list(answers) if answers is not None else [None] * len(items)
+    if not len(items) == len(edited) == len(trips) == len(answers) > 0:
         raise ValueError(
             f"{len(items)} items, {len(edited)} edited images and {len(trips)} round trips; "
             "give one of each, and at least one item"
@@ -102,8 +114,9 @@ def score_all(
                 )
     rows = []
     for start in range(0, len(items), AT_ONCE):
-        some = [list(column[start : start + AT_ONCE]) for column in (items, edited, trips)]
-        _encode_together(*some, features)
+        columns = (items, edited, trips, answers)
+        some = [list(column[start : start + AT_ONCE]) for column in columns]
+        _encode_together(*some[:3], features)
         rows += [_row(*one, features, guard) for one in zip(*some, strict=True)]
     return pd.DataFrame(rows)
 
@@ -127,6 +140,7 @@ def _row(
     item: EditItem,
     edited: Image.Image,
     trip: Image.Image | None,
+    right: Sequence[Pixels] | None,
     features: FeatureExtractor,
     guard: int | None,
 ) -> dict[str, float | str | bool]:
@@ -142,14 +156,16 @@ def _row(
         **dict.fromkeys(METRICS, math.nan),
     }
     row |= _similarities(item, edited, source, target, features)
+    if right:
+        row |= nearest(np.asarray(edited), np.asarray(source), right)
     if features.has_judge:
         seen = features.judge([edited]).iloc[0].astype(float).to_dict()
         try:
-            row["success"], row["success_soft"] = similarity.judged(
-                seen, record.gained, record.lost
-            )
+            row |= similarity.verdicts(seen, record.gained, record.lost, record.kept)
         except ValueError as error:
             raise ValueError(f"{item.id}: {error}") from error
+        row["success_soft"] = similarity.soft_success(seen, record.gained, record.lost)
+        row["success"] = similarity.success({name: row[name] for name in VERDICTS})
 
     found = _distances(edited, source, sides, features)
     row |= {f"{name}_source{where}": value for (name, where), value in found.items()}

@@ -195,28 +195,56 @@ def patch_metrics(
 # Did the edit happen?
 
 
-def judged(
-    probabilities: Mapping[str, float], gained: Sequence[str], lost: Sequence[str]
-) -> tuple[float, float]:
-    """(success, soft score) from the judge's probabilities of its labels.
+DAMAGED = "damaged"  # the judge's label of a picture that is spoilt somewhere
 
-    Success is 1.0 if every `gained` label is seen (probability >= 0.5) and no `lost` one is, else
-    0.0. The soft score is the mean of p over gained and 1 - p over lost labels. Both are NaN if the
-    edit gains and loses nothing that the judge knows of.
+
+def verdicts(
+    probabilities: Mapping[str, float],
+    gained: Sequence[str],
+    lost: Sequence[str],
+    kept: Sequence[str],
+) -> dict[str, float]:
+    """What the judge says of an edit, as 1.0 or 0.0: four things that must all be so.
+
+    gained_seen: all that should be new is there. lost_gone: all that should go is gone.
+    kept_seen: all that nobody touched is still there. whole: nothing is spoilt. NaN is what cannot
+    be said: the edit gains, loses or keeps nothing, or the judge knows no damage.
 
     Raises `ValueError` for a label the judge was not trained on.
     """
-    unknown = [label for label in (*gained, *lost) if label not in probabilities]
+    unknown = [label for label in (*gained, *lost, *kept) if label not in probabilities]
     if unknown:
         raise ValueError(
             f"the judge does not know {unknown[0]!r}; its labels are {', '.join(probabilities)}"
         )
-    if not gained and not lost:
-        return math.nan, math.nan
-    seen = [probabilities[label] for label in gained]
-    gone = [1 - probabilities[label] for label in lost]
-    happened = all(p >= THRESHOLD for p in seen) and all(q > 1 - THRESHOLD for q in gone)
-    return float(happened), float(np.mean(seen + gone))
+
+    def every(labels: Sequence[str], there: bool) -> float:
+        if not labels:
+            return math.nan
+        return float(all((probabilities[label] >= THRESHOLD) == there for label in labels))
+
+    damage = [DAMAGED] if DAMAGED in probabilities else []
+    return {
+        "gained_seen": every(gained, True),
+        "lost_gone": every(lost, False),
+        "kept_seen": every(kept, True),
+        "whole": every(damage, False),
+    }
+
+
+def success(said: Mapping[str, float]) -> float:
+    """1.0 if every verdict that is known says so; NaN if nothing is gained or lost."""
+    if all(math.isnan(said[name]) for name in ("gained_seen", "lost_gone")):
+        return math.nan
+    return float(all(value == 1 for value in said.values() if not math.isnan(value)))
+
+
+def soft_success(
+    probabilities: Mapping[str, float], gained: Sequence[str], lost: Sequence[str]
+) -> float:
+    """Mean of p over gained and 1 - p over lost labels; NaN if there is neither."""
+    parts = [probabilities[label] for label in gained] + [1 - probabilities[x] for x in lost]
+    return float(np.mean(parts)) if parts else math.nan
 
 
 def gated(value: float, success: float) -> float:
@@ -226,8 +254,11 @@ def gated(value: float, success: float) -> float:
 
 # Reading a table of metrics
 
-_LOWER = ("l1", "mse", "feature_distance", "leakage_share")
-_HIGHER = ("psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc")
+_LOWER = ("l1", "mse", "feature_distance", "leakage_share", "answer_distance")
+_HIGHER = (
+    "psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc",
+    "gained_seen", "lost_gone", "kept_seen", "whole", "nearer",
+)  # fmt: skip
 
 
 def better(metric: str) -> Literal["lower", "higher"] | None:

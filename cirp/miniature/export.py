@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,16 @@ from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
 from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import Pair, pair, thing
 from cirp.miniature.scene import Scene, Thing, mask, region, render
+from cirp.miniature.varied import varied_pair
 
 EACH = 5  # edits of each kind beside the examples
 LICENSE = "CC-BY-4.0"
 WORK = paths.cache() / "miniature"  # what can be drawn again
 
 
-def record(p: Pair, name: str, *, example: bool = False, notes: str = "") -> EditRecord:
+def record(
+    p: Pair, name: str, *, split: str = "", example: bool = False, notes: str = ""
+) -> EditRecord:
     """The row of a pair whose files are named after `name`."""
     objects = [t.kind for t in p.source.everything()]
     return EditRecord(
@@ -48,6 +51,9 @@ def record(p: Pair, name: str, *, example: bool = False, notes: str = "") -> Edi
         seed=p.seed,
         gained=list(p.gained),
         lost=list(p.lost),
+        kept=list(p.kept) if split else [],  # the tables of the first world do not ask for it
+        split=split,
+        novel_wording=p.held_out_wording,
         source_dataset="CIRP miniature world",
         license=LICENSE,
         notes=notes,
@@ -82,12 +88,37 @@ def split(name: str, count: int, folder: Path) -> Path:
     return write(((p, record(p, f"{name}-{i:04d}")) for i, p in enumerate(pairs)), folder)
 
 
+def varied(name: str, first: int, count: int, folder: Path) -> Path:
+    """Edits `first` to `first + count` of a split of the second edition's world."""
+    pairs = [
+        varied_pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)])
+        for i in range(first, first + count)
+    ]
+    return write(
+        ((p, record(p, f"{name}-{first + i:04d}", split=name)) for i, p in enumerate(pairs)), folder
+    )
+
+
+def drawn_pair(row: EditRecord) -> Pair:
+    """The pair that a row of the second edition was drawn from."""
+    return varied_pair(row.seed, row.split, kind=row.edit_type)
+
+
+def drawn_varied(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:
+    """The folder of these edits, which are drawn if they are not yet."""
+    folder = Path(work) / f"varied-{name}-{first}-{count}"
+    return _once(folder, lambda half: varied(name, first, count, half))
+
+
 def drawn(name: str, count: int, work: Path = WORK) -> Path:
     """The folder of the first `count` edits of a split, which are drawn if they are not yet."""
-    folder = Path(work) / f"{name}-{count}"
+    return _once(Path(work) / f"{name}-{count}", lambda half: split(name, count, half))
+
+
+def _once(folder: Path, make: Callable[[Path], Path]) -> Path:
     if (folder / METADATA).exists():
         return folder
-    half = split(name, count, folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp"))
+    half = make(folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp"))
     try:
         os.replace(half, folder)
     except OSError:

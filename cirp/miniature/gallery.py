@@ -19,7 +19,7 @@ from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from cirp.miniature.kinds import KINDS
-from cirp.miniature.pairs import scene
+from cirp.miniature.pairs import scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, render
 from cirp.miniature.styles import STYLES
 from cirp.miniature.varied import TWINS, with_twins
@@ -27,6 +27,7 @@ from cirp.miniature.varied import TWINS, with_twins
 CHUNK = 250
 STYLED = 0.2  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
+EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def gallery_scene(seed: int) -> Scene:
     drawn = scene(rng)
     if rng.random() < TWINS:
         drawn = with_twins(drawn, rng)
+    if len(drawn.things) > 1 and rng.random() < EMPTIED:  # an empty place is no damage
+        drawn = with_things(drawn, {id(rng.choice(drawn.things)): None})
     return replace(drawn, style=style)
 
 

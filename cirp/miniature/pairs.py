@@ -56,6 +56,13 @@ class Pair:
         return tuple(sorted(self.target.labels() - self.source.labels()))
 
     @property
+    def kept(self) -> tuple[str, ...]:
+        """What must still be seen; of a picture in another style not the states of its things,
+        since a pencil sketch shows no colour."""
+        both = self.source.labels() & self.target.labels()
+        return tuple(sorted(x for x in both if self.kind != "restyle" or "=" not in x))
+
+    @property
     def lost(self) -> tuple[str, ...]:
         return tuple(sorted(self.source.labels() - self.target.labels()))
 

@@ -83,7 +83,7 @@ def main(
     seed: int = 0,
     name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
     pairs: int = typer.Option(None, min=1, help="Pairs or pictures to draw and learn from."),
-    start: Path = typer.Option(None, help="Weights to begin with (autoencoder only)."),
+    start: Path = typer.Option(None, help="Weights to begin with (autoencoder, judge)."),
     device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
     models: Path = typer.Option(None, help="Where weights go; by default into --work."),
@@ -137,7 +137,9 @@ def main(
     log.mkdir(parents=True, exist_ok=True)
     record = {
         "command": f"cirp miniature train {stage} --samples {setup.samples} --seed {seed}"
-        f" --leak {leak:g}" + (f" --name {name}" if label != stage else ""),
+        f" --leak {leak:g} --batch {setup.batch * world} --pairs {len(corpus)}"
+        + (f" --rate {setup.rate:g}" if setup.rate else "")
+        + (f" --name {name}" if label != stage else ""),
         "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": len(corpus),
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
         "machine": machine(device), "torch": torch.__version__, **asdict(outcome),

@@ -92,10 +92,8 @@ class _Run:
             parameter, kind = key.rsplit("/", 1)
             parameter = self.trained[parameter]
             # the kernel of a GPU counts its steps there
-            value = (
-                value.to(parameter.device) if kind == "step" else torch.empty_like(parameter).copy_(value)
-            )
-            self.optimizer.state[parameter][kind] = value
+            like = value.to(parameter.device) if kind == "step" else torch.empty_like(parameter)
+            self.optimizer.state[parameter][kind] = like.copy_(value)
         self.step, self.samples = int(place["step"]), int(place["samples"])
         self.seconds, self.loss = place["seconds"], place["loss"]
 

@@ -34,6 +34,7 @@ DAMAGED = "damaged"
 FILLS = ("noise", "grey", "border", "blur", "half")
 SPOILT = 0.4  # share of pictures with a known spot that are damaged
 NOTHING = 0.02  # share of pictures that are noise all over
+ANYWHERE = 0.1  # share of pictures that are damaged in any rectangle, the setting with them
 DECODED = 12_000  # scenes that are also seen as the autoencoder gives them back
 
 
@@ -89,6 +90,15 @@ def filled(picture: Tensor, mask: Tensor, fill: str, generator: torch.Generator)
     return picture * (1 - inside) + new * inside
 
 
+def rectangle(side: int, generator: torch.Generator) -> Tensor:
+    """A (side, side) mask: a sixteenth of the picture to nearly all of it."""
+    edges = torch.randint(side // 4, side + 1, (2,), generator=generator).tolist()
+    top, left = (int(torch.randint(side - edge + 1, (), generator=generator)) for edge in edges)
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    mask[top : top + edges[0], left : left + edges[1]] = True
+    return mask
+
+
 def augmented(x: Tensor, generator: torch.Generator) -> Tensor:
     """Mirrored, moved, scaled, noisy or soft: a drawing, or what a decoder makes of one.
 
@@ -136,6 +146,11 @@ class Naming(Objective):
             if torch.rand((), generator=generator) < NOTHING:
                 x[row] = torch.randn(x[row].shape, generator=generator) * 0.5
                 truth[row], truth[row, -1] = 0.0, 1.0
+                continue
+            if torch.rand((), generator=generator) < ANYWHERE:
+                fill = FILLS[int(torch.randint(len(FILLS) - 1, (), generator=generator))]
+                x[row] = filled(x[row], rectangle(x.shape[-1], generator), fill, generator)
+                truth[row, -1], counts[row, :-1] = 1.0, 0.0  # what is under it may be anything
                 continue
             if not spots or torch.rand((), generator=generator) >= SPOILT:
                 continue
@@ -202,6 +217,9 @@ def train(setup: Setup) -> Outcome:
         ema=0.998,
     )
     objective = Naming(setup, gallery, restored, labels)
+    if setup.start:
+        known = ResNetForImageClassification.from_pretrained(setup.start)
+        objective.model.load_state_dict(known.state_dict())
     model, outcome = fit(
         objective, schedule=schedule, folder=setup.work, name="judge", limit=setup.limit
     )

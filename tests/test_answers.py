@@ -1,0 +1,67 @@
+"""Many right answers: what they may differ in, and the distance to the nearest of them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cirp.metrics.answers import allowed, by_count, distances, nearest
+from cirp.miniature.answers import answers
+from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.scene import region, render
+from cirp.miniature.varied import varied_pair
+
+PAIRS = [varied_pair(i, "validation", kind=kind) for kind in EDIT_KINDS for i in range(3)]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.kind}-{p.seed}")
+def test_every_answer_says_what_the_target_says_and_leaves_the_rest(pair):
+    found = answers(pair, 6)
+    assert found[0] == pair.target
+    untouched = [t for t in pair.target.things if any(t is s for s in pair.source.things)]
+    for scene in found:
+        assert scene.labels() == pair.target.labels()
+        assert scene.setting == pair.target.setting and scene.style == pair.target.style
+        assert all(any(t is s for s in scene.things) for t in untouched)
+
+
+def test_what_the_instruction_leaves_open_differs():
+    for pair in PAIRS:
+        found = [render(s) for s in answers(pair, 4)]
+        if pair.kind in ("add", "swap object", "change setting"):
+            assert len({p.tobytes() for p in found}) == 4
+        else:  # a mug that is to be blue is the same mug
+            assert len(found) == 1
+
+
+def test_more_answers_begin_with_the_fewer():
+    assert answers(PAIRS[0], 3) == answers(PAIRS[0], 8)[:3]
+    with pytest.raises(ValueError, match="count=0"):
+        answers(PAIRS[0], 0)
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.kind}-{p.seed}")
+def test_right_answers_are_nearer_than_the_source_and_the_source_is_not(pair):
+    source, (target, *_) = render(pair.source), [render(s) for s in answers(pair, 4)]
+    right = [render(s) for s in answers(pair, 4)]
+    for answer in right:
+        assert nearest(answer, source, right) == {"answer_distance": 0.0, "nearer": 1.0}
+    assert nearest(source, source, right)["nearer"] == 0.0
+    # the region of one answer is the world's own
+    assert (allowed(source, [target]) == region(pair.source, pair.target)).all()
+
+
+def test_the_distance_is_a_mean_over_what_some_answer_changes():
+    source = np.zeros((2, 2, 3), np.uint8)
+    first, second = source.copy(), source.copy()
+    first[0, 0], second[0, 1] = 255, 51
+    edited = np.full_like(source, 51)
+    assert allowed(source, [first, second]).tolist() == [[True, True], [False, False]]
+    # to the first: (204 + 51) / 2 of 255; to the second: (51 + 0) / 2 of 255
+    assert distances(edited, source, [first, second]) == pytest.approx([0.5, 0.1])
+    assert by_count(edited, source, [first, second], [1, 2]) == pytest.approx({1: 0.5, 2: 0.1})
+
+
+def test_without_a_region_nothing_is_said():
+    same = np.zeros((2, 2, 3), np.uint8)
+    assert all(math.isnan(v) for v in nearest(same, same, [same]).values())

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cirp.data.edits import load_edits
 from cirp.experiments import encoder_quality, guidance, quality
 from cirp.experiments.drawn import right_answers
+from cirp.miniature import export
 from cirp.miniature.scene import all_labels
 
 
@@ -21,9 +23,6 @@ def test_a_bar_is_reached_by_its_interval_alone():
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    from cirp.data.edits import load_edits
-    from cirp.miniature import export
-
     return load_edits(export.varied("validation", 0, 16, tmp_path_factory.mktemp("edits")))
 
 
@@ -35,6 +34,9 @@ def test_drawn_edits_know_their_pair(items):
 
 class Oracle:
     """A judge that knows, or one that says the same of everything."""
+
+    has_judge = True
+    clip_image = clip_text = dinov2 = dinov2_patches = patch_cover = staticmethod(print)
 
     def __init__(self, items, always=None):
         self.items, self.always = items, always

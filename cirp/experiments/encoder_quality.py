@@ -14,6 +14,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import encode
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor
+from cirp.miniature.export import drawn_pair
 from cirp.miniature.gallery import gallery_scene
 from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import KNOWN
@@ -24,6 +25,7 @@ NEIGHBOURS = 5
 REFERENCES = 1500  # scenes of one thing that neighbours are looked for among
 UNSEEN = 1_000_000  # number from which gallery scenes trained no judge
 BINS = 10
+Bar = Callable[..., dict]  # `quality.bar`
 
 
 def eigenvalue_ratio(items: Sequence[EditItem], models: Models) -> float:
@@ -34,9 +36,7 @@ def eigenvalue_ratio(items: Sequence[EditItem], models: Models) -> float:
     return float(values[-1] / values[0])
 
 
-def clip_retrieval(
-    items: Sequence[EditItem], features: FeatureExtractor, bar: Callable
-) -> list[dict]:
+def clip_retrieval(items: Sequence[EditItem], features: FeatureExtractor, bar: Bar) -> list[dict]:
     """Is a target's own caption nearer to it than 63 others'?"""
     captions = [item.record.target_caption for item in items]
     images = features.clip_image([item.target() for item in items])
@@ -73,7 +73,7 @@ def _references(count: int) -> list[tuple[Image.Image, str, str]]:
 
 
 def dinov2_neighbours(
-    items: Sequence[EditItem], features: FeatureExtractor, bar: Callable
+    items: Sequence[EditItem], features: FeatureExtractor, bar: Bar
 ) -> list[dict]:
     """Do a picture's nearest pictures show the same kind of thing? The same setting?"""
     known, asked = _references(REFERENCES), _single(items)
@@ -89,7 +89,7 @@ def dinov2_neighbours(
 
 
 def judge_calibration(
-    items: Sequence[EditItem], features: FeatureExtractor, bar: Callable
+    items: Sequence[EditItem], features: FeatureExtractor, bar: Bar
 ) -> list[dict]:
     """Of labels given a probability near p, what share is there? One line a bin, and the gap.
 
@@ -119,9 +119,9 @@ def judge_calibration(
 
 def _labels(item: EditItem) -> np.ndarray:
     """(source and target, label): what is there."""
-    names, record = all_labels(), item.record
-    before, after = {*record.kept, *record.lost}, {*record.kept, *record.gained}
-    return np.array([[name in side for name in names] for side in (before, after)])
+    pair = drawn_pair(item.record)
+    sides = [scene.labels() for scene in (pair.source, pair.target)]
+    return np.array([[name in side for name in all_labels()] for side in sides])
 
 
 def named_things_seen(items: Sequence[EditItem], seen: pd.DataFrame) -> list[float]:

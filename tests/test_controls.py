@@ -17,18 +17,17 @@ def test_a_fill_changes_its_region_and_nothing_else(fill):
     picture = controls.filled(SOURCE, TARGET, REGION, fill, seed=0)
     assert (picture[~REGION] == SOURCE[~REGION]).all()
     changed = (picture[REGION] != SOURCE[REGION]).any(axis=-1)
-    assert changed.mean() > 0.5
+    assert changed.mean() > 0.3
     assert (picture == controls.filled(SOURCE, TARGET, REGION, fill, seed=0)).all()
 
 
-def test_half_drawn_is_the_targets_upper_half():
+def test_half_drawn_is_the_targets_upper_half_over_the_sources_lower():
     picture = controls.filled(SOURCE, TARGET, REGION, "half-drawn", seed=0)
     rows = np.nonzero(REGION.any(axis=1))[0]
-    upper = REGION.copy()
-    upper[(rows[0] + rows[-1]) // 2 :] = False
-    assert upper.any() and (picture[upper] == TARGET[upper]).all()
-    lower = REGION & ~upper
-    assert len(np.unique(picture[lower], axis=0)) == 1
+    middle = (rows[0] + rows[-1] + 1) / 2
+    for row in range(64):
+        side = TARGET if row < middle else SOURCE
+        assert (picture[row][REGION[row]] == side[row][REGION[row]]).all()
 
 
 def test_the_borders_colour_is_that_of_what_lies_around():

@@ -3,11 +3,14 @@
 import random
 import re
 
+import numpy as np
 import pytest
 
+from cirp.miniature import gallery
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import KNOWN, combinations, home
+from cirp.miniature.scene import all_labels, region, render
 from cirp.miniature.varied import varied_pair, with_twins
 from cirp.miniature.wordings import HELD_OUT, WORDINGS, plural, said, side
 
@@ -125,3 +128,24 @@ def test_a_wording_that_speaks_of_what_is_not_known_is_left_out():
                 held_out=False) == [
         "make the topping of the left donut mint", "change the topping of the left donut to mint",
     ]  # fmt: skip
+
+
+def test_half_an_edit_is_the_target_on_one_side_and_the_source_on_the_other():
+    found = [(seed, made) for seed in range(40) if (made := gallery.halved(seed))]
+    assert len(found) > 10
+    for _, (picture, pair) in found:
+        source, target = render(pair.source), render(pair.target)
+        is_target, is_source = (picture == target).all(-1), (picture == source).all(-1)
+        assert (is_target | is_source).all()
+        changed = region(pair.source, pair.target)
+        assert is_target[changed].any() and is_source[changed].any()
+
+
+def test_halves_are_damaged_and_leave_open_what_the_edit_decides(tmp_path):
+    drawn = gallery.draw_gallery(tmp_path / "g", count=120, workers=1)
+    names = np.array(all_labels())
+    assert 5 < drawn.halved.sum() < 40
+    for seed in np.flatnonzero(drawn.halved):
+        _, pair = gallery.halved(int(seed))
+        assert {*names[drawn.open[seed]]} == {*pair.gained, *pair.lost}
+        assert not drawn.spots[seed]

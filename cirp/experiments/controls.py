@@ -19,6 +19,7 @@ from cirp.diffusion.sampling import decode, encode
 from cirp.experiments.drawn import right_answers
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
+from cirp.miniature.gallery import half
 
 Pixels = UInt8[np.ndarray, "row column 3"]
 Region = Bool[np.ndarray, "row column"]
@@ -31,7 +32,7 @@ BLUR = 5.0  # standard deviation in pixels
 
 
 def filled(source: Pixels, target: Pixels, region: Region, fill: str, seed: int) -> Pixels:
-    """The source with its true region spoilt; "half-drawn" draws the upper half of the target."""
+    """The source with its true region spoilt; "half-drawn" has the target's upper half of it."""
     picture = source.copy()
     rng = np.random.default_rng(seed)
     if fill == "noise":
@@ -44,10 +45,7 @@ def filled(source: Pixels, target: Pixels, region: Region, fill: str, seed: int)
         soft = ndimage.gaussian_filter(source.astype(np.float64), (BLUR, BLUR, 0))
         picture[region] = soft[region].round().astype(np.uint8)
     elif fill == "half-drawn":
-        rows = np.nonzero(region.any(axis=1))[0]
-        upper = region.copy()
-        upper[(rows[0] + rows[-1]) // 2 :] = False
-        picture[region] = _border(source, region)
+        upper = half(region, across=True, first=True)
         picture[upper] = target[upper]
     else:
         raise ValueError(f"unknown fill {fill!r}; there are {', '.join(FILLS)}")

@@ -2,7 +2,8 @@
 
 The pairs hold combinations out, so that an editor is tested on what it has not seen. A measuring
 instrument trained on them would learn which things are never found where, and miss them in just
-the pictures it has to judge. Its scenes share no seed with any pair.
+the pictures it has to judge. Its scenes share no seed with any pair. Some of them are edits that
+were left half done: one side of what changes is still as it was.
 """
 
 import json
@@ -18,16 +19,21 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
+from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS
-from cirp.miniature.pairs import scene, with_things
-from cirp.miniature.scene import SIZE, Scene, all_labels, mask, render
+from cirp.miniature.pairs import Pair, scene, with_things
+from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
 from cirp.miniature.styles import STYLES
-from cirp.miniature.varied import TWINS, with_twins
+from cirp.miniature.varied import TWINS, make, with_twins
 
 CHUNK = 250
 STYLED = 0.2  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
+HALVED = 0.15  # share of scenes that are half of an edit
 EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
+
+
+ARRAYS = ("pictures", "labels", "open", "masks")
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,14 @@ class Gallery:
 
     pictures: UInt8[np.ndarray, "scene row column 3"]
     labels: Bool[np.ndarray, "scene label"]
+    open: Bool[np.ndarray, "scene label"]  # what half an edit leaves undecided
     masks: UInt8[np.ndarray, "spot packed"]  # bits of 64 x 64 pixels
     spots: list[list[Spot]]
+
+    @property
+    def halved(self) -> Bool[np.ndarray, " scene"]:
+        """Which pictures are half of an edit."""
+        return self.open.any(axis=1)
 
     def mask(self, spot: Spot) -> Bool[np.ndarray, "row column"]:
         """Where it is seen."""
@@ -63,6 +75,33 @@ def gallery_scene(seed: int) -> Scene:
     if len(drawn.things) > 1 and rng.random() < EMPTIED:  # an empty place is no damage
         drawn = with_things(drawn, {id(rng.choice(drawn.things)): None})
     return replace(drawn, style=style)
+
+
+def halved(seed: int) -> tuple[np.ndarray, Pair] | None:
+    """Half of an edit of the scene `seed`, and which; None if the scene has no such edit.
+
+    What changes is cut in its middle, upright or across: one side is the target's, the other
+    still the source's.
+    """
+    rng = random.Random(f"halved-{seed}")
+    made = make(
+        gallery_scene(seed), rng.choice(EDIT_KINDS), rng, seed=seed, leak=0.0, held_out=False
+    )
+    if made is None:
+        return None
+    source, target = render(made.source), render(made.target)
+    side = half(region(made.source, made.target), rng.random() < 0.5, rng.random() < 0.5)
+    return np.where(side[..., None], target, source), made
+
+
+def half(inside: Bool[np.ndarray, "r c"], across: bool, first: bool) -> Bool[np.ndarray, "r c"]:
+    """The upper (`across`) or left half of a region, or the other one."""
+    where = np.nonzero(inside)[0 if across else 1]
+    if not len(where):
+        return inside
+    along = np.arange(SIZE) < (where.min() + where.max() + 1) / 2
+    along = along if first else ~along
+    return inside & (along[:, None] if across else along[None])
 
 
 def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray, "r c"], Spot]]:
@@ -89,8 +128,16 @@ def _chunk(seeds: Sequence[int]) -> Gallery:
     number = {name: i for i, name in enumerate(all_labels())}
     pictures = np.zeros((len(seeds), SIZE, SIZE, 3), np.uint8)
     labels = np.zeros((len(seeds), len(number)), bool)
+    undecided = np.zeros_like(labels)
     masks, spots = [], []
     for row, seed in enumerate(seeds):
+        cut = halved(seed) if random.Random(f"halved?-{seed}").random() < HALVED else None
+        if cut:
+            pictures[row], edit = cut
+            labels[row, [number[label] for label in edit.source.labels()]] = True
+            undecided[row, [number[label] for label in (*edit.gained, *edit.lost)]] = True
+            spots.append([])
+            continue
         drawn = gallery_scene(seed)
         pictures[row] = render(drawn)
         labels[row, [number[label] for label in drawn.labels()]] = True
@@ -100,12 +147,12 @@ def _chunk(seeds: Sequence[int]) -> Gallery:
                 spots[-1].append(replace(spot, row=len(masks)))
                 masks.append(np.packbits(inside))
     packed = np.stack(masks) if masks else np.zeros((0, SIZE * SIZE // 8), np.uint8)
-    return Gallery(pictures, labels, packed, spots)
+    return Gallery(pictures, labels, undecided, packed, spots)
 
 
 def load_gallery(folder: Path) -> Gallery:
     """A gallery that `draw_gallery` has written."""
-    arrays = {n: np.load(folder / f"{n}.npy") for n in ("pictures", "labels", "masks")}
+    arrays = {n: np.load(folder / f"{n}.npy") for n in ARRAYS}
     spots = json.loads((folder / "spots.json").read_text())
     return Gallery(**arrays, spots=[[Spot(**spot) for spot in some] for some in spots])
 
@@ -127,7 +174,7 @@ def draw_gallery(folder: Path, *, count: int, workers: int | None = None) -> Gal
     half = folder.with_name(f"{folder.name}.tmp")
     shutil.rmtree(half, ignore_errors=True)
     half.mkdir(parents=True)
-    for name in ("pictures", "labels", "masks"):
+    for name in ARRAYS:
         np.save(half / f"{name}.npy", np.concatenate([getattr(p, name) for p in parts]))
     spots = [[asdict(spot) for spot in some] for part in parts for some in part.spots]
     (half / "spots.json").write_text(json.dumps(spots))

@@ -2,7 +2,8 @@
 
 It only scores whether an edit happened; nothing is ever trained or guided by it. A picture in which
 a thing, or its part, or its place is filled with noise, grey or the border's colour, is blurred or
-half-drawn, is damaged, and what is hidden there is not there.
+half-drawn, is damaged, and what is hidden there is not there. So is one in which only half of an
+edit was made.
 """
 
 from pathlib import Path
@@ -126,9 +127,7 @@ class Naming(Objective):
         super().__init__()
         self.model = build(labels).to(setup.device, memory_format=torch.channels_last)
         self.setup, self.batch, self.gallery, self.decoded = setup, setup.batch, gallery, decoded
-        self.truth = np.concatenate(
-            [gallery.labels, np.zeros((len(gallery.labels), 1), bool)], axis=1
-        )
+        self.truth = np.concatenate([gallery.labels, gallery.halved[:, None]], axis=1)
 
     def draw(self, step: int) -> tuple:
         """Pictures, their labels, and which of these count."""
@@ -141,8 +140,11 @@ class Naming(Objective):
         x = tensor(pictures)
         truth = torch.from_numpy(self.truth[index]).float()
         counts = torch.ones_like(truth)  # what a damaged picture leaves open counts nothing
+        counts[:, :-1] -= torch.from_numpy(gallery.open[index]).float()
         for row, number in enumerate(index):
             spots = gallery.spots[number]
+            if gallery.halved[number]:
+                continue
             if torch.rand((), generator=generator) < NOTHING:
                 x[row] = torch.randn(x[row].shape, generator=generator) * 0.5
                 truth[row], truth[row, -1] = 0.0, 1.0

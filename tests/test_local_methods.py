@@ -15,7 +15,7 @@ from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import combine, pixels, scheduler_of, states
 from cirp.diffusion.tasks import Task
-from cirp.editing import driver, noise_probe
+from cirp.editing import driver, holds, noise_probe
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import Look, look, positions
 from cirp.editing.masks import at, blurred, given, keep_outside, normalised, peak
@@ -473,7 +473,7 @@ def test_remap_pastes_the_sources_own_pixels_unless_told_not_to(models):
 
 
 def test_remapped_attention_is_the_uninstructed_one_outside():
-    control = remap.Remap(torch.tensor([[[1.0, 0.25]]]))
+    control = holds.HoldAttention(torch.tensor([[[1.0, 0.25]]]))
     probs = torch.rand(3, 2, 2, 5).softmax(-1)
     found = control.on_probs(probs, Site("x.attn2", True, 500.0, (1, 2)))
     torch.testing.assert_close(found[0, :, 0], probs[0, :, 0])

@@ -7,6 +7,7 @@ from cirp.methods import (
     dense,
     diffedit,
     foi,
+    held,
     ip2p,
     ledits,
     lime,
@@ -38,6 +39,7 @@ METHODS: dict[str, Method] = {
         diffedit.edit,
         blending.edit,
         remap.edit,
+        held.edit,
         references.nothing,
         references.round_trip,
     )

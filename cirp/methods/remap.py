@@ -28,22 +28,16 @@ from jaxtyping import Float
 from pydantic import Field, Strict
 from torch import Tensor
 
-from cirp.attention.control import Attn, Control
-from cirp.attention.record import grid_of
-from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
+from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import (
-    Latents,
-    combine,
-    decode,
-)
+from cirp.diffusion.sampling import decode
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit, run_editor
+from cirp.editing.holds import HoldAttention, gated
 from cirp.editing.masks import (
     Found,
     Masks,
     abstaining,
-    at,
     blurred,
     composite,
     keep_outside,
@@ -148,21 +142,6 @@ def mask(
     return torch.where(is_global(seen, scope)[:, None, None], whole, local).float()
 
 
-class Remap(Control):
-    """Outside the masks, the text branch attends as the branch without instruction does."""
-
-    def __init__(self, masks: Masks) -> None:
-        self.masks = masks
-
-    def on_probs(self, probs: Attn, site: Site) -> Attn:
-        grid = grid_of(probs.shape[2], site.latent)
-        inside = at(self.masks, grid).flatten(1)[:, None, :, None].to(probs)
-        changed = probs.clone()
-        text, image = probs[site.rows(TEXT)], probs[site.rows(IMAGE)]
-        changed[site.rows(TEXT)] = inside * text + (1 - inside) * image
-        return changed
-
-
 Level = Annotated[float, Strict(), Field(gt=0, le=1)]  # of noise, a share of the schedule
 
 
@@ -214,17 +193,10 @@ def edit(
     found = regions(tasks, start, settings.region, find)
     masks = blurred(found.masks, settings.soften)
 
-    def guide(predictions: dict[int, Latents]) -> Latents:
-        image = predictions[IMAGE]
-        inside = masks[:, None].to(image)
-        return combine(
-            image + inside * (predictions[TEXT] - image), image, predictions[NEITHER],
-            text_scale=settings.text_scale, image_scale=settings.image_scale,
-        )  # fmt: skip
-
     latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, guide=guide,
-        controls=[*([Remap(masks)] if settings.remap else []), *controls],
+        models, tasks, start, **settings.guidance,
+        guide=gated(masks, text_scale=settings.text_scale, image_scale=settings.image_scale),
+        controls=[*([HoldAttention(masks)] if settings.remap else []), *controls],
         after=keep_outside(masks, start),
     )  # fmt: skip
     images = decode(latents, models)

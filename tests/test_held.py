@@ -1,0 +1,93 @@
+"""Holding: nothing held is the baseline, all held is remap, and each hold does what it says."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
+from cirp.diffusion.pipelines import Models
+from cirp.editing.holds import HoldAttention, gated
+from cirp.methods import blending, held, ip2p, remap
+from tests.test_local_methods import FAST, array, box, task
+from tests.tiny import tiny_ip2p, tiny_sd
+
+HOLDS = ("guidance_held", "cross_held", "self_held", "latents_held", "paste")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return Models("tiny", tiny_ip2p(), tiny_sd(), "own")
+
+
+def made(models, one, **settings):
+    return array(held.edit(models, [one], **settings, **FAST)[0].image)
+
+
+def test_with_nothing_held_it_is_the_baseline(models):
+    (base,) = ip2p.edit(models, [task()], **FAST)
+    assert (made(models, task(mask=box())) == array(base.image)).all()
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_within_a_region_that_is_everything_nothing_is_held(models, hold):
+    (base,) = ip2p.edit(models, [task()], **FAST)
+    everywhere = task(mask=np.ones((64, 64), bool))
+    np.testing.assert_allclose(made(models, everywhere, **{hold: True}), array(base.image), atol=1)
+
+
+def test_what_others_hold_is_what_they_are(models):
+    one = task(mask=box())
+    (whole,) = remap.edit(models, [one], region="given", **FAST)
+    mine = made(models, one, guidance_held=True, cross_held=True, latents_held=True, paste=True)
+    assert (mine == array(whole.image)).all()
+    (blend,) = blending.edit(models, [one], region="given", **FAST)
+    assert (made(models, one, latents_held=True) == array(blend.image)).all()
+
+
+@pytest.mark.parametrize("hold", HOLDS)
+def test_each_hold_changes_the_picture(models, hold):
+    one = task(mask=box())
+    assert (made(models, one, **{hold: True}) != made(models, one)).any()
+
+
+def test_no_region_and_gated_guidance_is_no_instruction(models):
+    nowhere = task(mask=np.zeros((64, 64), bool))
+    still = made(models, nowhere, guidance_held=True)
+    assert (still == made(models, nowhere, text_scale=0.0)).all()
+    other = replace(nowhere, instruction="remove the dog", words=("dog",))
+    # the words are still read, but do not count
+    assert (still == made(models, other, guidance_held=True)).all()
+
+
+def test_an_even_dose_is_the_masks_mean_everywhere(models):
+    one = task(mask=box())
+    masks = held.dosed(torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]), "even")
+    assert masks.tolist() == [[[0.25, 0.25], [0.25, 0.25]]]
+    scale = float(box().reshape(16, 4, 16, 4).any((1, 3)).mean()) * 7.5
+    even = made(models, one, guidance_held=True, dose="even")
+    np.testing.assert_allclose(even, made(models, one, text_scale=scale), atol=1)
+
+
+def test_gated_guidance_is_the_equation():
+    e = {b: torch.rand(1, 2, 1, 2) for b in (TEXT, IMAGE, NEITHER)}
+    found = gated(torch.tensor([[[1.0, 0.5]]]), text_scale=4.0, image_scale=2.0)(e)
+    for column, inside in enumerate((1.0, 0.5)):
+        t, i, n = (e[b][..., column] for b in (TEXT, IMAGE, NEITHER))
+        torch.testing.assert_close(found[..., column], n + 2 * (i - n) + 4 * inside * (t - i))
+
+
+def test_a_hold_of_self_attention_leaves_the_words_alone():
+    control = HoldAttention(torch.tensor([[[1.0, 0.0]]]), cross=False)
+    words, cells = (Site(f"x.attn{2 - s}", not s, 500.0, (1, 2)) for s in (0, 1))
+    assert not control.wants(words) and control.wants(cells)
+    probs = torch.rand(3, 2, 2, 2).softmax(-1)
+    found = control.on_probs(probs, cells)
+    torch.testing.assert_close(found[0, :, 0], probs[0, :, 0])
+    torch.testing.assert_close(found[0, :, 1], probs[1, :, 1])
+
+
+def test_it_needs_a_region(models):
+    with pytest.raises(ValueError, match="has no mask"):
+        held.edit(models, [task()], **FAST)

@@ -27,9 +27,9 @@ from cirp.miniature.styles import STYLES
 from cirp.miniature.varied import TWINS, make, with_twins
 
 CHUNK = 250
-STYLED = 0.2  # share of scenes in a style
+STYLED = 0.35  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
-HALVED = 0.15  # share of scenes that are half of an edit
+HALVED = 0.2  # share of scenes that are half of an edit
 EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
 
 

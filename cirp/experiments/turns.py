@@ -1,0 +1,113 @@
+"""Over many turns: each method edits its own last picture, and what nobody touched wears away.
+
+A person who edits does not stop after one instruction. Little that strays in one turn is little;
+five turns add up. Of each turn is asked: was it done, what of all that should now be there is still
+seen, and how far are the pixels that no instruction so far has meant from the first picture's.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+from PIL import Image
+from scipy.ndimage import distance_transform_edt
+
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.tasks import Task
+from cirp.methods import METHODS
+from cirp.metrics import similarity
+from cirp.metrics.features import FeatureExtractor
+from cirp.miniature.chains import chain
+from cirp.miniature.pairs import Pair
+from cirp.miniature.scene import region, render
+
+TURNS = 5
+GUARD = 2  # pixels around what may change that count for neither side
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Edits in a row, with the region of each."""
+
+    name: str
+    pairs: list[Pair]
+    regions: list[Bool[np.ndarray, "row column"]]
+
+    def untouched(self, turn: int) -> Bool[np.ndarray, "row column"]:
+        """Pixels that no instruction up to this turn has meant."""
+        meant = np.any(self.regions[: turn + 1], axis=0)
+        return distance_transform_edt(~meant) > GUARD
+
+
+def chains(count: int, split: str = "test", *, first: int = 0, turns: int = TURNS) -> list[Chain]:
+    """The first chains of a split."""
+    found = []
+    for seed in range(first, first + count):
+        pairs = chain(seed, split, turns=turns)
+        found.append(Chain(f"{split}-{seed}", pairs, [region(p.source, p.target) for p in pairs]))
+    return found
+
+
+def _tasks(
+    some: Sequence[Chain], pictures: Sequence[Image.Image], turn: int, seed: int
+) -> list[Task]:
+    found = []
+    for one, picture in zip(some, pictures, strict=True):
+        pair = one.pairs[turn]
+        found.append(
+            Task(
+                picture, pair.instruction, pair.target_caption, seed,
+                key=f"{one.name}-{turn}", source_caption=pair.source_caption,
+                words=pair.words, target_words=pair.target_words, mask=one.regions[turn],
+            )
+        )  # fmt: skip
+    return found
+
+
+def table(
+    models: Models,
+    features: FeatureExtractor,
+    some: Sequence[Chain],
+    methods: Mapping[str, tuple[str, Mapping]],
+    *,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> tuple[pd.DataFrame, dict[str, list[list[Image.Image]]]]:
+    """One row per chain, method and turn; and the pictures, by method, turn and chain.
+
+    | column | meaning |
+    |---|---|
+    | done | the judge sees what this turn gains and no longer what it loses |
+    | still_right | share of all labels of the true scene that it sees |
+    | untouched_change | mean absolute difference from the first picture where nothing was meant |
+    """
+    rows, pictures = [], {}
+    firsts = [render(one.pairs[0].source) for one in some]
+    for label, (method, settings) in methods.items():
+        now = [Image.fromarray(first) for first in firsts]
+        pictures[label] = [now]
+        for turn in range(len(some[0].pairs)):
+            made = METHODS[method](
+                models, _tasks(some, now, turn, seed), batch_size=batch_size, progress=False,
+                **settings,
+            )  # fmt: skip
+            now = [edit.image for edit in made]
+            pictures[label].append(now)
+            seen = features.judge(now).to_dict("records")
+            for one, first, picture, said in zip(some, firsts, now, seen, strict=True):
+                pair = one.pairs[turn]
+                verdicts = similarity.verdicts(said, pair.gained, pair.lost, [])
+                right = [said[label] >= similarity.THRESHOLD for label in pair.target.labels()]
+                apart = np.abs(np.asarray(picture, dtype=float) - first).mean(axis=-1) / 255
+                where = one.untouched(turn)
+                rows.append(
+                    {
+                        "id": one.name, "method": label, "turn": turn + 1, "kind": pair.kind,
+                        "done": similarity.success(verdicts),
+                        "still_right": float(np.mean(right)),
+                        "untouched_change": float(apart[where].mean()) if where.any() else np.nan,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows), pictures

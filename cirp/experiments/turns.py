@@ -82,6 +82,9 @@ def table(
     | done | the judge sees what this turn gains and no longer what it loses |
     | still_right | share of all labels of the true scene that it sees |
     | untouched_change | mean absolute difference from the first picture where nothing was meant |
+
+    Where a turn was not done, a later one may find nothing to lose and count as done: `done` is to
+    be read beside `still_right`.
     """
     rows, pictures = [], {}
     firsts = [render(one.pairs[0].source) for one in some]

@@ -1,0 +1,73 @@
+"""What was decided before it was measured: `plan.toml`, read and checked."""
+
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cirp.experiments.records import short_hash
+from cirp.paths import ROOT
+
+PLAN = ROOT / "data" / "next" / "plan.toml"
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Part(BaseModel):
+    """Nothing that is not known, nothing that changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Primary(Part):
+    success: str
+    change: str
+    answers: Annotated[int, Field(ge=1)]
+    controls_at_most: Share
+    target_at_least: Share
+
+
+class Margins(Part):
+    success: Share
+    closed: Share
+    region_iou: Share
+    seconds: Annotated[float, Field(gt=0)]
+
+
+class Split(Part):
+    first: Annotated[int, Field(ge=0)]
+    count: Annotated[int, Field(ge=8, multiple_of=8)]  # equally many of each kind
+
+
+class Splits(Part):
+    validation: Split
+    test: Split
+    confirmation: Split
+
+
+class Seeds(Part):
+    edits: list[int]
+    training: list[int]
+
+
+class Exclusions(Part):
+    local: list[str]
+
+
+class Plan(Part):
+    """The whole plan; `hash` is what tables carry."""
+
+    primary: Primary
+    margins: Margins
+    splits: Splits
+    seeds: Seeds
+    exclusions: Exclusions
+    hash: str
+
+
+@cache
+def plan(path: Path = PLAN) -> Plan:
+    """Raises `ValueError` if the file says what no plan says, naming it."""
+    known = tomllib.loads(path.read_text())
+    return Plan(**known, hash=short_hash(known))

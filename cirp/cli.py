@@ -265,6 +265,8 @@ for _group, _name, _module, _about in (
      "UNet rows, time and memory of each method, over the baseline's."),
     (cost, "attention", "cirp.commands.attention_cost",
      "What recording attention costs, beside daam's own trace."),
+    (app, "curate", "cirp.commands.curate",
+     "Draw real edits from published collections into a folder."),
     (app, "guidance", "cirp.experiments.guidance",
      "InstructPix2Pix over the plane of its two guidance scales."),
     (miniature, "train", "cirp.miniature.training.chain",

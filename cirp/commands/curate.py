@@ -1,0 +1,57 @@
+"""`cirp curate`: real edits from published collections, drawn in balance, as a folder of ours."""
+
+from pathlib import Path
+
+import typer
+
+from cirp.curation import folder as folders
+from cirp.curation.drawing import balanced, unlike
+from cirp.curation.loading import POOL, rows
+from cirp.curation.sources import SOURCES, candidates
+from cirp.data.images import DataError
+
+
+def _copies(given: list[str]) -> dict[str, Path]:
+    found = {}
+    for one in given:
+        name, _, path = one.partition("=")
+        if not path or name not in SOURCES:
+            raise DataError(f"--from {one!r}; give SOURCE=FOLDER, SOURCE of {', '.join(SOURCES)}")
+        found[name] = Path(path)
+    return found
+
+
+def main(
+    out: Path = typer.Option(..., help="The folder to write; it must not be there yet."),
+    source: list[str] = typer.Option(list(SOURCES), help="Collections to draw from."),
+    copies: list[str] = typer.Option([], "--from", help="SOURCE=FOLDER: a local copy."),
+    count: int = typer.Option(50, min=1, help="Edits to draw."),
+    pool: int = typer.Option(POOL, min=1, help="Rows of each collection to draw from."),
+    seed: int = typer.Option(0, help="Of the draw; printed with it."),
+    revision: str | None = typer.Option(None, help="Of a single collection on the hub."),
+    pixels: bool = typer.Option(False, help="Also pictures that may not be passed on, for home."),
+) -> None:
+    """Draw edits and write them with references, hashes and attributions."""
+    try:
+        if out.exists():
+            raise DataError(f"{out} is there already; name another folder, or move it away")
+        if revision and len(source) > 1:
+            raise DataError(f"--revision is of one collection; {len(source)} are asked for")
+        known, found = _copies(copies), []
+        for name in source:
+            some, commit = rows(name, path=known.get(name), revision=revision, seed=seed, pool=pool)
+            mine = list(candidates(name, some))
+            typer.echo(f"{name}: {len(mine)} candidates of {SOURCES[name].hub}, {commit}")
+            found += mine
+        different = unlike(found)
+        typer.echo(f"{len(found) - len(different)} of {len(found)} are there twice")
+        chosen = balanced(different, count, seed)
+        folders.write(chosen, out, seed=seed, pixels=pixels)
+    except ValueError as error:  # DataError is one
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{len(chosen)} edits in {out}, seed {seed}; who made them is in ATTRIBUTIONS.md")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Real edits from published collections: read, drawn, deduplicated, written as a folder of ours."""

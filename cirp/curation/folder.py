@@ -1,0 +1,111 @@
+"""A draw as a folder that every command and chapter takes, with a page of who made what.
+
+What a licence does not allow to pass on is written as a reference: its collection, its id and the
+hash of its pixels, from which the same draw can be made again where the collection is at hand.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from cirp.curation.candidate import Candidate
+from cirp.curation.sources import SOURCES
+from cirp.data.edits import METADATA, EditRecord
+from cirp.data.images import DataError
+
+REFERENCES, ATTRIBUTIONS = "references.jsonl", "ATTRIBUTIONS.md"
+
+
+def digest(image: Image.Image) -> str:
+    """sha256 of the RGB pixels and the size."""
+    return hashlib.sha256(f"{image.size}".encode() + image.convert("RGB").tobytes()).hexdigest()
+
+
+def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool = False) -> Path:
+    """Write the draw; beside its place and then moved, so that it is whole or not there.
+
+    Pictures of collections whose licence does not allow to pass them on are written only with
+    `pixels`, for use at home; without, such edits are references alone.
+
+    Raises `DataError` if the folder is there already, or nothing could be written with its pixels.
+    """
+    folder = Path(folder)
+    if folder.exists():
+        raise DataError(f"{folder} is there already; name another folder, or move it away")
+    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    half.mkdir(parents=True)
+    try:
+        rows, references = [], []
+        for number, one in enumerate(found):
+            name = f"{one.source}-{number:02d}"
+            references.append(_reference(one, name, seed))
+            if pixels or SOURCES[one.source].pixels_allowed:
+                rows.append(_row(one, name, half))
+        if not rows:
+            raise DataError(
+                "no licence in this draw allows to pass pictures on; give --pixels for use at home"
+            )
+        (half / REFERENCES).write_text("".join(json.dumps(r) + "\n" for r in references))
+        (half / ATTRIBUTIONS).write_text(_attributions(found))
+        (half / METADATA).write_text("".join(row.model_dump_json() + "\n" for row in rows))
+        os.replace(half, folder)
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+    return folder
+
+
+def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
+    (folder / name).mkdir()
+    one.image.save(folder / name / "source.png")
+    if one.target is not None:
+        target = one.target
+        if target.size != one.image.size:
+            target = target.resize(one.image.size, Image.Resampling.LANCZOS)
+        target.save(folder / name / "target.png")
+    if one.mask is not None:
+        Image.fromarray(one.mask.astype(np.uint8) * 255).save(folder / name / "mask.png")
+    return EditRecord(
+        id=name,
+        source_file_name=f"{name}/source.png",
+        target_file_name=None if one.target is None else f"{name}/target.png",
+        mask_file_name=None if one.mask is None else f"{name}/mask.png",
+        instruction=one.instruction,
+        source_caption=one.source_caption,
+        target_caption=one.target_caption,
+        edit_type=one.kind,
+        is_global=one.kind == "restyle",
+        source_dataset=f"{one.source} {one.source_id}",
+        license=SOURCES[one.source].licence or "none stated",
+        notes=one.notes,
+    )
+
+
+def _reference(one: Candidate, name: str, seed: int) -> dict:
+    return {
+        "id": name, "source": one.source, "source_id": one.source_id, "seed": seed,
+        "hub": SOURCES[one.source].hub, "sha256": digest(one.image),
+        "instruction": one.instruction, "licence": SOURCES[one.source].licence,
+    }  # fmt: skip
+
+
+def _attributions(found: Sequence[Candidate]) -> str:
+    lines = ["# Attributions", ""]
+    for name in dict.fromkeys(one.source for one in found):
+        source = SOURCES[name]
+        some = [one.source_id for one in found if one.source == name]
+        allowed = "" if source.pixels_allowed else "; its pictures may not be passed on"
+        lines += [
+            f"## {name}", "",
+            f"{source.attribution}. Collection: `{source.hub}`. "
+            f"Licence: {source.licence or 'none stated'}{allowed}.",
+            f"Changed: turned upright, converted to RGB PNG. {len(some)} edits: "
+            f"{', '.join(some)}.", "",
+        ]  # fmt: skip
+    return "\n".join(lines)

@@ -18,7 +18,7 @@ from cirp.experiments import cache, records
 from cirp.experiments.configurations import STEPS
 from cirp.experiments.drawn import load_drawn
 from cirp.metrics.features import load_features
-from cirp.paths import RESULTS
+from cirp.paths import NEXT
 from cirp.statistics.bootstrap import PRIMARY
 
 TEXT = (1.5, 2.5, 4.0, 7.5)
@@ -73,10 +73,10 @@ def main(
     split: str = typer.Option("validation", help="validation or test."),
     count: int = typer.Option(96, min=8, help="Edits."),
     first: int = typer.Option(0, min=0, help="Number of the first edit."),
-    models: Path = typer.Option("miniature", help="The weights."),
+    models: Path = typer.Option(NEXT, help="The weights."),
     shard: int = typer.Option(0, help="Which share of the edits this process computes."),
     shards: int = typer.Option(1, help="Of how many; one process afterwards writes the table."),
-    out: Path = typer.Option(RESULTS / "guidance.csv", help="Where the table goes."),
+    out: Path = typer.Option(NEXT / "results" / "guidance.csv", help="Where the table goes."),
 ) -> None:
     """InstructPix2Pix over the plane of its guidance scales."""
     loaded = load(str(models), bfloat16=has_bfloat16_units())

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from cirp.experiments.records import short_hash
-from cirp.paths import ROOT
+from cirp.paths import NEXT
 
-PLAN = ROOT / "data" / "next" / "plan.toml"
+PLAN = NEXT / "plan.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -18,7 +18,7 @@ from cirp.experiments.drawn import load_drawn
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.miniature.grammar import EDIT_KINDS
-from cirp.paths import MODELS, RESULTS
+from cirp.paths import NEXT
 from cirp.statistics.bootstrap import PRIMARY, mean_interval
 
 CODE = "bars 2"  # raise it when a measure changes
@@ -123,13 +123,12 @@ def main(
     first: int = typer.Option(FIRST, min=0, help="Number of the first of them."),
     text: float = typer.Option(2.5, help="Text guidance, as chosen on validation edits."),
     image: float = typer.Option(1.5, help="Image guidance, likewise."),
-    models: Path = typer.Option(MODELS, help="The weights."),
-    out: Path = typer.Option(RESULTS / "bars.csv", help="Where the table goes."),
+    models: Path = typer.Option(NEXT, help="The weights."),
+    out: Path = typer.Option(NEXT / "results" / "bars.csv", help="Where the table goes."),
 ) -> None:
     """Measure and print every bar."""
-    features = load_features("miniature" if models == MODELS else str(models))
-    fast = has_bfloat16_units()
-    loaded = load("miniature" if models == MODELS else str(models), bfloat16=fast)
+    features = load_features(str(models))
+    loaded = load(str(models), bfloat16=has_bfloat16_units())
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
     checked = controls.table(items, loaded, features)
     rows = autoencoder(items, loaded, checked) + judge(checked)

@@ -4,7 +4,6 @@ What a licence does not allow to pass on is written as a reference: its collecti
 hash of its pixels, from which the same draw can be made again where the collection is at hand.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,14 +17,9 @@ from PIL import Image
 from cirp.curation.candidate import Candidate
 from cirp.curation.sources import SOURCES
 from cirp.data.edits import METADATA, EditRecord
-from cirp.data.images import DataError
+from cirp.data.images import DataError, fingerprint
 
 REFERENCES, ATTRIBUTIONS = "references.jsonl", "ATTRIBUTIONS.md"
-
-
-def digest(image: Image.Image) -> str:
-    """sha256 of the RGB pixels and the size."""
-    return hashlib.sha256(f"{image.size}".encode() + image.convert("RGB").tobytes()).hexdigest()
 
 
 def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool = False) -> Path:
@@ -90,7 +84,7 @@ def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
 def _reference(one: Candidate, name: str, seed: int) -> dict:
     return {
         "id": name, "source": one.source, "source_id": one.source_id, "seed": seed,
-        "hub": SOURCES[one.source].hub, "sha256": digest(one.image),
+        "hub": SOURCES[one.source].hub, "sha256": fingerprint(one.image),
         "instruction": one.instruction, "licence": SOURCES[one.source].licence,
     }  # fmt: skip
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image, ImageOps
+from PIL import Image
 
 from cirp.curation.candidate import Candidate
-from cirp.data.images import DataError
+from cirp.data.images import DataError, as_rgb
 
 WHITE = 250  # of 255: a mask's pixel is painted if all its channels are at least this
 PLACEHOLDER = "{}"
@@ -38,8 +38,9 @@ def _picture(row: Mapping, column: str, where: str) -> Image.Image:
     value = row[column]
     if not isinstance(value, Image.Image):
         raise DataError(f"{where}: {column} is {type(value).__name__}; it must be a picture")
-    value.seek(0) if getattr(value, "is_animated", False) else None
-    return ImageOps.exif_transpose(value).convert("RGB")
+    if getattr(value, "is_animated", False):
+        value.seek(0)
+    return as_rgb(value, f"{where}: {column}")
 
 
 def _text(row: Mapping, column: str, where: str) -> str:

@@ -26,7 +26,15 @@ def open_image(path: Path | str) -> Image.Image:
 
     Raises `DataError` if the file is missing, broken, or of a kind without a defined white.
     """
-    image = _decode(Path(path))
+    return _over_white(_decode(Path(path)))
+
+
+def as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """The same of a picture that is open already; `name` is for the error."""
+    return _over_white(_eight_bit(ImageOps.exif_transpose(image), image.format, name))
+
+
+def _over_white(image: Image.Image) -> Image.Image:
     if image.mode in ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -99,15 +107,20 @@ def _decode(path: Path) -> Image.Image:
         raise DataError(
             f"{path}: cannot be read as an image ({reason}); replace the file, PNG is safest"
         ) from error
-    if upright.mode.startswith("I;16") or (upright.mode == "I" and image.format in ("PNG", "PPM")):
-        grey = np.asarray(upright).astype(np.float64) / 257  # 65535 = 255 * 257
+    return _eight_bit(upright, image.format, str(path))
+
+
+def _eight_bit(image: Image.Image, kind: str | None, name: str) -> Image.Image:
+    """16-bit greys, which PNG and PPM open as "I", become 8-bit "L"; other modes stay."""
+    if image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM")):
+        grey = np.asarray(image).astype(np.float64) / 257  # 65535 = 255 * 257
         return Image.fromarray(np.rint(grey).astype(np.uint8))
-    if upright.mode not in ALPHA + OPAQUE:
+    if image.mode not in ALPHA + OPAQUE:
         raise DataError(
-            f"{path}: it is not defined what is white in pixels of mode {upright.mode!r}; "
+            f"{name}: it is not defined what is white in pixels of mode {image.mode!r}; "
             "save the image as 8- or 16-bit PNG"
         )
-    return upright
+    return image
 
 
 def fit_size(

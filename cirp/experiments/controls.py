@@ -15,8 +15,9 @@ from scipy import ndimage
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, encode
+from cirp.diffusion.tasks import Task
 from cirp.experiments.drawn import right_answers
+from cirp.methods.references import round_trip
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
 from cirp.miniature.gallery import half
@@ -58,12 +59,9 @@ def _border(source: Pixels, region: Region) -> np.ndarray:
 
 
 def round_trips(images: Sequence[Image.Image], models: Models) -> list[Image.Image]:
-    """Pictures of one size through the autoencoder and back."""
-    found = []
-    for start in range(0, len(images), 32):
-        latents = encode(list(images[start : start + 32]), models)
-        found += decode(latents * models.vae.config.scaling_factor, models)
-    return found
+    """Pictures through the autoencoder and back."""
+    tasks = [Task(image, "", None, 0) for image in images]
+    return [edit.image for edit in round_trip(models, tasks, batch_size=32, progress=False)]
 
 
 def pictures(items: Sequence[EditItem], models: Models) -> Mapping[str, list[Image.Image]]:

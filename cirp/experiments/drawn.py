@@ -6,9 +6,10 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import UInt8
 
-from cirp.data.edits import EditItem, EditRecord, load_edits
+from cirp.data.edits import EditItem, load_edits
 from cirp.miniature import export
 from cirp.miniature.answers import answers
+from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import render
 
 ANSWERS = 32  # right answers that an edit is compared with
@@ -23,13 +24,10 @@ def right_answers(
     items: Sequence[EditItem], count: int = ANSWERS
 ) -> list[list[UInt8[np.ndarray, "row column 3"]] | None]:
     """Of each item at most `count` right answers; None where the world does not know any."""
-    return [
-        _drawn(item.record.model_dump_json(), count) if item.record.split else None
-        for item in items
-    ]
+    rows = (item.record for item in items)
+    return [_rendered(export.drawn_pair(row), count) if row.split else None for row in rows]
 
 
 @lru_cache(maxsize=1024)
-def _drawn(row: str, count: int) -> list[np.ndarray]:
-    pair = export.drawn_pair(EditRecord.model_validate_json(row))
+def _rendered(pair: Pair, count: int) -> list[np.ndarray]:
     return [render(scene) for scene in answers(pair, count)]

@@ -1,5 +1,6 @@
 """How good the miniature's CLIP, DINOv2, judge and latents are, each against the world's truth."""
 
+import itertools
 import re
 from collections.abc import Callable, Sequence
 
@@ -16,9 +17,8 @@ from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor
 from cirp.miniature.export import drawn_pair
 from cirp.miniature.gallery import gallery_scene
-from cirp.miniature.kinds import SETTINGS
 from cirp.miniature.pairs import KNOWN
-from cirp.miniature.scene import all_labels, render
+from cirp.miniature.scene import Scene, all_labels, render
 
 CANDIDATES = 64  # captions a picture has to choose its own from
 NEIGHBOURS = 5
@@ -49,27 +49,28 @@ def clip_retrieval(items: Sequence[EditItem], features: FeatureExtractor, bar: B
     return [bar(f"CLIP: own caption among {CANDIDATES}", found, 0.97)]
 
 
-def _single(items: Sequence[EditItem]) -> list[tuple[Image.Image, str, str]]:
-    """Sources in which one thing stands: picture, its kind, the setting."""
-    found = []
-    for item in items:
-        if len(item.record.object_names) == 1:
-            place = next(
-                s.name for s in SETTINGS.values() if s.phrase in item.record.source_caption
-            )
-            found.append((item.source(), item.record.object_names[0], place))
-    return found
+Shown = tuple[Image.Image, str, str]  # a picture of one thing, its kind, the setting
 
 
-def _references(count: int) -> list[tuple[Image.Image, str, str]]:
-    found, seed = [], UNSEEN
-    while len(found) < count:
-        scene = gallery_scene(seed)
-        seed += 1
-        things = list(scene.everything())
-        if len(things) == 1 and not scene.style:
-            found.append((Image.fromarray(render(scene)), things[0].kind, scene.setting))
-    return found
+def _alone(scene: Scene, picture: Image.Image | None = None) -> Shown | None:
+    """The scene as such a picture; None if there are more things."""
+    things = list(scene.everything())
+    if len(things) > 1:
+        return None
+    return picture or Image.fromarray(render(scene)), things[0].kind, scene.setting
+
+
+def _single(items: Sequence[EditItem]) -> list[Shown]:
+    """Sources in which one thing stands."""
+    found = (_alone(drawn_pair(item.record).source, item.source()) for item in items)
+    return [one for one in found if one]
+
+
+def _references(count: int) -> list[Shown]:
+    """The first scenes of one thing, in no style, that trained no judge."""
+    scenes = (gallery_scene(seed) for seed in itertools.count(UNSEEN))
+    found = (_alone(scene) for scene in scenes if not scene.style)
+    return list(itertools.islice((one for one in found if one), count))
 
 
 def dinov2_neighbours(

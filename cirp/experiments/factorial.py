@@ -131,38 +131,28 @@ def table(
     check_local(items)
     items = cache.fitted(items, models)
     scales = dict(steps=steps, text_scale=text_scale, image_scale=image_scale)
-    regions = given_regions(items)
-    regions |= {NOWHERE: [np.zeros_like(r) for r in regions[TRUE]]}
-    regions |= found_regions(models, items, names, steps)
+    regions = given_regions(items) | found_regions(models, items, names, steps)
     sources = [item.source() for item in items]
     shared = dict(round_trips=round_trips(sources, models), answers=right_answers(items))
     hashes = [records.item_hash(item) for item in items]
+    parts = []
 
-    def scored(images: Sequence[Image.Image], region: str, hold: str, paste: bool, method, own):
-        tied = records.provenance(models, settings=own, seed=seed, code=METHODS[method].code)
+    def add(images: Sequence[Image.Image], method: str, settings: Mapping, **columns) -> None:
+        tied = records.provenance(models, settings=settings, seed=seed, code=METHODS[method].code)
         part = score_all(items, images, features, **shared)
-        return part.assign(
-            **tied | {"item": hashes}, method=method, region=region, held=hold, pasted=paste
-        )
+        parts.append(part.assign(**tied | {"item": hashes}, method=method, **columns))
 
     made = cache.edits(models, items, "ip2p", seeds=[seed], settings=scales)
-    parts = [scored([e.image for e in made], "", "", False, "ip2p", scales)]
-    for region, hold, own in cells({k: v for k, v in regions.items() if k != NOWHERE}):
-        where = regions[TRUE if region == EVEN else region]
-        parts += _both(models, items, sources, where, scales | own, seed, scored, region, hold)
-    parts += _both(
-        models, items, sources, regions[NOWHERE], scales | HOLDS["guidance"], seed, scored,
-        NOWHERE, "guidance",
-    )  # fmt: skip
-    return pd.concat(parts, ignore_index=True)
-
-
-def _both(models, items, sources, where, settings, seed, scored, region, hold) -> list:
-    """A combination as it is, and pasted."""
-    made = cache.edits(models, placed(items, where), "held", seeds=[seed], settings=settings)
-    plain = [edit.image for edit in made]
-    over = [pasted(*one) for one in zip(plain, sources, where, strict=True)]
-    return [
-        scored(images, region, hold, paste, "held", settings)
-        for images, paste in ((plain, False), (over, True))
+    add([e.image for e in made], "ip2p", scales, region="", held="", pasted=False)
+    nowhere = [np.zeros_like(region) for region in regions[TRUE]]
+    runs = [
+        (name, hold, own, regions.get(name, regions[TRUE])) for name, hold, own in cells(regions)
     ]
+    for name, hold, own, where in [*runs, (NOWHERE, "guidance", HOLDS["guidance"], nowhere)]:
+        settings = scales | own
+        made = cache.edits(models, placed(items, where), "held", seeds=[seed], settings=settings)
+        plain = [edit.image for edit in made]
+        over = [pasted(*one) for one in zip(plain, sources, where, strict=True)]
+        for images, paste in ((plain, False), (over, True)):
+            add(images, "held", settings, region=name, held=hold, pasted=paste)
+    return pd.concat(parts, ignore_index=True)

@@ -101,26 +101,22 @@ def summary(
     """
     theirs = values(table, base)
     level = frontier.edge_of(*theirs)[-1][0] / 2
+    measures = {
+        "most success": lambda edge: edge[-1][0],
+        "area": lambda edge: frontier.area(LIMIT, edge),
+        "outside at level": lambda edge: frontier.outside_at(level, edge),
+    }
     rows = []
     for method in table["method"].unique():
-        mine = values(table, method)
+        edges = frontier.resampled([values(table, method), theirs], resamples=resamples)
         row: dict[str, object] = {"method": method, "level": level}
-        for name, measure in (
-            ("most success", lambda edge: edge[-1][0]),
-            ("area", lambda edge: frontier.area(LIMIT, edge)),
-            ("outside at level", lambda edge: frontier.outside_at(level, edge)),
-        ):
-            found = frontier.estimate(measure, [mine], resamples=resamples)
-            row |= {name: found.value, f"{name}, low": found.low, f"{name}, high": found.high}
+        for name, measure in measures.items():
+            found = {name: frontier.interval(lambda mine, _, m=measure: m(mine), edges)}
             if method != base:
-                apart = frontier.estimate(
-                    lambda a, b, measure=measure: measure(a) - measure(b), [mine, theirs],
-                    resamples=resamples,
-                )  # fmt: skip
-                row |= {
-                    f"{name} - baseline": apart.value,
-                    f"{name} - baseline, low": apart.low,
-                    f"{name} - baseline, high": apart.high,
-                }
+                found[f"{name} - baseline"] = frontier.interval(
+                    lambda mine, base, m=measure: m(mine) - m(base), edges
+                )
+            for column, one in found.items():
+                row |= {column: one.value, f"{column}, low": one.low, f"{column}, high": one.high}
         rows.append(row)
     return pd.DataFrame(rows)

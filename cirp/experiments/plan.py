@@ -56,7 +56,7 @@ class Exclusions(Part):
 
 
 class Plan(Part):
-    """The whole plan; `hash` is what tables carry."""
+    """The whole plan; `hash` is of what it says, not of its comments."""
 
     primary: Primary
     margins: Margins

@@ -12,19 +12,18 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 from PIL import Image
-from scipy.ndimage import distance_transform_edt
 
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
 from cirp.methods import METHODS
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.regions import average, split
 from cirp.miniature.chains import chain
 from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import region, render
 
 TURNS = 5
-GUARD = 2  # pixels around what may change that count for neither side
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Chain:
     def untouched(self, turn: int) -> Bool[np.ndarray, "row column"]:
         """Pixels that no instruction up to this turn has meant."""
         meant = np.any(self.regions[: turn + 1], axis=0)
-        return distance_transform_edt(~meant) > GUARD
+        return split(meant, shape=meant.shape).outside
 
 
 def chains(count: int, split: str = "test", *, first: int = 0, turns: int = TURNS) -> list[Chain]:
@@ -87,9 +86,10 @@ def table(
     be read beside `still_right`.
     """
     rows, pictures = [], {}
-    firsts = [render(one.pairs[0].source) for one in some]
+    firsts = [Image.fromarray(render(one.pairs[0].source)) for one in some]
+    sources = [similarity.to_array(first) for first in firsts]
     for label, (method, settings) in methods.items():
-        now = [Image.fromarray(first) for first in firsts]
+        now = firsts
         pictures[label] = [now]
         for turn in range(len(some[0].pairs)):
             made = METHODS[method](
@@ -99,18 +99,17 @@ def table(
             now = [edit.image for edit in made]
             pictures[label].append(now)
             seen = features.judge(now).to_dict("records")
-            for one, first, picture, said in zip(some, firsts, now, seen, strict=True):
+            for one, first, picture, said in zip(some, sources, now, seen, strict=True):
                 pair = one.pairs[turn]
                 verdicts = similarity.verdicts(said, pair.gained, pair.lost, [])
                 right = [said[label] >= similarity.THRESHOLD for label in pair.target.labels()]
-                apart = np.abs(np.asarray(picture, dtype=float) - first).mean(axis=-1) / 255
-                where = one.untouched(turn)
+                apart = similarity.change(similarity.to_array(picture), first)
                 rows.append(
                     {
                         "id": one.name, "method": label, "turn": turn + 1, "kind": pair.kind,
                         "done": similarity.success(verdicts),
                         "still_right": float(np.mean(right)),
-                        "untouched_change": float(apart[where].mean()) if where.any() else np.nan,
+                        "untouched_change": average(apart, one.untouched(turn)),
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows), pictures

@@ -9,6 +9,7 @@ import random
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,12 @@ def varied(name: str, first: int, count: int, folder: Path) -> Path:
 
 def drawn_pair(row: EditRecord) -> Pair:
     """The pair that a row of the second edition was drawn from."""
-    return varied_pair(row.seed, row.split, kind=row.edit_type)
+    return _varied_pair(row.seed, row.split, row.edit_type)
+
+
+@lru_cache(maxsize=4096)
+def _varied_pair(seed: int, split: str, kind: str) -> Pair:
+    return varied_pair(seed, split, kind=kind)
 
 
 def drawn_varied(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:

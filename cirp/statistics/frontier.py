@@ -9,13 +9,14 @@ The unit of every interval is the image: resampling draws images, and all points
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 Values = Float[np.ndarray, "point image"]
+Edge = list[tuple[float, float]]  # (success, outside change), from least change to most success
 
 
 class Estimate(NamedTuple):
@@ -27,9 +28,7 @@ class Estimate(NamedTuple):
     undefined: float  # share of resamples in which it is not defined
 
 
-def hull(
-    success: Float[np.ndarray, " point"], outside: Float[np.ndarray, " point"]
-) -> list[tuple[float, float]]:
+def hull(success: Float[np.ndarray, " point"], outside: Float[np.ndarray, " point"]) -> Edge:
     """The lower right edge of the points' convex hull, from least change to most success.
 
     Doing nothing, (0, 0), is always one of the points: it can be mixed with anything.
@@ -37,7 +36,7 @@ def hull(
     least_change = {0.0: 0.0}
     for x, y in zip(map(float, success), map(float, outside), strict=True):
         least_change[x] = min(y, least_change.get(x, math.inf))
-    edge: list[tuple[float, float]] = []
+    edge: Edge = []
     for point in sorted(least_change.items()):
         while len(edge) > 1 and _turn(edge[-2], edge[-1], point) <= 0:
             edge.pop()
@@ -50,7 +49,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-def outside_at(level: float, edge: Sequence[tuple[float, float]]) -> float:
+def outside_at(level: float, edge: Edge) -> float:
     """The least change at this success, along the edge; NaN above its highest success."""
     xs, ys = zip(*edge, strict=True)
     if level > xs[-1]:
@@ -58,27 +57,27 @@ def outside_at(level: float, edge: Sequence[tuple[float, float]]) -> float:
     return float(np.interp(level, xs, ys))
 
 
-def success_at(limit: float, edge: Sequence[tuple[float, float]]) -> float:
-    """The most success with at most so much change."""
+def success_at(limit, edge: Edge):
+    """The most success with at most so much change; one number, or one for each of an array."""
     xs, ys = zip(*edge, strict=True)
-    return float(np.interp(limit, ys, xs))
+    return np.interp(limit, ys, xs)
 
 
-def area(limit: float, edge: Sequence[tuple[float, float]], points: int = 200) -> float:
+def area(limit: float, edge: Edge, points: int = 200) -> float:
     """Mean of `success_at` over all limits from 0 to `limit`: one number for a whole frontier."""
     levels = np.linspace(0, limit, points)
-    return float(np.trapezoid([success_at(x, edge) for x in levels], levels) / limit)
+    return float(np.trapezoid(success_at(levels, edge), levels) / limit)
 
 
-def edge_of(success: Values, outside: Values) -> list[tuple[float, float]]:
+def edge_of(success: Values, outside: Values) -> Edge:
     """The edge of the means over images; NaN of an image is left out of its point's mean."""
     return hull(np.nanmean(success, axis=1), np.nanmean(outside, axis=1))
 
 
-def estimate(
-    measure, groups: Sequence[tuple[Values, Values]], *, resamples: int = 2000, seed: int = 0
-) -> Estimate:
-    """`measure(edge, edge, ...)` of one frontier for each group, with an interval over images.
+def resampled(
+    groups: Sequence[tuple[Values, Values]], *, resamples: int = 2000, seed: int = 0
+) -> list[tuple[Edge, ...]]:
+    """The edge of each group: of the sample first, then of so many draws of its images.
 
     All groups hold the same images in the same order, so that differences are paired.
 
@@ -89,13 +88,22 @@ def estimate(
         raise ValueError(f"groups of {sorted(counts)} images; a pair needs the same images")
     (n,) = counts
     rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(resamples):
-        some = rng.integers(n, size=n)
-        found.append(measure(*(edge_of(s[:, some], o[:, some]) for s, o in groups)))
-    found = np.array(found, dtype=float)
-    value = float(measure(*(edge_of(s, o) for s, o in groups)))
+    draws = [np.arange(n), *(rng.integers(n, size=n) for _ in range(resamples))]
+    return [tuple(edge_of(s[:, some], o[:, some]) for s, o in groups) for some in draws]
+
+
+def interval(measure: Callable[..., float], edges: Sequence[tuple[Edge, ...]]) -> Estimate:
+    """`measure(edge, edge, ...)`, one edge for each group, with its interval over the draws."""
+    value, *found = (float(measure(*some)) for some in edges)
     if np.isnan(found).all():
         return Estimate(value, math.nan, math.nan, 1.0)
     low, high = np.nanquantile(found, [0.025, 0.975])
     return Estimate(value, float(low), float(high), float(np.isnan(found).mean()))
+
+
+def estimate(
+    measure: Callable[..., float], groups: Sequence[tuple[Values, Values]], *,
+    resamples: int = 2000, seed: int = 0,
+) -> Estimate:  # fmt: skip
+    """`interval` of one measure alone; of several, resample once."""
+    return interval(measure, resampled(groups, resamples=resamples, seed=seed))

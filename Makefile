@@ -27,8 +27,9 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.py))
 EXECUTED := $(NOTEBOOKS:notebooks/%.py=book/notebooks/%.ipynb)
 # make's own lists of files break at spaces and colons: one file has the time of the newest source.
 SOURCES := _build/sources.stamp
+ENGINE := book/_extra/_static/explorer/engine.json
 $(shell $(PYTHON) cirp/commands/newest.py $(SOURCES) cirp data >&2)
-PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -name '*.pyc') \
+PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -path '*/explorer/*' ! -name '*.pyc') \
 	$(wildcard figures/*)
 
 # One notebook on each core takes less time than one after the other on all of them: their models
@@ -72,7 +73,12 @@ book: $(INSTALLED)
 endif
 
 # --all: an incremental build would not repeat the warnings of pages that have not changed.
-_build/book.stamp: $(EXECUTED) $(PAGES) | $(INSTALLED)
+# What the explorer of the pages runs on: the miniature as ONNX, for the browser.
+$(ENGINE): $(SOURCES) | $(INSTALLED)
+	@$(BIN)/cirp page-engine
+	@touch $@
+
+_build/book.stamp: $(EXECUTED) $(PAGES) $(ENGINE) | $(INSTALLED)
 	$(BIN)/jupyter-book build book --all -W -n --keep-going --quiet
 	@touch $@
 

@@ -174,33 +174,16 @@ def study(
 
 @app.command()
 @one_line
-def search(
+def evidence(
+    names: Annotated[list[str] | None, typer.Argument(help="Tables; by default all.")] = None,
     models: MODELS = "miniature",
-    count: Annotated[int, typer.Option(help="Validation edits.")] = 24,
-    shard: SHARD = 0,
-    shards: Annotated[int, typer.Option(help="Of how many; 1 writes the choice.")] = 1,
-    only: Annotated[str | None, typer.Option(help="Renew one contender alone.")] = None,
-) -> None:
-    """Choose every contender's settings on validation edits, with one budget for all."""
-    from cirp.experiments.search import search
-
-    found = search(models=models, count=count, shard=shard, shards=shards, only=only)
-    if found is not None:
-        typer.echo(found.round(4).to_string(index=False))
-
-
-@app.command()
-@one_line
-def benchmark(
-    models: MODELS = "miniature",
-    count: Annotated[int, typer.Option(help="Test edits.")] = 500,
     shard: SHARD = 0,
     shards: SHARDS = 1,
 ) -> None:
-    """Compute what is not recorded of all methods on the held-out test edits; resumable, shared."""
-    from cirp.experiments.benchmark import fill
+    """The experiments on planned edits: compute what is missing; without shards, write tables."""
+    from cirp.experiments.evidence import run
 
-    fill(models=models, count=count, shard=shard, shards=shards)
+    run(names or [], models=models, shard=shard, shards=shards)
 
 
 @app.command()
@@ -265,6 +248,8 @@ for _group, _name, _module, _about in (
      "UNet rows, time and memory of each method, over the baseline's."),
     (cost, "attention", "cirp.commands.attention_cost",
      "What recording attention costs, beside daam's own trace."),
+    (app, "page-engine", "cirp.explorer.page",
+     "Export the miniature for the explorer of the built pages."),
     (app, "curate", "cirp.commands.curate",
      "Draw real edits from published collections into a folder."),
     (app, "guidance", "cirp.experiments.guidance",

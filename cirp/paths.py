@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 EDITS = ROOT / "data" / "edits"  # the book's 50
 MODELS = ROOT / "data" / "models"  # the miniature
-NEXT = ROOT / "data" / "next"  # its second edition, with its plan and its own tables
+PLAN = ROOT / "data" / "plan.toml"  # what is asked of which edits
 RESULTS = ROOT / "data" / "results"  # tables of the full run
 FIGURES = ROOT / "figures"  # its figures
 

@@ -9,10 +9,7 @@
 # %% [markdown]
 # # Baseline versus noisy input
 #
-# **The noisy input keeps more of the picture. Does it still make the edit?** The baseline starts from
-# pure noise and sees the input concatenated to it, with text guidance 7.5 and image guidance 1.5. The
-# *noisy input* starts from the input itself, noised, and concatenates nothing; its prompts are refined
-# captions of the target, its text guidance 12 to 15.
+# The noisy input keeps more of the picture. Does it still make the edit?
 #
 # *Runs in a minute or two.*
 
@@ -35,6 +32,20 @@ s = study.open_study(
     asks=("target caption",),
 )
 table = s.table("main", report.main_methods(steps))
+chapter.finding(table)
+
+# %% [markdown]
+# The baseline starts from pure noise and sees the input concatenated to it, with text guidance 7.5 and image guidance
+# 1.5. The *noisy input* starts from the input itself, noised, and concatenates nothing; its prompts are refined captions
+# of the target, its text guidance 12 to 15. Both are shown as the report set them, at 150 steps.
+#
+# ## From instruction to caption
+#
+# The text-to-image model knows no instructions: it is told what the picture should show. `cirp.data.target_caption`
+# writes that by rule, and `cirp refine` has a language model write it. The report's own edits:
+
+# %%
+chapter.captions([item for item in s.items if item.record.example][:5] or s.items[:3])
 
 # %% [markdown]
 # ## Side by side

@@ -9,8 +9,7 @@
 # %% [markdown]
 # # Guidance sweeps
 #
-# **One setting is one point; a system is a curve.** Any editor can be made to keep more by making it
-# edit less. So each dial is turned, and what is gained is set against what is lost.
+# Any editor can be made to keep more by making it edit less. What does each dial give, and what does it take?
 #
 # *Runs in two or three minutes.*
 
@@ -24,7 +23,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import sweeps as chapter
-from cirp.experiments import report, study
+from cirp.experiments import records, report, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -33,7 +32,18 @@ s = study.open_study(
     asks=("target caption",),
 )
 sweep = s.table("sweeps", report.sweep_methods(), seeds=s.seeds[:1])
+planned = records.recorded("frontiers") if s.is_default else None
+chapter.finding(planned)
 
+# %% [markdown]
+# ## The baseline's two scales
+#
+# Every pair of text and image guidance, on the local test edits. Where the miniature is best is not where the report
+# ran it (7.5 and 1.5): `cirp guidance` chose 2.5 and 1.5 on validation edits, and the chapters on methods start there.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix over its plane of guidance scales, means over the local test edits.", "name": "fig-plane"}, "image": {"alt": "Two grids of numbers: success and outside change by text and image guidance."}}
+if planned is not None:
+    _ = figures.save(chapter.plane_figure(planned), "05_plane", profile=profile)
 # %% [markdown]
 # ## Success against what nobody asked for
 
@@ -68,7 +78,7 @@ by_steps = s.table("steps", report.step_methods(), seeds=s.seeds[:1])
 tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]
-# The sweeps above take 20 steps. The table says what that costs against 150.
+# The sweeps above take 20 steps; the table says what that costs against 150.
 #
 # ## What this does not show
 #

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Metric tables
 #
-# **The report's table, repeated with what it lacked: controls, intervals, tests, and the question
-# whether the edit happened.**
+# What becomes of the report's table when it is given controls, intervals, tests, and the question whether the edit
+# happened?
 #
 # *Runs in a minute; the full run's tables are recorded, and a slice is computed again here.*
 
@@ -36,6 +36,7 @@ s = study.open_study(
     asks=("target caption", "mask",),
 )
 table = s.table("main", report.main_methods(steps))
+chapter.tables_finding(table)
 
 # %% [markdown]
 # ## The report's table

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # What the similarity scores cannot tell
 #
-# **CLIP-I and DINOv2 to the input are highest for doing nothing.** A system that edits less looks as if
-# it over-edits less. This chapter shows by how much, and what to read instead.
+# CLIP-I and DINOv2 to the input are highest for doing nothing, so a system that edits less looks as if it over-edits
+# less. By how much, and what is to be read instead?
 #
 # *Runs in a minute.*
 
@@ -35,6 +35,7 @@ s = study.open_study(
 )
 table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
+chapter.cannot_tell_finding(table, blends)
 
 # %% [markdown]
 # ## Fading the edit out improves every similarity

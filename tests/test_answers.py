@@ -7,11 +7,11 @@ import pytest
 
 from cirp.metrics.answers import allowed, by_count, distances, nearest
 from cirp.miniature.answers import answers
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.scene import region, render
-from cirp.miniature.varied import varied_pair
 
-PAIRS = [varied_pair(i, "validation", kind=kind) for kind in EDIT_KINDS for i in range(3)]
+PAIRS = [draw_pair(i, "validation", kind=kind) for kind in EDIT_KINDS for i in range(3)]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=lambda p: f"{p.kind}-{p.seed}")

@@ -1,4 +1,6 @@
-"""The contenders are what they say, and the table of standings is right by hand."""
+"""The contenders are what they say, and what is said of them is right by hand."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -6,11 +8,11 @@ import pytest
 from PIL import Image
 
 from cirp import figures
-from cirp.chapters import benchmark as chapter
+from cirp.chapters import frontiers as chapter
 from cirp.chapters import methods
 from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import cache, configurations
+from cirp.experiments import aims, cache, configurations, frontiers
 
 ALL = {**configurations.found(), **configurations.told(), **configurations.controls()}
 
@@ -26,34 +28,44 @@ def test_every_contender_is_a_method_with_settings_it_knows(label):
 def test_every_method_with_a_region_is_compared_told_and_untold():
     found = {method for method, _ in configurations.found().values()}
     told = {method for method, _ in configurations.told().values()}
-    assert told == found - {"ip2p"}
+    assert told == found - {"ip2p", "noisy"}
     local = {n for n in cache.METHODS if cache.completed(n, {}).get("region") == "found"}
     assert local == told
 
 
-def row(name, item, success, outside, **more):
+SHOWN = {cell.label: cell.point for cell in frontiers.cells() if cell.shown and not cell.told}
+
+
+def row(name, item, success, outside, *, told=False, **more):
     return {
-        "method": name, "id": item, "seed": 0, "success": success,
-        "l1_source_outside_excess": outside, "region_iou": 0.5, "unet_calls": 60, "seconds": 1.0,
+        "method": name, "id": item, "seed": 0, "success": success, "edit_type": "add",
+        "l1_source_outside_excess": outside, "region_iou": 0.5, "told": told, "pasted": False,
+        "point": SHOWN.get(name, configurations.SHOWN),
     } | more  # fmt: skip
 
 
-def test_standings_pair_by_image_and_say_how_much_of_the_way_is_closed():
-    base, truth = configurations.BASELINE, configurations.TRUTH
-    items = [f"i{n}" for n in range(6)]
+def test_every_dial_has_as_many_different_points_as_the_baseline_and_shows_one_of_them():
+    found = configurations.dials()
+    assert {len(dial) for dial in found.values()} == {len(configurations.SCALES)}
+    shown = configurations.found()
+    for name, dial in found.items():
+        settings = [str(sorted(cache.completed(*one).items())) for one in dial]
+        assert len(set(settings)) == len(settings), name
+        assert shown[name] in dial, name
+
+
+def test_a_method_closes_the_way_to_itself_told_the_region():
+    base, ours = configurations.BASELINE, configurations.OURS
     rows = []
-    for n, item in enumerate(items):
-        rows.append(row(base, item, 1.0, 0.10 + 0.01 * n))
-        rows.append(row("half", item, 1.0, 0.06 + 0.01 * n, unet_calls=120, seconds=3.0))
-        rows.append(row("useless", item, 0.0, 0.10 + 0.01 * n))
-    told = pd.DataFrame([row(truth, item, 1.0, 0.02 + 0.01 * n) for n, item in enumerate(items)])
-    found = methods.standing(pd.DataFrame(rows), told).set_index("method")
-    assert found.loc["half", "closed"] == pytest.approx(0.5)
-    assert found.loc[truth, "closed"] == pytest.approx(1.0)
-    assert found.loc["useless", "closed"] == pytest.approx(0.0)
-    assert found.loc["half", "l1_source_outside_excess - baseline"] == pytest.approx(-0.04)
-    assert found.loc["useless", "success - baseline"] == pytest.approx(-1.0)
-    assert found.loc["half", "UNet rows / baseline"] == pytest.approx(2.0)
+    for n in range(8):
+        rows.append(row(base, f"i{n}", 1.0, 0.10 + 0.01 * n))
+        rows.append(row(ours, f"i{n}", 1.0, 0.06 + 0.01 * n))
+        rows.append(row(ours, f"i{n}", 1.0, 0.02 + 0.01 * n, told=True))
+    table = pd.DataFrame(rows)
+    assert aims.closing(table, ours).mean == pytest.approx(0.5)
+    found = methods.compared(table, [ours])
+    assert found.loc[ours, "outside change - baseline"].startswith("\u22120.0400")
+    assert found.loc[ours, "edit success - baseline"].startswith("+0.0000")
 
 
 def test_the_overlap_of_regions_by_hand():
@@ -81,28 +93,34 @@ def test_the_gallery_outlines_regions_but_not_whole_pictures(tmp_path):
 
 
 def test_extremes_are_the_best_and_the_worst_against_the_baseline():
+    base, ours = configurations.BASELINE, configurations.OURS
     rows = []
-    for item, ours, outside in (("a", 1.0, 0.1), ("b", 0.2, 0.1), ("c", 0.5, 0.9)):
-        rows.append(row(configurations.BASELINE, item, 0, 0.1, success_soft=0.5))
-        rows.append(row("x", item, 0, outside, success_soft=ours))
+    for item, done, outside in (("a", 1.0, 0.1), ("b", 0.2, 0.1), ("c", 0.5, 0.9)):
+        rows.append(row(base, item, 0, 0.1, success_soft=0.5))
+        rows.append(row(ours, item, 0, outside, success_soft=done))
+    items = {
+        name: EditItem(EditRecord(source_file_name="a.png", instruction="x", id=name), Path("."))
+        for name in "abcd"
+    }
     table = pd.DataFrame(rows)
-    assert methods.extremes(table, "x", ["a", "b", "c"]) == ["a", "c"]
-    assert methods.extremes(table, "x", ["a", "b"]) == ["a", "b"]
-    assert methods.extremes(table, "x", ["of another folder"]) == ["of another folder"] * 2
+    for given, best, worst in (("abc", "a", "c"), ("ab", "a", "b"), ("d", "d", "d")):
+        found = methods.extremes(table, ours, [items[name] for name in given])
+        assert [item.id for item in found] == [best, worst]
 
 
 def test_kinds_are_told_apart_and_the_truth_stands_beside():
+    ours = configurations.OURS
     rows = [
         row(name, f"{kind}{n}", n, 0.1, edit_type=kind)
-        for name in (configurations.BASELINE, "x")
+        for name in (configurations.BASELINE, ours)
         for kind in ("add", "remove")
         for n in (0, 1)
     ]
-    told = pd.DataFrame([row("x, true mask", "add0", 1, 0.0, edit_type="add")])
-    found = methods.by_kind(pd.DataFrame(rows), told, ["x"])
-    assert found.loc["add", ("x", "success")] == 0.5
-    assert found.loc["add", ("x, true mask", "success")] == 1
-    assert np.isnan(found.loc["remove", ("x, true mask", "success")])
+    rows.append(row(ours, "add0", 1, 0.0, told=True))
+    found = methods.by_kind(pd.DataFrame(rows), [ours])
+    assert found.loc["add", (ours, "success")] == 0.5
+    assert found.loc["add", (f"{ours}, told the region", "success")] == 1
+    assert np.isnan(found.loc["remove", (f"{ours}, told the region", "success")])
 
 
 def test_a_better_method_stands_above_and_bars_are_as_wide_as_the_critical_difference():

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from cirp.experiments import controls
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.scene import region, render
-from cirp.miniature.varied import varied_pair
 
-PAIR = varied_pair(3, "validation", kind="swap object")
+PAIR = draw_pair(3, "validation", kind="swap object")
 SOURCE, TARGET = render(PAIR.source), render(PAIR.target)
 REGION = region(PAIR.source, PAIR.target)
 

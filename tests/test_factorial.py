@@ -12,7 +12,7 @@ from cirp.miniature import export
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    return load_edits(export.varied("validation", 0, 16, tmp_path_factory.mktemp("edits")))
+    return load_edits(export.split("validation", 0, 16, tmp_path_factory.mktemp("edits")))
 
 
 def local(items):

@@ -4,17 +4,33 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cirp.experiments import cache, frontiers
+from cirp.experiments import configurations, frontiers
 from cirp.experiments.configurations import BASELINE
 from cirp.statistics.bootstrap import PRIMARY
 
 
-def test_every_method_has_as_many_different_points_as_the_baseline():
-    found = frontiers.dials()
-    assert {len(dial) for dial in found.values()} == {len(frontiers.SCALES)}
-    for name, dial in found.items():
-        settings = [str(sorted(cache.completed(*one).items())) for one in dial]
-        assert len(set(settings)) == len(settings), name
+def test_every_cell_is_another_and_each_method_is_shown_at_one_point():
+    cells = list(frontiers.cells())
+    keys = [(cell.label, cell.point, cell.told) for cell in cells]
+    assert len(set(keys)) == len(keys)
+    for label in configurations.dials():
+        own = [c for c in cells if c.label == label and c.shown and not c.told]
+        assert len(own) == 1 and own[0].everywhere, label
+        assert (own[0].method, own[0].settings) == configurations.found()[label]
+    plane = [c for c in cells if c.label == BASELINE]
+    assert len(plane) == 16
+    scales = {(c.settings["text_scale"], c.settings["image_scale"]) for c in plane}
+    assert set(configurations.SCALES) <= scales
+
+
+def test_pasted_rows_stand_in_only_for_methods_that_have_them():
+    rows = [
+        dict(id="a", edit_type="add", method=m, point=0, told=False, pasted=p, success=s)
+        for m, p, s in (("x", False, 0), ("x", True, 1), ("y", False, 2))
+    ]
+    table = pd.DataFrame(rows)
+    assert frontiers.local(table)["success"].tolist() == [0, 2]
+    assert frontiers.local(table, pasted=True)["success"].tolist() == [1, 2]
 
 
 def drawn(rng, rates, outsides, method, count=300):
@@ -26,6 +42,9 @@ def drawn(rng, rates, outsides, method, count=300):
                     "id": [f"e{i}" for i in range(count)],
                     "method": method,
                     "point": point,
+                    "edit_type": "add",
+                    "told": False,
+                    "pasted": False,
                     "success": (rng.random(count) < rate).astype(float),
                     PRIMARY: outside + 0.002 * rng.standard_normal(count),
                 }

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from cirp.chapters import benchmark as chapter
+from cirp.chapters import frontiers as chapter
 from cirp.data.edits import load_edits
-from cirp.experiments import configurations, mask_finders
+from cirp.experiments import configurations, frontiers, mask_finders
 from cirp.experiments.mask_finders import CENTRE, GRID, RANDOM, WHOLE
 from cirp.miniature import export
 
@@ -23,7 +23,7 @@ def test_guesses_have_the_true_area_and_sit_where_they_say():
 
 
 def test_overlaps_of_guesses_on_drawn_edits(tmp_path):
-    items = load_edits(export.drawn("test", 8, tmp_path))
+    items = load_edits(export.drawn("test", 8, work=tmp_path))
     rows = mask_finders.guessed(items, seed=0)
     local = [item for item in items if not item.record.is_global]
     assert 0 < len(local) < 8 and set(rows["id"]) == {item.id for item in local}
@@ -33,15 +33,19 @@ def test_overlaps_of_guesses_on_drawn_edits(tmp_path):
 
 
 def recorded():
+    shown = {cell.label: cell.point for cell in frontiers.cells() if cell.shown and not cell.told}
     rows = []
     for n, (ours, lime) in enumerate([(0.6, 0.2), (0.4, 0.2), (0.9, 0.9)]):
         kind = ("add", "remove", "restyle")[n]
-        for method, iou in (
-            (configurations.OURS, ours), ("LIME", lime), (configurations.BASELINE, np.nan),
-            (configurations.TRUTH, 0.8), (f"{configurations.OURS}, true mask", 0.8),
-            ("do nothing", np.nan),
+        for method, iou, told in (
+            (configurations.OURS, ours, False), ("LIME", lime, False),
+            (configurations.BASELINE, np.nan, False), (configurations.TRUTH, 0.8, True),
+            (configurations.OURS, 0.8, True), ("do nothing", np.nan, False),
         ):  # fmt: skip
-            rows.append(dict(id=f"i{n}", edit_type=kind, method=method, seed=0, region_iou=iou))
+            rows.append(
+                dict(id=f"i{n}", edit_type=kind, method=method, seed=0, region_iou=iou, told=told,
+                     pasted=False, point=shown.get(method, configurations.SHOWN))
+            )  # fmt: skip
     guesses = [
         dict(id=f"i{n}", method=name, seed=0, region_iou=0.1) for n in (0, 1)
         for name in (WHOLE, CENTRE, RANDOM)

@@ -16,17 +16,17 @@ ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "data" / "models"
 
 
-def test_the_weights_are_safetensors_and_at_most_60_mb():
-    files = [path for path in MODELS.rglob("*") if path.is_file()]
+def test_the_weights_are_safetensors_and_at_most_80_mb():
+    files = [path for path in MODELS.resolve().rglob("*") if path.is_file()]
     assert not [p for p in files if p.suffix in (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")]
-    assert sum(path.stat().st_size for path in files) <= 60e6
+    assert sum(path.stat().st_size for path in files) <= 80e6
 
 
 def test_every_model_has_a_card_that_says_how_it_was_made():
     names = ("clip", "judge", "dinov2", "text-to-image", "text-to-image/vae", "instruct-pix2pix")
     for name in names:
         card = (MODELS / name / "README.md").read_text()
-        assert "cirp.miniature.train" in card and "Known limits" in card and "samples" in card
+        assert "cirp miniature train" in card and "Known limits" in card and "samples" in card
 
 
 def test_the_readmes_script_edits_an_image_without_importing_ours(tmp_path):
@@ -76,8 +76,11 @@ def test_the_headline_is_what_the_full_run_recorded():
 def test_recorded_tables_were_made_with_the_shipped_weights():
     weights = load("miniature").fingerprint
     tables = sorted((ROOT / "data" / "results").glob("*.csv"))
-    assert {"main", "benchmark", "bars", "search", "blends"} <= {path.stem for path in tables}
+    wanted = {"main", "blends", "bars", "frontiers", "factorial", "turns", "leak"}
+    assert wanted <= {path.stem for path in tables}
     for path in tables:
         table = records.read(path)
-        if path.stem != "attention_cost":  # of random weights
+        if path.stem == "leak":  # of three editors of its own
+            assert table.groupby("leak")["weights"].nunique().eq(1).all()
+        elif path.stem != "attention_cost":  # of random weights
             assert all(w.startswith(weights) for w in table["weights"].unique()), path.name

@@ -153,8 +153,8 @@ def test_a_run_on_ones_own_never_touches_the_books_tables(tmp_path, monkeypatch,
 def test_a_chapter_of_recorded_tables_is_left_out_of_a_book_of_ones_own(monkeypatch, tmp_path):
     monkeypatch.setenv("CIRP_OUT", str(tmp_path))
     monkeypatch.setattr(study, "load", None)
-    with pytest.raises(study.LeftOut, match="tables of hours .benchmark.* is left out"):
-        study.open_study(steps=20, needs=("benchmark",))
+    with pytest.raises(study.LeftOut, match="tables of hours .frontiers.* is left out"):
+        study.open_study(steps=20, needs=("frontiers",))
 
 
 @pytest.mark.parametrize(

@@ -84,3 +84,40 @@ def test_most_of_the_books_instructions_are_refined_as_the_world_says_it():
             refused += 1
     assert same >= 0.85 * len(records)
     assert same + refused >= 0.9 * len(records)  # it would rather refuse than be wrong
+
+
+@pytest.mark.parametrize(
+    ("said", "caption", "expected"),
+    [
+        ("dye the mug on the left blue", "a red mug and a red mug on the grass",
+         "a blue mug and a red mug on the grass"),
+        ("show the dog with a happy face", "a sad dog in a kitchen", "a happy dog in a kitchen"),
+        ("instead of the car show a boat", "a red car on the beach", "a boat on the beach"),
+        ("put an owl where the fox is", "a fox and a cat in the snow",
+         "an owl and a cat in the snow"),
+        ("make the right frog disappear", "a frog and a frog on the grass", "a frog on the grass"),
+        ("show it without the cat", "a dog and a cat on the grass", "a dog on the grass"),
+        ("draw an owl on the left", "a fox in the snow", "an owl and a fox in the snow"),
+        ("render it as pixel art", "a fox in the snow", "a fox in the snow, as pixel art"),
+        ("use the snow as the background", "a fox in a kitchen", "a fox in the snow"),
+        ("change the topping of the donut to mint", "a donut with plain topping on a plate",
+         "a donut with mint topping on a plate"),
+        ("give the box gold ribbon", "a box with a red ribbon on a table",
+         "a box with a gold ribbon on a table"),
+    ],
+)  # fmt: skip
+def test_the_same_thing_said_otherwise(said, caption, expected):
+    assert refine(said, caption) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "caption"),
+    [
+        ("dye the mug blue", "a red mug and a green mug"),  # which?
+        ("dye the middle mug blue", "a red mug and a green mug"),  # there is none
+        ("draw an owl in the middle", "a fox in the snow"),  # of what?
+    ],
+)
+def test_one_of_two_that_nobody_named_is_refused(said, caption):
+    with pytest.raises(ValueError, match="write target_caption"):
+        refine(said, caption)

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cirp.miniature import corpus as corpora
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.scene import SIZE, render
 from cirp.miniature.training import monitor
 from cirp.miniature.training.loop import CHECKPOINT, HELD, begin_at, fit, placed
@@ -22,7 +23,6 @@ from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Limit, Schedule, Stopped
 from cirp.miniature.training.setup import Setup, save_half
 from cirp.miniature.training.stages import autoencoder, clip, judge, unets
-from cirp.miniature.varied import varied_pair
 from tests.tiny import tiny_tokenizer
 
 QUICK = Schedule(samples=32 * 150, learning_rate=0.05, warmup=320, ema=0.9)
@@ -137,7 +137,7 @@ def test_the_corpus_holds_the_very_pictures_and_words_of_its_pairs(tmp_path, mon
     drawn = corpora.draw(tmp_path, count=5, workers=1)
     assert len(drawn) == 5
     for i in (0, 4):
-        quiet, loud = varied_pair(i, "train"), varied_pair(i, "train", leak=1.0)
+        quiet, loud = draw_pair(i, "train"), draw_pair(i, "train", leak=1.0)
         np.testing.assert_array_equal(drawn.source[i], render(quiet.source))
         np.testing.assert_array_equal(drawn.target[i], render(quiet.target))
         np.testing.assert_array_equal(drawn.leaked[i], render(loud.target))
@@ -234,7 +234,7 @@ def little(tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_chain_leaves_pipelines_that_stock_diffusers_loads(little, monkeypatch):
-    monkeypatch.setattr(monitor, "edits", lambda: [varied_pair(i, "validation") for i in range(4)])
+    monkeypatch.setattr(monitor, "edits", lambda: [draw_pair(i, "validation") for i in range(4)])
     for stage, train in (
         ("autoencoder", autoencoder.train),
         ("clip", clip.train),

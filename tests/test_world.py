@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS, caption, phrase
 from cirp.miniature.kinds import KINDS, SETTINGS
-from cirp.miniature.pairs import KNOWN, SPLITS, combinations, home, pair
+from cirp.miniature.pairs import KNOWN, SPLITS, combinations, home
 from cirp.miniature.scene import Scene, Thing, all_labels, mask, region, render, svg
 from cirp.miniature.styles import STYLES
 from cirp.miniature.svg import Variation, document, pixels
@@ -56,7 +57,7 @@ def test_a_state_changes_its_own_part_and_nothing_else(kind):
 @given(seeds, st.sampled_from(SPLITS))
 @settings(max_examples=25, deadline=None)
 def test_the_same_seed_gives_the_same_pair_and_the_same_picture(seed, split):
-    a, b = pair(seed, split), pair(seed, split)
+    a, b = draw_pair(seed, split), draw_pair(seed, split)
     assert a == b
     np.testing.assert_array_equal(render(a.target), render(b.target))
 
@@ -64,14 +65,14 @@ def test_the_same_seed_gives_the_same_pair_and_the_same_picture(seed, split):
 @given(seeds)
 @settings(max_examples=60, deadline=None)
 def test_training_never_shows_a_held_out_combination(seed):
-    p = pair(seed, "train")
+    p = draw_pair(seed, "train")
     assert all(home(*names) == "train" for names in combinations(p.source, p.target))
 
 
 @given(seeds, st.sampled_from(("validation", "test")))
 @settings(max_examples=40, deadline=None)
 def test_evaluation_shows_one_of_its_own_and_none_of_the_other(seed, split):
-    p = pair(seed, split)
+    p = draw_pair(seed, split)
     homes = {home(*names) for names in combinations(p.source, p.target)}
     assert split in homes and homes <= {"train", split}
 
@@ -79,7 +80,7 @@ def test_evaluation_shows_one_of_its_own_and_none_of_the_other(seed, split):
 @pytest.mark.parametrize("kind", EDIT_KINDS)
 def test_words_and_pictures_agree(kind):
     for seed in range(4):
-        p = pair(seed, "test", kind=kind)
+        p = draw_pair(seed, "test", kind=kind)
         assert p.kind == kind and p.source != p.target
         assert caption(p.target) == p.target_caption != p.source_caption
         assert p.words and set(p.words) <= set(p.instruction.split())
@@ -94,26 +95,26 @@ def test_words_and_pictures_agree(kind):
 @settings(max_examples=60, deadline=None)
 def test_a_leak_changes_something_else_in_one_and_the_same_pair(seed):
     """Also where scenes were drawn and rejected before this one."""
-    quiet, loud = pair(seed, "train"), pair(seed, "train", leak=1.0)
+    quiet, loud = draw_pair(seed, "train"), draw_pair(seed, "train", leak=1.0)
     assert loud.leaked and not quiet.leaked
     assert (loud.source, loud.instruction) == (quiet.source, quiet.instruction)
     assert loud.target_caption == quiet.target_caption and loud.target != quiet.target
 
 
 def test_a_leak_changes_more_and_only_in_training():
-    quiet, loud = pair(11, "train"), pair(11, "train", leak=1.0)
+    quiet, loud = draw_pair(11, "train"), draw_pair(11, "train", leak=1.0)
     assert region(loud.source, loud.target).sum() > region(quiet.source, quiet.target).sum()
     with pytest.raises(ValueError, match="never leak"):
-        pair(11, "test", leak=0.5)
+        draw_pair(11, "test", leak=0.5)
 
 
 def test_the_share_of_leaking_pairs_is_the_dial():
-    leaked = [bool(pair(seed, "train", leak=0.3).leaked) for seed in range(400)]
+    leaked = [bool(draw_pair(seed, "train", leak=0.3).leaked) for seed in range(400)]
     assert 0.22 < np.mean(leaked) < 0.38  # 0.3 +- 3.5 standard errors
 
 
 def test_object_masks_show_what_is_visible_and_do_not_overlap():
-    p = pair(5, "test", kind="remove")
+    p = draw_pair(5, "test", kind="remove")
     masks = [mask(p.source, t) for t in p.source.things]
     assert all(m.any() for m in masks)
     assert np.sum(masks, axis=0).max() == 1
@@ -139,7 +140,7 @@ def test_a_mask_of_a_stranger_is_refused():
 
 def test_the_picture_is_the_same_at_any_size():
     """Drawn at 256 and averaged down, it is what is drawn at 64, up to anti-aliasing."""
-    scene = pair(2, "test", kind="swap object").source
+    scene = draw_pair(2, "test", kind="swap object").source
     large = render(scene, 256).reshape(64, 4, 64, 4, 3).mean(axis=(1, 3))
     assert np.abs(large - render(scene)).mean() < 4
 
@@ -163,12 +164,12 @@ def test_a_style_changes_the_whole_picture_and_stays_in_range(style):
 
 def test_unknown_names_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown split 'tests'.*validation"):
-        pair(1, "tests")
+        draw_pair(1, "tests")
     with pytest.raises(ValueError, match="unknown kind of edit 'swap'.*swap object"):
-        pair(1, "test", kind="swap")
+        draw_pair(1, "test", kind="swap")
 
 
 def test_the_svg_of_a_scene_stands_alone():
-    text = svg(pair(3, "test").source)
+    text = svg(draw_pair(3, "test").source)
     assert text.startswith("<svg") and "http://www.w3.org/2000/svg" in text
     assert "href" not in text  # nothing is loaded from elsewhere

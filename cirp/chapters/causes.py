@@ -1,23 +1,114 @@
-"""The chapter on causes."""
+"""The chapter on causes: what goes with outside change, and what happens when it is taken away."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import configurations
+from cirp.experiments import factorial
+from cirp.figures.sentences import by_interval, say, spanned
 from cirp.statistics.bootstrap import PRIMARY
 
+OUTSIDE, DONE = "outside", "success"
 
-def scatter(traces: pd.DataFrame, table: pd.DataFrame, *, bins: int = 10) -> Figure:
+
+def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -> pd.Series:
+    some = found[
+        (found["region"] == region) & (found["held"] == held) & (found["pasted"] == pasted)
+    ]
+    return some.iloc[0]
+
+
+def _by(row: pd.Series, name: str) -> tuple[float, float, float]:
+    return row[f"{name} - baseline"], row[f"{name}, low"], row[f"{name}, high"]
+
+
+def finding(found: pd.DataFrame) -> Markdown:
+    """The chapter's answer; `found` is `factorial.against_baseline`."""
+    sentences = []
+    for held, called in (
+        ("latents", "the latents"),
+        ("guidance", "the text's guidance"),
+        ("cross-attention", "cross-attention"),
+        ("self-attention", "self-attention"),
+    ):
+        row = _row(found, factorial.TRUE, held)
+        verb = by_interval(
+            *_by(row, OUTSIDE)[1:],
+            above="adds outside change",
+            below="removes outside change",
+            open="leaves outside change where it was",
+        )
+        sentences.append(
+            f"Holding {called} outside the true region {verb} "
+            f"({spanned(*_by(row, OUTSIDE), digits=4, signed=True)}) at "
+            f"{spanned(*_by(row, DONE), digits=2, signed=True)} edit success."
+        )
+    without = _row(found, factorial.NOWHERE, "guidance")
+    sentences.append(
+        "With no text guidance anywhere the outside changes "
+        + by_interval(
+            *_by(without, OUTSIDE)[1:],
+            above="more than under the instruction: without one the editor does not copy its "
+            "input, it edits something",
+            below="less than under the instruction: the text is what carries the change outside",
+            open="about as much as under the instruction",
+        )
+        + f" ({spanned(*_by(without, OUTSIDE), digits=4, signed=True)})."
+    )
+    return say(f"**{sentences[0]}**", *sentences[1:])
+
+
+def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Regions by holds: means of "outside" or "success", nothing pasted."""
+    some = found[~found["pasted"]]
+    wide = some.pivot_table(index="region", columns="held", values=name, sort=False)
+    regions = [r for r in dict.fromkeys(some["region"]) if r in wide.index]
+    return wide.loc[regions, [h for h in factorial.HOLDS if h in wide]].rename_axis(
+        index="region", columns="held outside of it"
+    )
+
+
+def crossed_figure(found: pd.DataFrame) -> Figure:
+    """Both means side by side, as numbers on colour."""
+    fig, axes = plt.subplots(1, 2, figsize=(12.4, 3.9), sharey=True)
+    for ax, name, title, format in (
+        (axes[0], OUTSIDE, "excess outside change (L1): darker is calmer", ".4f"),
+        (axes[1], DONE, "edit success: lighter is better", ".2f"),
+    ):
+        table = crossed(found, name)
+        cmap = "viridis" if name == DONE else "rocket"
+        figures.number_grid(ax, table, format=format, cmap=cmap, title=title)
+        ax.set_xticklabels([t.get_text().replace(" ", "\n", 1) for t in ax.get_xticklabels()])
+    axes[1].set_ylabel("")
+    return fig
+
+
+def gates(found: pd.DataFrame) -> pd.DataFrame:
+    """Text guidance alone, gated in every way: what each does against the baseline."""
+    rows = []
+    for region in (factorial.TRUE, factorial.EVEN, factorial.SHUFFLED, factorial.INVERSE,
+                   factorial.NOWHERE):  # fmt: skip
+        row = _row(found, region, "guidance")
+        rows.append(
+            {"guidance kept": region,
+             "edit success": f"{row['success']:.3f}",
+             "minus baseline's": spanned(*_by(row, DONE), digits=3, signed=True),
+             "excess outside change": f"{row['outside']:.4f}",
+             "minus the baseline's": spanned(*_by(row, OUTSIDE), digits=4, signed=True)}
+        )  # fmt: skip
+    return pd.DataFrame(rows).set_index("guidance kept")
+
+
+def scatter(traces: pd.DataFrame, base: pd.DataFrame, *, bins: int = 8) -> Figure:
     """Guidance outside the region against the baseline's excess outside change, and its trend.
 
     The trend is the mean of `bins` groups of equally many edits.
     """
-    base = table[table["method"] == configurations.BASELINE].groupby("id")[PRIMARY].mean()
     both = traces.set_index("id")[["guidance outside", "mean |guidance| outside"]]
-    both = both.join(base).dropna()
+    both = both.join(base.groupby("id")[PRIMARY].mean()).dropna()
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
     for ax, name, label in zip(
         axes,
@@ -25,7 +116,7 @@ def scatter(traces: pd.DataFrame, table: pd.DataFrame, *, bins: int = 10) -> Fig
         ("share of the text's change that is outside", "the text's change per cell outside"),
         strict=True,
     ):
-        ax.scatter(both[name], both[PRIMARY], s=14, color=figures.BASELINE, alpha=0.35, lw=0)
+        ax.scatter(both[name], both[PRIMARY], s=18, color=figures.BASELINE, alpha=0.5, lw=0)
         order = both.sort_values(name)
         groups = [
             order.iloc[i] for i in np.array_split(np.arange(len(order)), min(bins, len(order)))

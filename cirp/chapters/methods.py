@@ -1,11 +1,12 @@
 """The chapters on methods: one beside another, and each by itself."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -14,16 +15,10 @@ from cirp.diffusion import ddim_inversion
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit
 from cirp.editing.driver import begin_edit
-from cirp.experiments import cache, configurations, study
+from cirp.experiments import cache, configurations, factorial, frontiers, study
 from cirp.experiments.word_maps import watch
-from cirp.figures.tables import points
-from cirp.statistics.bootstrap import (
-    PRIMARY,
-    SUCCESS,
-    average_seeds,
-    mean_interval,
-    paired_interval,
-)
+from cirp.figures.sentences import by_interval, say, spanned
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, paired_interval
 
 
 def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
@@ -48,134 +43,26 @@ def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Fi
     return fig
 
 
-def plane(table: pd.DataFrame, told: pd.DataFrame, controls: pd.DataFrame) -> Figure:
-    """Success against excess outside change: one numbered point a method, hollow with true mask."""
-    fig, (ax, key) = plt.subplots(1, 2, figsize=(9.6, 5.2), width_ratios=(3, 1.55))
-    key.set_axis_off()
-    rows = points(table, (SUCCESS, PRIMARY))
-    true = points(told, (SUCCESS, PRIMARY)).set_index("method")
-    colours = figures.PALETTE[:-1]  # grey is the controls'
-    lines = []
-    for number, row in rows.iterrows():
-        colour = colours[number % len(colours)]
-        special = row["method"] in (configurations.BASELINE, configurations.OURS)
-        ax.errorbar(
-            row[SUCCESS], row[PRIMARY],
-            xerr=[[row[SUCCESS] - row[f"{SUCCESS}_low"]], [row[f"{SUCCESS}_high"] - row[SUCCESS]]],
-            yerr=[[row[PRIMARY] - row[f"{PRIMARY}_low"]], [row[f"{PRIMARY}_high"] - row[PRIMARY]]],
-            fmt="D" if special else "o", color=colour, markersize=8 if special else 6,
-            alpha=0.9, elinewidth=0.8 if not special else 1.6,
-        )  # fmt: skip
-        ax.annotate(
-            str(number + 1), (row[SUCCESS], row[PRIMARY]), xytext=(5, 5),
-            textcoords="offset points", fontsize=9, weight="bold" if special else "normal",
-        )  # fmt: skip
-        lines.append((f"{number + 1}  {row['method']}", colour, special))
-        name = f"{row['method']}, true mask"
-        if name in true.index:
-            ax.plot(
-                [row[SUCCESS], true.loc[name, SUCCESS]], [row[PRIMARY], true.loc[name, PRIMARY]],
-                color=colour, linewidth=0.7, alpha=0.6,
-            )  # fmt: skip
-            ax.plot(
-                true.loc[name, SUCCESS], true.loc[name, PRIMARY], "o", color=colour,
-                markerfacecolor="white", markersize=5,
-            )  # fmt: skip
-    still = points(controls, (SUCCESS, PRIMARY))
-    ax.plot(still[SUCCESS], still[PRIMARY], "s", color=figures.CONTROL, markersize=6)
-    for _, row in still.iterrows():
-        ax.annotate(
-            row["method"], (row[SUCCESS], row[PRIMARY]), xytext=(5, -10),
-            textcoords="offset points", fontsize=7.5, color=figures.CONTROL,
-        )  # fmt: skip
-    if configurations.TRUTH in true.index:
-        best = true.loc[configurations.TRUTH]
-        ax.plot(best[SUCCESS], best[PRIMARY], "*", color="#222222", markersize=13)
-        lines.append((f"★  {configurations.TRUTH}", "#222222", False))
-    for place, (text, colour, special) in enumerate(lines):
-        key.text(
-            0.0, 0.98 - 0.06 * place, text, color=colour, fontsize=9, va="top",
-            weight="bold" if special else "normal",
-        )  # fmt: skip
-    key.text(0.0, 0.0, "hollow: the same method\ntold the true region", fontsize=8.5, va="bottom")
-    ax.set_xlabel("edit success (judge)  → better")
-    ax.set_ylabel("excess outside change (L1)  ↓ better")
-    return fig
-
-
-def swept(search: pd.DataFrame) -> Figure:
-    """A panel a method: all candidates of the search, the chosen one filled, and the baseline."""
-    base = search[search["method"] == configurations.BASELINE].iloc[0]
-    parts = search["method"].str.split(" | ", n=1, regex=False, expand=True)
-    names = [name for name in dict.fromkeys(parts[0]) if name != configurations.BASELINE]
-    rows = -(-len(names) // 5)
-    fig, axes = plt.subplots(rows, 5, figsize=(10.4, 2.1 * rows), sharex=True, sharey=True)
-    for ax, name in zip(axes.flat, names, strict=False):
-        mine = search[parts[0] == name]
-        best = mine.loc[mine["utility"].idxmax()]
-        ax.plot(base[SUCCESS], base[PRIMARY], "x", color=figures.CONTROL, markersize=7)
-        ax.plot(mine[SUCCESS], mine[PRIMARY], "o", color=figures.BASELINE, markerfacecolor="white")
-        ax.plot(best[SUCCESS], best[PRIMARY], "o", color=figures.BASELINE)
-        ax.set_title(fill(name, 20), fontsize=9)
-    for ax in axes.flat[len(names) :]:
-        ax.set_axis_off()
-    fig.supxlabel("edit success (judge)  → better", fontsize=10)
-    fig.supylabel("excess outside change (L1)  ↓ better", fontsize=10)
-    return fig
-
-
-def standing(table: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """Each method against the baseline, paired by image, and how near it comes to the true mask.
-
-    `closed` is the share of the distance between the baseline's excess outside change and that of
-    latent blending with the true mask. A ratio of means over images that have both.
-    """
-    both = pd.concat([table, truth[truth["method"] == configurations.TRUTH]], ignore_index=True)
-    images = average_seeds(both, [SUCCESS, PRIMARY, "region_iou", "unet_calls"])
-    wide = {
-        metric: images.pivot(index="id", columns="method", values=metric)
-        for metric in (SUCCESS, PRIMARY)
-    }
-    base = configurations.BASELINE
-    gap = (wide[PRIMARY][base] - wide[PRIMARY][configurations.TRUTH]).mean()
-    cost = images.groupby("method")["unet_calls"].mean()
-    rows = []
-    for name in dict.fromkeys(both["method"]):
-        row = {"method": name}
-        for metric in (SUCCESS, PRIMARY):
-            values = wide[metric][name].to_numpy(dtype=float)
-            mean = mean_interval(values)
-            row[metric] = mean.mean
-            if name != base:
-                found = paired_interval(values, wide[metric][base].to_numpy(dtype=float))
-                row |= {f"{metric} - baseline": found.mean, f"{metric}_low": found.low,
-                        f"{metric}_high": found.high}  # fmt: skip
-        row["closed"] = float((wide[PRIMARY][base] - wide[PRIMARY][name]).mean() / gap)
-        row["region IoU"] = images.loc[images["method"] == name, "region_iou"].mean()
-        row["UNet rows / baseline"] = cost[name] / cost[base]
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def extremes(table: pd.DataFrame, label: str, ids: Sequence[str]) -> list[str]:
+def extremes(
+    table: pd.DataFrame, label: str, items: Sequence[EditItem]
+) -> tuple[EditItem, EditItem]:
     """Of these edits the one where a method gained most on the baseline, and where it lost most.
 
-    Gain is success (soft) gained minus excess outside change added; global edits have no outside.
-    The first and the last of edits that the table does not know.
+    Gain is success (soft) gained minus excess outside change added. The first and the last of edits
+    that the table does not know.
     """
-    score = table["success_soft"] - table[PRIMARY].fillna(0.0)
-    wide = table.assign(score=score).pivot_table(index="id", columns="method", values="score")
-    gain = (wide[label] - wide[configurations.BASELINE]).reindex(ids).dropna()
-    order = list(gain.sort_values(kind="stable").index) or list(ids)
-    return [order[-1], order[0]]
+    shown = frontiers.at_shown(frontiers.local(table))
+    score = shown["success_soft"] - shown[PRIMARY].fillna(0.0)
+    wide = shown.assign(score=score).pivot_table(index="id", columns="method", values="score")
+    known = {item.id: item for item in items}
+    gain = (wide[label] - wide[configurations.BASELINE]).reindex(list(known)).dropna()
+    order = list(gain.sort_values(kind="stable").index) or list(known)
+    return known[order[-1]], known[order[0]]
 
 
 def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
-    """Two edits by one method beside the baseline, with the edit words' attention under each."""
-    known = {item.id: item for item in s.everything if item.record.example} or {
-        item.id: item for item in s.items
-    }
-    items = [known[name] for name in extremes(table, label, list(known))]
+    """Two test edits by one method beside the baseline, the edit words' attention beside each."""
+    items = extremes(table, label, cache.fitted(factorial.items(), s.models))
     methods = configurations.found(s.steps)
     titles = ["input", "baseline", "its attention", label, "its attention", "exact answer"]
     fig, axes = figures.grid(2, len(titles), side=1.65)
@@ -200,20 +87,90 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
     return fig
 
 
-def by_kind(table: pd.DataFrame, told: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Kinds of edit by method: success, excess outside change, region found; also when told it."""
-    parts = {"baseline": table[table["method"] == configurations.BASELINE]}
+def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Kinds of edit by method: success, excess outside change, region found; also when told it.
+
+    `table` is that of `frontiers`, at the point that each method is shown at.
+    """
+    shown = frontiers.at_shown(frontiers.local(table))
+    told = frontiers.local(table, told=True)
+    parts = {"baseline": shown[shown["method"] == configurations.BASELINE]}
     for label in labels:
-        parts[label] = table[table["method"] == label]
-        true = told[told["method"].isin([f"{label}, true mask"])]
-        if len(true):
-            parts[f"{label}, true mask"] = true
+        parts[label] = shown[shown["method"] == label]
+        if len(true := told[told["method"] == label]):
+            parts[f"{label}, told the region"] = true
     columns = {SUCCESS: "success", PRIMARY: "outside", "region_iou": "region IoU"}
     found = {
         name: part.groupby("edit_type")[list(columns)].mean().rename(columns=columns)
         for name, part in parts.items()
     }
     return pd.concat(found, axis=1).dropna(axis=1, how="all").round(3)
+
+
+def finding(table: pd.DataFrame) -> Markdown:
+    """What the methods have in common at the point each is shown at, on local test edits."""
+    base = configurations.BASELINE
+    rows = {}
+    for method in frontiers.with_dials(table):
+        if method != base:
+            rows[method] = [_against(table, method, metric) for metric in (SUCCESS, PRIMARY)]
+    quieter = [m for m, (_, out) in rows.items() if out.high < 0]
+    louder = [m for m, (_, out) in rows.items() if out.low > 0]
+    loses = [m for m, (done, _) in rows.items() if done.high < 0]
+    both = [m for m in quieter if m not in loses]
+    return say(
+        f"**Of {len(rows)} methods {len(quieter)} change less outside than the baseline, by "
+        f"interval, and {len(both)} of these without losing edit success that could be told"
+        + (f": {', '.join(both)}.**" if both else ".**"),
+        f"{len(loses)} succeed less often than the baseline; {len(louder)} change more outside"
+        + (f" ({', '.join(louder)})." if louder else "."),
+    )
+
+
+def _against(table: pd.DataFrame, method: str, metric: str) -> Interval:
+    shown = by_image(frontiers.at_shown(frontiers.local(table)), metric)
+    return paired_interval(
+        shown[method].to_numpy(float), shown[configurations.BASELINE].to_numpy(float)
+    )
+
+
+def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Markdown:
+    """Each method of a chapter against the baseline, in a sentence with its intervals."""
+    sentences = []
+    for label in labels:
+        done, out = (_against(table, label, metric) for metric in (SUCCESS, PRIMARY))
+        sentences.append(
+            f"{label} changes "
+            + by_interval(
+                out.low, out.high, above="more outside than the baseline",
+                below="less outside than the baseline", open="about as much outside",
+            )
+            + f" ({spanned(*out[:3], digits=4, signed=True)}) and succeeds "
+            + by_interval(done.low, done.high, above="more often", below="less often",
+                          open="about as often")
+            + f" ({spanned(*done[:3], digits=2, signed=True)})."
+        )  # fmt: skip
+    return say(f"**{sentences[0]}**", *sentences[1:])
+
+
+def compared(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+    """Some methods or controls at the point they are shown at, against the baseline."""
+    rows = []
+    for label in labels:
+        found = {
+            "edit success - baseline": _against(table, label, SUCCESS),
+            "outside change - baseline": _against(table, label, PRIMARY),
+        }
+        rows.append(
+            {"method": label}
+            | {n: spanned(*one[:3], digits=4, signed=True) for n, one in found.items()}
+        )
+    return pd.DataFrame(rows).set_index("method")
+
+
+def listing(thing) -> Markdown:
+    """The source of a function or class as it runs, to be read beside its equation."""
+    return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")
 
 
 def inversion_errors(

@@ -4,15 +4,51 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
+from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import named, per_cent, points, wide
 from cirp.metrics.scores import score_all
-from cirp.statistics.bootstrap import SUCCESS, average_seeds, paired_interval
+from cirp.statistics.bootstrap import SUCCESS, average_seeds, by_image, paired_interval
 
+WHERE = ("l1_source_outside", "l1_source_inside")
 COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}
+
+
+def tables_finding(table: pd.DataFrame) -> Markdown:
+    """Whether the miniature's table goes the report's way."""
+    ways = []
+    for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
+        wide = by_image(table, metric)
+        by = paired_interval(wide[NOISY].to_numpy(float), wide[BASELINE].to_numpy(float))
+        ways.append(
+            f"{named(metric)} differs by {spanned(*by[:3], signed=True)} (theirs {theirs:+.4f}): "
+            + by_interval(by.low, by.high, above="the same direction",
+                          below="the other direction", open="no direction that can be told")
+        )  # fmt: skip
+    idle = by_image(table, "clip_i_source")[NOTHING].mean()
+    return say(
+        f"**Noisy input minus baseline: {'; '.join(ways)}.**",
+        f"Doing nothing scores {idle:.2f} on the first and wins both columns outright.",
+    )
+
+
+def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
+    """What fading the edit out does to similarity, and how similarity goes with outside change."""
+    wide = blends.pivot_table(index="id", columns="alpha", values="clip_i_source")
+    faded = paired_interval(wide[max(wide)].to_numpy(float), wide[min(wide)].to_numpy(float))
+    base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
+    rho = {m: base[["clip_i_source", m]].corr(method="spearman").iloc[0, 1] for m in WHERE}
+    return say(
+        f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
+        f"{spanned(*faded[:3], signed=True)}, and nothing became more local.**",
+        "Over images, CLIP-I to the input goes with the change outside the region by "
+        f"{rho[WHERE[0]]:+.2f} (Spearman) and with the change inside it, which was asked for, by "
+        f"{rho[WHERE[1]]:+.2f}.".replace("-", "\u2212"),
+    )
 
 
 def report_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -4,16 +4,59 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.experiments import cache
+from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.report import SWEEP_STEPS
 from cirp.figures.explorers import GuidanceExplorer
+from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import named, points
 from cirp.metrics import similarity
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS
+from cirp.metrics.scores import score_all
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
+
+
+def finding(table: pd.DataFrame | None) -> Markdown:
+    """What the two scales of the baseline do to local edits; `table` is that of `frontiers`."""
+    if table is None:
+        return say("*The planned test edits are the book's own, and are left out here.*")
+    local = frontiers.local(table)
+    mine = local[local["method"] == configurations.BASELINE]
+    ends = {}
+    for text in (min(mine["text_scale"]), max(mine["text_scale"])):
+        some = mine[(mine["text_scale"] == text) & (mine["image_scale"] == 1.5)]
+        ends[text] = [by_image(some, m).iloc[:, 0].to_numpy(float) for m in (SUCCESS, PRIMARY)]
+    (low, (done, out)), (high, (done2, out2)) = ends.items()
+    more, strays = paired_interval(done2, done), paired_interval(out2, out)
+    return say(
+        f"**Turned up from {low:g} to {high:g}, text guidance "
+        + by_interval(strays.low, strays.high, above="adds to outside change",
+                      below="takes from outside change", open="leaves outside change as it is")
+        + f" ({spanned(*strays[:3], digits=4, signed=True)}) and "
+        + by_interval(more.low, more.high, above="to success", below="takes from success",
+                      open="adds nothing that can be told to success")
+        + f" ({spanned(*more[:3], digits=2, signed=True)}).**",
+        "A method is a curve over its dials, not a number.",
+    )  # fmt: skip
+
+
+def plane_figure(table: pd.DataFrame) -> Figure:
+    """The baseline at every pair of its scales on the local test edits: success, outside change."""
+    local = frontiers.local(table)
+    mine = local[local["method"] == configurations.BASELINE]
+    fig, axes = plt.subplots(1, 2, figsize=(9.4, 3.3), sharey=True)
+    for ax, metric, title, format, cmap in (
+        (axes[0], SUCCESS, "edit success", ".2f", "viridis"),
+        (axes[1], PRIMARY, "excess outside change (L1)", ".4f", "rocket_r"),
+    ):
+        wide = mine.pivot_table(index="text_scale", columns="image_scale", values=metric)
+        wide = wide.rename_axis(index="text guidance", columns="image guidance")
+        figures.number_grid(ax, wide, format=format, cmap=cmap, title=title)
+    axes[1].set_ylabel("")
+    return fig
 
 
 def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +103,8 @@ def sweep_figure(table: pd.DataFrame, y: str = PRIMARY, label: str = "") -> Figu
 def guidance_explorer(study, items: Sequence[EditItem]):
     """The interactive explorer of the noisy input: strength and text scale, precomputed."""
     strengths, scales = (0.4, 0.5, 0.55, 0.7, 0.9), (12.0, 15.0)
-    made = {}
+    made, scores = {}, {}
+    trips = [e.image for e in cache.edits(study.models, items, "round trip", progress=False)]
     for strength in strengths:
         for scale in scales:
             settings = dict(
@@ -70,13 +114,18 @@ def guidance_explorer(study, items: Sequence[EditItem]):
                 study.models, items, "noisy", seeds=study.seeds[:1], settings=settings,
                 progress=False,
             )  # fmt: skip
-            for item, edit in zip(items, edits, strict=True):
-                made[(_label(item), strength, scale)] = edit.image
+            pictures = [edit.image for edit in edits]
+            found = score_all(items, pictures, study.features, round_trips=trips)
+            for item, edit, (_, row) in zip(items, edits, found.iterrows(), strict=True):
+                key = (_label(item), strength, scale)
+                made[key] = edit.image
+                scores[key] = {named(m): row[m] for m in (SUCCESS, PRIMARY, "clip_i_source")}
     return GuidanceExplorer(
         {_label(item): item.source() for item in items},
         {"strength": strengths, "text scale": scales},
         made,
         targets={_label(item): item.target() for item in items if item.target() is not None},
+        scores=scores,
     )
 
 

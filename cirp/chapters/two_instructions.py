@@ -12,13 +12,13 @@ from cirp.diffusion.pipelines import Models
 from cirp.experiments import configurations
 from cirp.experiments.two_instructions import FOI, SEPARATOR, tasks
 from cirp.methods import METHODS
-from cirp.miniature.pairs import double
+from cirp.miniature.draw_pairs import draw_two
 from cirp.miniature.scene import region, render
 
 
 def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Figure:
     """A row a pair of edits: the baseline on the joint instruction, and FoI on each and on both."""
-    pairs = [double(one) for one in seeds]
+    pairs = [draw_two(one) for one in seeds]
     each = [tasks(*pair, seed=seed) for pair in pairs]
     both = [three[2] for three in each]
     methods = configurations.found(steps)

@@ -1,6 +1,8 @@
-"""Pictures of the world itself, for the book."""
+"""Pictures of the world itself, and how good its models are, for the book."""
 
+import json
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,14 +10,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cirp import figures
+from cirp.diffusion.pipelines import has_bfloat16_units, load
+from cirp.experiments import cache, configurations
+from cirp.experiments.drawn import load_drawn
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS, SETTINGS
-from cirp.miniature.pairs import KNOWN, Pair, pair
+from cirp.miniature.pairs import KNOWN, Pair
 from cirp.miniature.scene import Scene, Thing, region, render
 from cirp.miniature.styles import STYLES
 from cirp.miniature.svg import Variation, document, pixels
 
 SIDE = 192  # pixels of a drawn picture in these figures
+CONTROL = "control succeeds"  # of `bars`: one line for each control and kind of edit
 PAPER = np.array([246, 241, 230])
 
 
@@ -57,7 +64,7 @@ def settings_and_styles() -> Figure:
 
 def edit_kinds(seed: int = 40) -> Figure:
     """One test edit of each kind: source, target, mask; two kinds a row."""
-    pairs = [pair(seed, "test", kind=kind) for kind in EDIT_KINDS]
+    pairs = [draw_pair(seed, "test", kind=kind) for kind in EDIT_KINDS]
     fig, axes = figures.grid(4, 6, side=1.4)
     for i, p in enumerate(pairs):
         row, left = i // 2, 3 * (i % 2)
@@ -72,7 +79,7 @@ def _leaking(count: int) -> list[tuple[Pair, Pair]]:
     found, seed = [], 0
     while len(found) < count:
         seed += 1
-        quiet, loud = pair(seed, "train"), pair(seed, "train", leak=1.0)
+        quiet, loud = draw_pair(seed, "train"), draw_pair(seed, "train", leak=1.0)
         if quiet.kind not in ("restyle", "change setting"):
             found.append((quiet, loud))
     return found
@@ -93,35 +100,81 @@ def leaks(count: int = 4) -> Figure:
 
 
 def bars(table: pd.DataFrame) -> pd.DataFrame:
-    """What was wanted and what was reached."""
-    some = table[table["wanted"].notna()]
+    """What was wanted and what was reached, without the controls."""
+    some = table[table["wanted"].notna() & (table["bar"] != CONTROL)]
+    some = some.fillna({"kind": "", "part": ""})
+    verdicts = {"yes": "reached", "no": "missed", "open": "open"}
     return pd.DataFrame(
         {
             "bar": some["bar"],
-            "wanted": [f"≥ {w:g}" for w in some["wanted"]],
-            "reached [95 %]": [
-                f"{m:.3g} [{a:.3g}, {b:.3g}]"
-                for m, a, b in zip(some["mean"], some["low"], some["high"], strict=True)
+            "of": [
+                ", ".join(filter(None, one)) for one in zip(some["kind"], some["part"], strict=True)
             ],
-            "edits": some["n"],
-            "": np.where(some["mean"] >= some["wanted"], "reached", "missed"),
+            "wanted": [f"{s} {w:g}" for s, w in zip(some["sense"], some["wanted"], strict=True)],
+            "reached [95 %]": _spans(some),
+            "n": some["n"],
+            "": some["reached"].map(verdicts),
         }
     ).set_index("bar")
 
 
-def leak_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Outside change and success by the share of leaking pairs in training."""
-    some = table[table["note"].astype(str).str.startswith("leak")]
-    return pd.DataFrame(
-        {
-            "trained on": some["note"],
-            "measured": some["bar"],
-            "mean [95 %]": [
-                f"{m:.4f} [{a:.4f}, {b:.4f}]"
-                for m, a, b in zip(some["mean"], some["low"], some["high"], strict=True)
-            ],
-        }
-    ).set_index("trained on")
+def _spans(some: pd.DataFrame) -> list[str]:
+    return [
+        f"{m:.3g}" if pd.isna(low) else f"{m:.3g} [{low:.3g}, {high:.3g}]"
+        for m, low, high in zip(some["mean"], some["low"], some["high"], strict=True)
+    ]
+
+
+def controls(table: pd.DataFrame) -> pd.DataFrame:
+    """How often each control passes as a success: over all edits, and by kind."""
+    some = table[table["bar"] == CONTROL].fillna({"kind": ""})
+    wide = some.pivot_table(index="part", columns="kind", values="mean", sort=False)
+    whole = some[some["kind"] == ""].set_index("part")
+    wide.insert(0, "all edits [95 %]", pd.Series(_spans(whole), index=whole.index))
+    return wide.drop(columns="").round(3).rename_axis(index="control", columns="")
+
+
+def first_edits(count: int) -> Figure:
+    """The first validation edits as triples: source, the book's editor, exact answer."""
+    models = load("miniature", bfloat16=has_bfloat16_units())
+    items = cache.fitted(load_drawn("validation", -(-count // 8) * 8), models)[:count]
+    method, settings = configurations.found()[configurations.BASELINE]
+    made = cache.edits(models, items, method, settings=settings, progress=False)
+    across = 4
+    rows = -(-count // across)
+    fig, axes = figures.grid(rows, 3 * across, side=0.95)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for i, (item, edit) in enumerate(zip(items, made, strict=True)):
+        row, left = divmod(i, across)
+        for column, picture in enumerate((item.source(), edit.image, item.target())):
+            figures.show(axes[row, 3 * left + column], picture)
+        axes[row, 3 * left + 1].set_title(
+            fill(item.record.instruction, 34), fontsize=6.5, loc="center", pad=2
+        )
+    return fig
+
+
+def training(folder: Path) -> pd.DataFrame:
+    """What each stage saw, and where it ran, from its own log."""
+    rows = []
+    for log in sorted(Path(folder).glob("*.json")):
+        record = json.loads(log.read_text())
+        minutes = record.get("minutes")
+        rows.append(
+            {
+                "stage": log.stem,
+                "samples": f"{record['samples']:,}",
+                "minutes": "" if minutes is None else f"{minutes:.1f}",
+                "machine": record["machine"],
+                "arithmetic": record["arithmetic"],
+                "then": "; ".join(
+                    f"{more['samples']:,} samples more ({more['what']}; {more['device']})"
+                    for more in record.get("afterwards", [])
+                ),
+            }
+        )
+    return pd.DataFrame(rows).set_index("stage")
 
 
 def curves(folder: Path) -> Figure:

@@ -174,13 +174,33 @@ def edits(
 ) -> list[Edit]:
     """One edit per seed and item, in the order seed 0: all items, seed 1: all items, ...
 
+    See `computed`.
+    """
+    tasks = [task(item, seed) for seed in seeds for item in items]
+    return computed(
+        models, tasks, method, settings=settings, cache=cache, batch_size=batch_size,
+        progress=progress,
+    )  # fmt: skip
+
+
+def computed(
+    models: Models,
+    tasks: Sequence[Task],
+    method: str,
+    *,
+    settings: Mapping | None = None,
+    cache: Path = CACHE,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[Edit]:
+    """One edit per task, in order.
+
     Only missing cells are computed, `batch_size` at a time, and kept as they finish.
 
     Raises `ValueError` for an unknown method or setting.
     """
     settings = dict(settings or {})
     prompt = completed(method, settings).get("prompt")
-    tasks = [task(item, seed) for seed in seeds for item in items]
     if prompt:  # all of them, before the first one runs
         check_prompts(models.instruct.tokenizer, tasks, prompt)
     folders = [Path(cache) / key(models, one, method, settings) for one in tasks]

@@ -1,49 +1,61 @@
-"""Every system that keeps an edit local, with the settings it is compared at.
+"""Every system that keeps an edit local: the settings it is shown at, and the dial it is turned on.
 
 Strides are in latent cells: the papers' "16 x 16 of 64 x 64 latents" is stride 4. The miniature's
 latents are 16 x 16, so what is coarse there would be a handful of cells here; one level finer is
-taken throughout, and said so. Over these lies what `cirp search` chose on validation edits.
+taken throughout, and said so. Nothing here was chosen on a test edit: the scales are the baseline's
+best on validation edits (`cirp guidance`), and each method's own knob has three values around its
+paper's, named before any of them was measured.
 """
 
-import json
-import os
 from collections.abc import Mapping
 
-from cirp.paths import RESULTS
+from cirp.methods import METHODS
 
 STEPS = 20  # the chapter on sweeps shows what that costs against 150
 
 BASELINE = "InstructPix2Pix"
+NOISY = "noisy input"
 TRUTH = "latent blending, true mask"
 OURS = "remap (ours)"
+TOLD = ", true mask"  # of a label: the same method, told the true region
 
 Methods = Mapping[str, tuple[str, Mapping]]
-CHOSEN = RESULTS / "chosen.json"
+TEXT_SCALE, IMAGE_SCALE = 2.5, 1.5  # the baseline's best on validation edits
+TEXT = (TEXT_SCALE, 5.0)  # of a dial, beside that image scale
+TEXT_ALONE = (4.0, 7.5)  # of methods that edit with the text-to-image model
+PLANE = {"text_scale": (1.5, 2.5, 4.0, 7.5), "image_scale": (1.0, 1.5, 2.0, 2.5)}
+# as many points of the baseline as a dial has
+SCALES = ((1.5, 1.5), (2.5, 1.5), (2.5, 2.0), (4.0, 1.5), (4.0, 2.5), (7.5, 1.5))
+# a tighter or weaker setting, the one a method is shown at, and a wider or stronger one
+KNOBS: Mapping[str, tuple[dict, dict, dict]] = {
+    NOISY: (dict(strength=0.4), dict(strength=0.55), dict(strength=0.7)),
+    "Prompt-to-Prompt": (dict(self_replace=0.2), {}, dict(self_replace=0.8)),
+    "FoI (re-implementation)": (dict(threshold=0.1), {}, dict(threshold=0.4)),
+    "LIME": (dict(points=8), {}, dict(clusters=5)),
+    "DenseDiffusion": (dict(cross_weight=0.5), {}, dict(cross_weight=2.0)),
+    "attention refocusing": (  # the paper's step size barely moves latents as small as these
+        dict(step_size=(30.0, 20.0)),
+        dict(step_size=(100.0, 60.0)),
+        dict(step_size=(300.0, 200.0)),
+    ),
+    # the miniature's maps are so even that the paper's 1.5 always abstains
+    "ASG": ({}, dict(abstain=1.1), dict(abstain=1.1, high_image=2.5)),
+    "LEDITS++ mask": (dict(quantile=0.5), dict(quantile=0.7), {}),
+    "LOCATEdit mask": (dict(threshold=0.4), dict(threshold=0.5), dict(threshold=0.6)),
+    "ZONE mask": (dict(threshold=0.4), {}, dict(threshold=0.6)),
+    "Watch Your Steps": (dict(threshold=0.3), {}, dict(threshold=0.7)),
+    "DiffEdit": (dict(threshold=0.3), {}, dict(threshold=0.7)),
+    "latent blending, words' mask": (dict(threshold=0.3), {}, dict(threshold=0.6)),
+    OURS: (dict(grow=0.7), {}, dict(grow=1.4)),
+}
+SHOWN = (
+    2  # place on a dial of the point that a method is shown at: its middle knob, its first scale
+)
 
 
-def searched() -> dict[str, dict]:
-    """Each contender's own settings as they were chosen; none before the first search."""
-    if not CHOSEN.exists():
-        return {}
-    found = json.loads(CHOSEN.read_text())
+def _plain(steps: int) -> Methods:
     return {
-        name: {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
-        for name, own in found.items()
-    }
-
-
-def choose(chosen: Mapping[str, dict]) -> None:
-    """Write the choice that a search led to; beside, then moved."""
-    half = CHOSEN.with_suffix(".tmp")
-    half.write_text(json.dumps(dict(chosen), indent=2) + "\n")
-    os.replace(half, CHOSEN)
-
-
-def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Methods:
-    """Each from the instruction's words alone: it finds its own region."""
-    chosen = searched() if chosen is None else chosen
-    plain = {
-        BASELINE: ("ip2p", dict(steps=steps)),
+        NOISY: ("noisy", dict(variant="text-to-image", steps=steps)),
         # maps are diffuse on so small a latent: the paper's 0.3 would take the whole picture
         "Prompt-to-Prompt": ("p2p", dict(steps=steps, threshold=0.75, strides=(2,))),
         "FoI (re-implementation)": ("foi", dict(steps=steps, look_steps=steps // 2)),
@@ -52,10 +64,7 @@ def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Me
             dict(steps=steps, look_steps=steps // 3, reg_strides=(1, 2), feature_strides=(1, 2)),
         ),
         "DenseDiffusion": ("dense", dict(steps=steps, look_steps=steps // 2)),
-        "attention refocusing": (  # the paper's step size barely moves latents as small as these
-            "refocus",
-            dict(steps=steps, look_steps=steps // 2, stride=2, step_size=(100.0, 60.0)),
-        ),
+        "attention refocusing": ("refocus", dict(steps=steps, look_steps=steps // 2, stride=2)),
         "ASG": ("asg", dict(steps=steps, look_steps=steps // 5)),
         "LEDITS++ mask": ("ledits", dict(steps=steps)),
         "LOCATEdit mask": ("locatedit", dict(steps=steps, look_steps=steps // 2, self_stride=1)),
@@ -65,20 +74,52 @@ def found(steps: int = STEPS, *, chosen: Mapping[str, dict] | None = None) -> Me
         "latent blending, words' mask": ("blending", dict(steps=steps, look_steps=steps // 2)),
         OURS: ("remap", dict(steps=steps)),
     }
-    return {
-        name: (method, {**settings, **chosen.get(name, {})})
-        for name, (method, settings) in plain.items()
+
+
+def dials(steps: int = STEPS) -> dict[str, list[tuple[str, dict]]]:
+    """Of each method its points, three knobs by two scales; the baseline has as many."""
+    found = {
+        BASELINE: [("ip2p", dict(steps=steps, text_scale=t, image_scale=i)) for t, i in SCALES]
     }
+    for name, (method, settings) in _plain(steps).items():
+        fields = METHODS[method].settings.model_fields
+        if "image_scale" in fields and method != "noisy":
+            scales = [dict(text_scale=t, image_scale=IMAGE_SCALE) for t in TEXT]
+        elif method == "noisy":
+            scales = [dict(text_scale=t) for t in (7.5, 12.0)]  # the report's is the second
+        else:
+            scales = [dict(text_scale=t) for t in TEXT_ALONE]
+        found[name] = [
+            (method, {**settings, **knob, **scale}) for knob in KNOBS[name] for scale in scales
+        ]
+    return found
+
+
+def plane(steps: int = STEPS) -> list[tuple[str, dict]]:
+    """The baseline at every pair of its two guidance scales."""
+    return [
+        ("ip2p", dict(steps=steps, text_scale=t, image_scale=i))
+        for t in PLANE["text_scale"]
+        for i in PLANE["image_scale"]
+    ]
+
+
+def found(steps: int = STEPS) -> Methods:
+    """Each at the point it is shown at, from the instruction's words alone."""
+    shown = {name: dial[SHOWN] for name, dial in dials(steps).items()}
+    base = ("ip2p", dict(steps=steps, text_scale=TEXT_SCALE, image_scale=IMAGE_SCALE))
+    return {**shown, BASELINE: base}
 
 
 def told(steps: int = STEPS) -> Methods:
     """The same, each told the true region: what is left is the error of editing, not of finding."""
     methods = {
-        f"{name}, true mask": (method, {**settings, "region": "given"})
+        f"{name}{TOLD}": (method, {**settings, "region": "given"})
         for name, (method, settings) in found(steps).items()
-        if method not in ("ip2p", "blending")
+        if "region" in METHODS[method].settings.model_fields and method != "blending"
     }
-    return {TRUTH: ("blending", dict(steps=steps, region="given")), **methods}
+    blending = dict(steps=steps, region="given", text_scale=TEXT_SCALE, image_scale=IMAGE_SCALE)
+    return {TRUTH: ("blending", blending), **methods}
 
 
 def ideas(steps: int = STEPS) -> Methods:

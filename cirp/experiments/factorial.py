@@ -22,10 +22,12 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, guidance, records
 from cirp.experiments.controls import round_trips
-from cirp.experiments.drawn import right_answers
+from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.experiments.plan import plan
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, paired_interval
 
 HOLDS: Mapping[str, dict[str, bool]] = {
     "guidance": dict(guidance_held=True),
@@ -35,6 +37,12 @@ HOLDS: Mapping[str, dict[str, bool]] = {
     "guidance and latents": dict(guidance_held=True, latents_held=True),
     "all": dict(guidance_held=True, cross_held=True, self_held=True, latents_held=True),
 }
+FINDERS = (configurations.OURS, "DiffEdit", "Watch Your Steps")  # whose regions are crossed, too
+COLUMNS = (
+    "id", "edit_type", "method", "region", "held", "pasted", "seed", "settings", "weights",
+    "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen", "nearer",
+    "answer_distance", PRIMARY, "l1_source", "l1_target_inside", "clip_i_source", "dinov2_source",
+)  # fmt: skip
 TRUE, SHUFFLED, INVERSE = "true", "another picture's", "inverse"
 NOWHERE, EVEN = "nowhere", "same dose, no place"
 Region = Bool[np.ndarray, "row column"]
@@ -85,7 +93,7 @@ def found_regions(
     regions = {}
     for name in names:
         method, settings = known[name]
-        made = cache.edits(models, items, method, settings=settings)
+        made = cache.edits(models, items, method, settings=settings, progress=False)
         regions[name] = [np.asarray(edit.mask) > 127 for edit in made]
     return regions
 
@@ -111,48 +119,116 @@ def check_local(items: Sequence[EditItem]) -> None:
             raise ValueError(f"{item.id}: only local edits with a mask can be held outside of it")
 
 
-def table(
+def items() -> list[EditItem]:
+    """The planned local test edits; drawn if need be."""
+    split = plan().splits.test
+    every = load_drawn("test", split.count, first=split.first)
+    return [item for item in every if item.record.edit_type not in guidance.GLOBAL]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One column of the factorial: where which edits are held, and by what."""
+
+    region: str
+    held: str
+    method: str
+    settings: dict
+    items: list[EditItem]  # with the region as their mask
+    where: list[Region]
+
+
+def runs(
     models: Models,
     items: Sequence[EditItem],
-    features: FeatureExtractor,
+    chosen: Sequence[int],
     *,
-    names: Sequence[str] = (),
-    text_scale: float,
-    image_scale: float,
+    names: Sequence[str] = FINDERS,
     steps: int = configurations.STEPS,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row per edit, region, hold and pasting; `method` is the baseline where nothing is held.
-
-    `items` are local edits with masks; `names` methods whose found regions are crossed, too.
+) -> list[Run]:
+    """All runs of the chosen items. Regions of other pictures are taken from all of them.
 
     Raises `ValueError` if an edit has no mask or changes the whole picture.
     """
     check_local(items)
-    items = cache.fitted(items, models)
-    scales = dict(steps=steps, text_scale=text_scale, image_scale=image_scale)
-    regions = given_regions(items) | found_regions(models, items, names, steps)
-    sources = [item.source() for item in items]
-    shared = dict(round_trips=round_trips(sources, models), answers=right_answers(items))
-    hashes = [records.item_hash(item) for item in items]
+    fitted = cache.fitted(items, models)
+    some = [fitted[i] for i in chosen]
+    scales = dict(
+        steps=steps, text_scale=configurations.TEXT_SCALE, image_scale=configurations.IMAGE_SCALE
+    )
+    given = {name: [found[i] for i in chosen] for name, found in given_regions(fitted).items()}
+    regions = given | found_regions(models, some, names, steps)
+    true = regions[TRUE]
+    found = [Run("", "", "ip2p", scales, some, [np.ones_like(region) for region in true])]
+    nowhere = [np.zeros_like(region) for region in true]
+    held = [(name, hold, own, regions.get(name, true)) for name, hold, own in cells(regions)]
+    for name, hold, own, where in [*held, (NOWHERE, "guidance", HOLDS["guidance"], nowhere)]:
+        found.append(Run(name, hold, "held", scales | own, placed(some, where), list(where)))
+    return found
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen items."""
+    for run in runs(models, items, chosen):
+        print(f"{run.region or 'baseline'}: {run.held}", flush=True)
+        cache.edits(
+            models, run.items, run.method, settings=run.settings, batch_size=24, progress=False
+        )
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit, region, hold and pasting; `method` is the baseline where nothing is held.
+
+    `shown`: only the true region.
+    """
+    every = runs(models, items, chosen, names=() if shown else FINDERS)
+    plain = every[0].items
+    sources = [item.source() for item in plain]
+    shared = dict(round_trips=round_trips(sources, models), answers=right_answers(plain))
+    hashes = [records.item_hash(item) for item in plain]
     parts = []
-
-    def add(images: Sequence[Image.Image], method: str, settings: Mapping, **columns) -> None:
-        tied = records.provenance(models, settings=settings, seed=seed, code=METHODS[method].code)
-        part = score_all(items, images, features, **shared)
-        parts.append(part.assign(**tied | {"item": hashes}, method=method, **columns))
-
-    made = cache.edits(models, items, "ip2p", seeds=[seed], settings=scales)
-    add([e.image for e in made], "ip2p", scales, region="", held="", pasted=False)
-    nowhere = [np.zeros_like(region) for region in regions[TRUE]]
-    runs = [
-        (name, hold, own, regions.get(name, regions[TRUE])) for name, hold, own in cells(regions)
-    ]
-    for name, hold, own, where in [*runs, (NOWHERE, "guidance", HOLDS["guidance"], nowhere)]:
-        settings = scales | own
-        made = cache.edits(models, placed(items, where), "held", seeds=[seed], settings=settings)
-        plain = [edit.image for edit in made]
-        over = [pasted(*one) for one in zip(plain, sources, where, strict=True)]
-        for images, paste in ((plain, False), (over, True)):
-            add(images, "held", settings, region=name, held=hold, pasted=paste)
+    for run in every:
+        if shown and run.region not in ("", TRUE):
+            continue
+        made = cache.edits(
+            models, run.items, run.method, settings=run.settings, batch_size=24, progress=False
+        )
+        as_made = [edit.image for edit in made]
+        over = [pasted(*one) for one in zip(as_made, sources, run.where, strict=True)]
+        tied = records.provenance(
+            models, settings=run.settings, seed=0, code=METHODS[run.method].code
+        )
+        for images, paste in ((as_made, False), (over, True)):
+            if paste and not run.region:
+                continue
+            part = score_all(plain, images, features, **shared)
+            parts.append(
+                part.assign(
+                    **tied | {"item": hashes}, method=run.method, region=run.region,
+                    held=run.held, pasted=paste,
+                )[list(COLUMNS)]
+            )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
+
+
+def against_baseline(table: pd.DataFrame) -> pd.DataFrame:
+    """One row per region, hold and pasting: success and outside change, and how far they are from
+    the baseline's, paired by image, with 95 % intervals."""
+    base = table[table["region"].fillna("") == ""].set_index("id")
+    rows = []
+    groups = table[table["region"].fillna("") != ""].groupby(
+        ["region", "held", "pasted"], sort=False
+    )
+    for (region, held, paste), part in groups:
+        part = part.set_index("id").loc[base.index]
+        row = {"region": region, "held": held, "pasted": paste, "n": len(part)}
+        for name, label in ((SUCCESS, "success"), (PRIMARY, "outside")):
+            row[label] = float(part[name].mean())
+            by = paired_interval(part[name].to_numpy(float), base[name].to_numpy(float))
+            row |= {f"{label} - baseline": by.mean, f"{label}, low": by.low,
+                    f"{label}, high": by.high}  # fmt: skip
+        rows.append(row)
+    return pd.DataFrame(rows)

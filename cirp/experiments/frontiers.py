@@ -1,97 +1,199 @@
-"""Every method along its own dial, on the same local edits: who changes least for equal success?
+"""Every method along its own dial, on the same test edits: who changes least for equal success?
 
 A single setting is an accident of taste: a stronger guidance edits more and strays more, a tighter
-mask the reverse. So each method has the same number of points, its own knob at three values and
-text guidance at two, all of them named here before a test edit is looked at. What is compared is
-the edge of its points (`cirp.statistics.frontier`), against the baseline's, image by image.
+mask the reverse. So each method has the same number of points (`configurations.dials`), all named
+before a test edit was looked at. What is compared is the edge of its points
+(`cirp.statistics.frontier`) against the baseline's, image by image. The baseline also has a plane
+of its own, every pair of its two guidance scales, and each method stands once more with the true
+region in place of the one it finds.
+
+Local edits and edits of the whole picture are never averaged together: the latter have no outside.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.experiments import cache, configurations, factorial
-from cirp.methods import METHODS
+from cirp.experiments import cache, configurations
+from cirp.experiments.drawn import load_drawn
+from cirp.experiments.guidance import GLOBAL, is_local
+from cirp.experiments.plan import plan
 from cirp.metrics.features import FeatureExtractor
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
-TEXT = (2.5, 5.0)  # beside an image scale
-TEXT_ALONE = (4.0, 7.5)  # of methods that edit with the text-to-image model
-IMAGE = 1.5
-LIMIT = 0.05  # excess outside change (L1) up to which an edge's success is averaged
-KNOBS: Mapping[str, tuple[dict, dict, dict]] = {
-    "Prompt-to-Prompt": (dict(self_replace=0.2), {}, dict(self_replace=0.8)),
-    "FoI (re-implementation)": (dict(threshold=0.1), {}, dict(threshold=0.4)),
-    "LIME": (dict(points=8), {}, dict(clusters=5)),
-    "DenseDiffusion": (dict(cross_weight=0.5), {}, dict(cross_weight=2.0)),
-    "attention refocusing": (dict(step_size=(30.0, 20.0)), {}, dict(step_size=(300.0, 200.0))),
-    "ASG": (dict(abstain=1.1), {}, dict(abstain=1.1, high_image=2.5)),
-    "LEDITS++ mask": (dict(quantile=0.5), dict(quantile=0.7), {}),
-    "LOCATEdit mask": (dict(threshold=0.4), dict(threshold=0.5), dict(threshold=0.6)),
-    "ZONE mask": (dict(threshold=0.4), {}, dict(threshold=0.6)),
-    "Watch Your Steps": (dict(threshold=0.3), {}, dict(threshold=0.7)),
-    "DiffEdit": (dict(threshold=0.3), {}, dict(threshold=0.7)),
-    "latent blending, words' mask": (dict(threshold=0.3), {}, dict(threshold=0.6)),
-    configurations.OURS: (dict(grow=0.7), {}, dict(grow=1.4)),
-}
-SCALES = ((1.5, 1.5), (2.5, 1.5), (2.5, 2.0), (4.0, 1.5), (4.0, 2.5), (7.5, 1.5))  # the baseline's
+LIMIT = 0.03  # excess outside change (L1) up to which an edge's success is averaged
+COLUMNS = (
+    "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale", "seed",
+    "settings", "weights", "scheduler", "processor", "item", "code", "success", "success_soft",
+    "gained_seen", "lost_gone", "kept_seen", "whole", "nearer", "answer_distance", PRIMARY,
+    "l1_source", "l1_target", "l1_target_inside", "ssim_source_outside_excess",
+    "feature_distance_dinov2_source_outside_excess", "clip_i_source", "clip_i_target",
+    "dinov2_source", "clip_t", "clip_direction", "region_iou", "abstained", "unet_calls", "seconds",
+)  # fmt: skip
 
 
-def dials(steps: int = configurations.STEPS) -> dict[str, list[tuple[str, dict]]]:
-    """Of each method its points: the method's name and settings. The baseline has as many."""
-    usual = configurations.found(steps, chosen={})
-    base, shared = usual[configurations.BASELINE]
-    found = {
-        configurations.BASELINE: [
-            (base, {**shared, "text_scale": t, "image_scale": i}) for t, i in SCALES
-        ]
-    }
-    for name, own in KNOBS.items():
-        method, settings = usual[name]
-        if "image_scale" in METHODS[method].settings.model_fields:
-            scales = [dict(text_scale=t, image_scale=IMAGE) for t in TEXT]
-        else:
-            scales = [dict(text_scale=t) for t in TEXT_ALONE]
-        found[name] = [(method, {**settings, **knob, **scale}) for knob in own for scale in scales]
-    return found
+@dataclass(frozen=True)
+class Cell:
+    """One method at one setting; `everywhere`: of edits of the whole picture, too."""
+
+    label: str
+    point: int
+    told: bool
+    everywhere: bool
+    method: str
+    settings: dict
+
+    @property
+    def shown(self) -> bool:
+        """Whether galleries show the method at this point."""
+        own = (self.settings.get("text_scale"), self.settings.get("image_scale"))
+        if self.label == configurations.BASELINE:
+            return own == (configurations.TEXT_SCALE, configurations.IMAGE_SCALE)
+        return self.point == configurations.SHOWN or self.label in configurations.controls()
 
 
-def table(
-    models: Models,
-    items: Sequence[EditItem],
-    features: FeatureExtractor,
-    *,
-    points: Mapping[str, Sequence[tuple[str, Mapping]]] | None = None,
-    seeds: Sequence[int] = (0,),
-) -> pd.DataFrame:
-    """One row per edit, method, point of its dial and seed.
+def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
+    """All that is run on the test edits."""
+    for point, one in enumerate(configurations.plane(steps)):
+        yield Cell(configurations.BASELINE, point, False, True, *one)
+    for label, dial in configurations.dials(steps).items():
+        if label != configurations.BASELINE:
+            for point, one in enumerate(dial):
+                yield Cell(label, point, False, point == configurations.SHOWN, *one)
+    for label, one in configurations.told(steps).items():
+        name = label.removesuffix(configurations.TOLD)
+        name = configurations.TRUTH if label == configurations.TRUTH else name
+        yield Cell(name, configurations.SHOWN, True, False, *one)
+    for label, one in configurations.controls(steps).items():
+        yield Cell(label, 0, False, True, *one)
 
-    Raises `ValueError` for edits of the whole picture: they have no outside.
+
+def items() -> list[EditItem]:
+    """The planned test edits; drawn if need be."""
+    split = plan().splits.test
+    return load_drawn("test", split.count, first=split.first)
+
+
+def _of(cell: Cell, some: Sequence[EditItem]) -> list[EditItem]:
+    return [i for i in some if cell.everywhere or i.record.edit_type not in GLOBAL]
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen items."""
+    some = cache.fitted([items[i] for i in chosen], models)
+    for cell in cells():
+        print(f"{cell.label} {cell.point} {'told' if cell.told else ''}", flush=True)
+        cache.edits(
+            models, _of(cell, some), cell.method, settings=cell.settings, batch_size=24,
+            progress=False,
+        )  # fmt: skip
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit, method, point, whether told the true region, and whether pasted.
+
+    Pasting the source's pixels outside of a region is free for whoever has one: methods that do not
+    do it themselves stand once more with it done. `shown`: only the point a method is shown at.
     """
-    factorial.check_local(items)
-    parts = []
-    for name, dial in (points or dials()).items():
-        for number, one in enumerate(dial):
-            part = cache.table(models, items, {name: one}, features, seeds=seeds)
-            parts.append(part.assign(point=number))
+    some, parts = [items[i] for i in chosen], []
+    for cell in cells():
+        mine = _of(cell, some)
+        if not mine or (shown and not cell.shown):
+            continue
+        one = {cell.label: (cell.method, cell.settings)}
+        part = cache.table(models, mine, one, features, batch_size=24, progress=False)
+        scales = {name: cell.settings.get(name, np.nan) for name in ("text_scale", "image_scale")}
+        own = dict(point=cell.point, told=cell.told, **scales)
+        parts.append(part.assign(pasted=False, **own)[list(COLUMNS)])
+        over = _pasted(models, mine, cell, part, features)
+        if over is not None:
+            parts.append(over.assign(pasted=True, **own)[list(COLUMNS)])
     return pd.concat(parts, ignore_index=True)
 
 
-def values(table: pd.DataFrame, method: str) -> tuple[np.ndarray, np.ndarray]:
-    """Success and outside change of a method, (point, image); seeds of one image are averaged."""
-    mine = table[table["method"] == method]
-    wide = mine.pivot_table(
+def _pasted(
+    models: Models, some: Sequence[EditItem], cell: Cell, part: pd.DataFrame, features
+) -> pd.DataFrame | None:
+    """The rows of `part` with the source's pixels outside the method's region; None without one."""
+    if cache.completed(cell.method, cell.settings).get("paste"):
+        return None
+    fitted = cache.fitted(some, models)
+    made = cache.edits(models, fitted, cell.method, settings=cell.settings, progress=False)
+    if any(edit.mask is None for edit in made):
+        return None
+    over = [
+        Image.composite(edit.image, item.source(), edit.mask)
+        for edit, item in zip(made, fitted, strict=True)
+    ]
+    trips = [edit.image for edit in cache.edits(models, fitted, "round trip", progress=False)]
+    scored = cache.scored(
+        fitted, over, features, method=cell.label, seeds=(0,), trips=trips
+    ).set_index(part.index)
+    return part.assign(**{name: scored[name] for name in scored})
+
+
+def local(table: pd.DataFrame, *, told: bool = False, pasted: bool = False) -> pd.DataFrame:
+    """Rows of local edits, of methods by themselves or of the same told the true region.
+
+    `pasted`: with the source's pixels outside a method's region, for all that have one.
+    """
+    some = table[is_local(table) & (table["told"] == told)]
+    if not pasted:
+        return some[~some["pasted"]]
+    keys = some.loc[some["pasted"], ["method", "point"]].drop_duplicates()
+    can = set(map(tuple, keys.to_numpy()))
+    own = zip(some["method"], some["point"], strict=True)
+    return some[some["pasted"] | np.array([key not in can for key in own], dtype=bool)]
+
+
+def at_shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the one point that each method is shown at."""
+    keys = {(c.label, c.point, c.told) for c in cells() if c.shown}
+    own = zip(table["method"], table["point"], table["told"], strict=True)
+    return table[[key in keys for key in own]]
+
+
+def dial(table: pd.DataFrame, method: str, *, pasted: bool = False) -> pd.DataFrame:
+    """A method's own points over local edits; of the baseline's plane as many as a dial has."""
+    mine = local(table, pasted=pasted)
+    mine = mine[mine["method"] == method]
+    if method != configurations.BASELINE or "text_scale" not in mine:
+        return mine
+    own = zip(mine["text_scale"], mine["image_scale"], strict=True)
+    return mine[[scales in configurations.SCALES for scales in own]]
+
+
+def values(
+    table: pd.DataFrame, method: str, *, pasted: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Success and outside change of a method's dial, (point, image); seeds are averaged."""
+    wide = dial(table, method, pasted=pasted).pivot_table(
         index="point", columns="id", values=["success", PRIMARY], aggfunc="mean", dropna=False
     )
     return wide["success"].to_numpy(dtype=float), wide[PRIMARY].to_numpy(dtype=float)
 
 
+def with_dials(table: pd.DataFrame) -> list[str]:
+    """The methods of which there is more than one point."""
+    points = local(table).groupby("method", sort=False)["point"].nunique()
+    return list(points.index[points > 1])
+
+
 def summary(
-    table: pd.DataFrame, *, base: str = configurations.BASELINE, resamples: int = 2000
+    table: pd.DataFrame,
+    *,
+    base: str = configurations.BASELINE,
+    pasted: bool = False,
+    resamples: int = 2000,
 ) -> pd.DataFrame:
     """One row per method: its edge in numbers, and the difference from the baseline's.
 
@@ -107,8 +209,10 @@ def summary(
         "outside at level": lambda edge: frontier.outside_at(level, edge),
     }
     rows = []
-    for method in table["method"].unique():
-        edges = frontier.resampled([values(table, method), theirs], resamples=resamples)
+    for method in with_dials(table):
+        edges = frontier.resampled(
+            [values(table, method, pasted=pasted), theirs], resamples=resamples
+        )
         row: dict[str, object] = {"method": method, "level": level}
         for name, measure in measures.items():
             found = {name: frontier.interval(lambda mine, _, m=measure: m(mine), edges)}

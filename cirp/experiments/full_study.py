@@ -20,8 +20,6 @@ def cells(steps: int = STEPS) -> Iterator[tuple[str, Methods, int]]:
         ("ablation", report.ablation_methods, 1),
         ("sweeps", report.sweep_methods, 1),
         ("steps", report.step_methods, 1),
-        ("methods", lambda: {**configurations.found(), **configurations.controls()}, 1),
-        ("methods_told", configurations.told, 1),
         ("remap_ideas", configurations.ideas, 1),
     ):
         yield name, methods(), seeds

@@ -15,14 +15,13 @@ import typer
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load
 from cirp.experiments import cache, records
-from cirp.experiments.configurations import STEPS
+from cirp.experiments.configurations import PLANE, STEPS
 from cirp.experiments.drawn import load_drawn
 from cirp.metrics.features import load_features
-from cirp.paths import NEXT
+from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
-TEXT = (1.5, 2.5, 4.0, 7.5)
-IMAGE = (1.0, 1.5, 2.0, 2.5)
+TEXT, IMAGE = PLANE["text_scale"], PLANE["image_scale"]
 GLOBAL = ("change setting", "restyle")  # the whole picture may change: never averaged with the rest
 COLUMNS = (
     "id", "edit_type", "method", "text_scale", "image_scale", "seed", "success", "gained_seen",
@@ -73,20 +72,20 @@ def main(
     split: str = typer.Option("validation", help="validation or test."),
     count: int = typer.Option(96, min=8, help="Edits."),
     first: int = typer.Option(0, min=0, help="Number of the first edit."),
-    models: Path = typer.Option(NEXT, help="The weights."),
+    models: str = typer.Option("miniature", help="The weights."),
     shard: int = typer.Option(0, help="Which share of the edits this process computes."),
     shards: int = typer.Option(1, help="Of how many; one process afterwards writes the table."),
-    out: Path = typer.Option(NEXT / "results" / "guidance.csv", help="Where the table goes."),
+    out: Path = typer.Option(RESULTS / "guidance.csv", help="Where the table goes."),
 ) -> None:
     """InstructPix2Pix over the plane of its guidance scales."""
-    loaded = load(str(models), bfloat16=has_bfloat16_units())
+    loaded = load(models, bfloat16=has_bfloat16_units())
     items = load_drawn(split, count, first=first)
     if shards > 1:
         some = cache.fitted(items[shard::shards], loaded)
         for method, settings in points().values():
             cache.edits(loaded, some, method, settings=settings, batch_size=24)
         return
-    table = measured(loaded, items, points(), load_features(str(models)))
+    table = measured(loaded, items, points(), load_features(models))
     records.write(out, table, digits=5)
     text, image = best(table)
     local = table[is_local(table)]

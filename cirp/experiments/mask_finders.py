@@ -11,7 +11,7 @@ import pandas as pd
 from cirp.attention.localisation import baselines
 from cirp.data.edits import EditItem
 from cirp.data.images import Mask
-from cirp.experiments import benchmark, configurations, records
+from cirp.experiments import configurations, factorial, frontiers, records
 from cirp.experiments.study import Study
 from cirp.statistics.bootstrap import by_image, mean_interval
 
@@ -47,8 +47,9 @@ def guessed(items: Sequence[EditItem], *, seed: int) -> pd.DataFrame:
 
 
 def held_out(s: Study) -> pd.DataFrame:
-    """`guessed` of the held-out test edits; see `Study.kept` for what is computed, what read."""
-    rows = guessed(benchmark.chosen(s), seed=s.seeds[0])
+    """`guessed` of the local test edits; see `Study.kept` for what is computed, what read."""
+    every = factorial.items()
+    rows = guessed(every if s.profile == "full" else every[:8], seed=s.seeds[0])
     tied = records.provenance(s.models, settings={}, seed=s.seeds[0], code=CODE)
     rows = rows.assign(**{k: v for k, v in tied.items() if k not in ("seed", "item")})
     return s.kept("guesses", rows, checked=["region_iou"])
@@ -57,12 +58,13 @@ def held_out(s: Study) -> pd.DataFrame:
 def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:
     """The mean overlap of each method that finds a region, best first, with intervals.
 
-    `table` is the benchmark's; only edits with a guess count, which are the local ones. Methods
-    told the true region are left out, but for what is left of it on the latents' grid.
+    `table` is that of `frontiers`, of which each method's shown point counts. Methods told the true
+    region are left out, but for what is left of it on the latents' grid.
     """
-    told = table["method"].str.endswith("true mask")
-    own = table[~told & ~table["method"].isin(configurations.controls())]
-    grid = table[table["method"] == configurations.TRUTH].assign(method=GRID)
+    shown = frontiers.at_shown(frontiers.local(table))
+    own = shown[~shown["method"].isin(configurations.controls())]
+    told = frontiers.local(table, told=True)
+    grid = told[told["method"] == configurations.TRUTH].assign(method=GRID)
     every = pd.concat([own, grid, guesses], ignore_index=True)
     images = by_image(every[every["id"].isin(guesses["id"])], "region_iou").dropna(
         axis=1, how="all"
@@ -80,9 +82,9 @@ def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:
 
 def by_kind(table: pd.DataFrame, guesses: pd.DataFrame, methods: Sequence[str]) -> pd.DataFrame:
     """Mean overlap of some methods by kind of edit, with the whole picture's for comparison."""
-    kinds = table[["id", "edit_type"]].drop_duplicates()
-    local = kinds[kinds["id"].isin(guesses["id"])]
-    every = pd.concat([table[["id", "method", "region_iou"]], guesses], ignore_index=True)
+    shown = frontiers.at_shown(frontiers.local(table))
+    local = shown[["id", "edit_type"]].drop_duplicates()
+    every = pd.concat([shown[["id", "method", "region_iou"]], guesses], ignore_index=True)
     some = every[every["method"].isin([*methods, WHOLE])].merge(local, on="id")
     means = some.pivot_table(index="edit_type", columns="method", values="region_iou", sort=False)
     return means[[*methods, WHOLE]]

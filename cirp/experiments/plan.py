@@ -8,9 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from cirp.experiments.records import short_hash
-from cirp.paths import NEXT
+from cirp.paths import PLAN
 
-PLAN = NEXT / "plan.toml"
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -42,6 +41,7 @@ class Split(Part):
 
 class Splits(Part):
     validation: Split
+    bars: Split
     test: Split
     confirmation: Split
 

@@ -18,11 +18,11 @@ from cirp.experiments.drawn import load_drawn
 from cirp.experiments.plan import plan
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor, load_features
-from cirp.paths import NEXT
+from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY, mean_interval
 
 CODE = "bars 2"  # raise it when a measure changes
-TEST, AIMS = plan().splits.test, plan().primary
+TEST, AIMS = plan().splits.bars, plan().primary
 PAPER = ([7.5], [1.5])  # text and image guidance of InstructPix2Pix
 AT_LEAST, AT_MOST = "at least", "at most"
 
@@ -123,12 +123,12 @@ def main(
     first: int = typer.Option(TEST.first, min=0, help="Number of the first of them."),
     text: float = typer.Option(2.5, help="Text guidance, as chosen on validation edits."),
     image: float = typer.Option(1.5, help="Image guidance, likewise."),
-    models: Path = typer.Option(NEXT, help="The weights."),
-    out: Path = typer.Option(NEXT / "results" / "bars.csv", help="Where the table goes."),
+    models: str = typer.Option("miniature", help="The weights."),
+    out: Path = typer.Option(RESULTS / "bars.csv", help="Where the table goes."),
 ) -> None:
     """Measure and print every bar."""
-    features = load_features(str(models))
-    loaded = load(str(models), bfloat16=has_bfloat16_units())
+    features = load_features(models)
+    loaded = load(models, bfloat16=has_bfloat16_units())
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
     checked = controls.table(items, loaded, features)
     rows = autoencoder(items, loaded, checked) + judge(checked)

@@ -38,6 +38,8 @@ CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source",
 SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
 FLIPS = 0.1  # share of yes-or-no cells (and at least one) that another processor may turn
 REMEDY = "make full"
+KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "leak", "text_scale",
+        "image_scale", "seed", "alpha")  # fmt: skip
 
 
 def processor() -> str:
@@ -140,21 +142,27 @@ def same(table: pd.DataFrame, facts: Mapping[str, object]) -> pd.Series:
 
 
 def agreement(
-    fresh: pd.DataFrame, known: pd.DataFrame, path: Path, *, checked: Sequence[str] = CHECKED
+    fresh: pd.DataFrame,
+    known: pd.DataFrame,
+    path: Path,
+    *,
+    checked: Sequence[str] = CHECKED,
+    remedy: str = REMEDY,
 ) -> float:
     """The largest difference of the checked scores between fresh and recorded cells.
 
     Raises `ValueError`, naming the table, the cell, the two values and the remedy, if a cell is
     missing, was made of anything else, or differs: in value, or in being undefined.
     """
-    keys = [name for name in ("id", "method", "seed", "alpha") if name in fresh]
+    keys = [name for name in KEYS if name in fresh]
+    fresh, known = _comparable(fresh, keys), _comparable(known, keys)
     lacking = [name for name in PROVENANCE if name not in known]
     if lacking:
-        raise ValueError(f"{path} has no column {', '.join(lacking)}; run {REMEDY}")
+        raise ValueError(f"{path} has no column {', '.join(lacking)}; run {remedy}")
     both = fresh.merge(known, on=keys, suffixes=("", "_recorded"))
     if len(both) < len(fresh):
         raise ValueError(
-            f"{path} lacks {len(fresh) - len(both)} of {len(fresh)} cells; run {REMEDY}"
+            f"{path} lacks {len(fresh) - len(both)} of {len(fresh)} cells; run {remedy}"
         )
     for name in ("weights", "settings", "scheduler", "item", "code"):
         now, then = (
@@ -165,17 +173,24 @@ def agreement(
             row = both.loc[(now != then).idxmax()]
             raise ValueError(
                 f"{path}: {_cell(row, keys)} was made with other {name} "
-                f"({row[f'{name}_recorded']}, now {row[name]}); run {REMEDY}"
+                f"({row[f'{name}_recorded']}, now {row[name]}); run {remedy}"
             )
     alike = set(both["processor"]) == set(both["processor_recorded"])
-    return max((_compared(both, name, keys, path, alike) for name in checked), default=0.0)
+    return max((_compared(both, name, keys, path, alike, remedy) for name in checked), default=0.0)
+
+
+def _comparable(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """The table with its keys as they are when read from a file: an empty text is none."""
+    return table.assign(**{k: table[k].replace("", np.nan) for k in keys if k in table})
 
 
 def _cell(row: pd.Series, keys: Sequence[str]) -> str:
     return " / ".join(str(row[name]) for name in keys)
 
 
-def _compared(both: pd.DataFrame, name: str, keys: Sequence[str], path: Path, alike: bool) -> float:
+def _compared(
+    both: pd.DataFrame, name: str, keys: Sequence[str], path: Path, alike: bool, remedy: str
+) -> float:
     now, then = both[name].astype(float), both[f"{name}_recorded"].astype(float)
     gap = (now - then).abs().where(now.notna() | then.notna(), 0.0)
     gap = gap.where(now.notna() == then.notna(), np.inf)  # defined on one side alone
@@ -188,6 +203,6 @@ def _compared(both: pd.DataFrame, name: str, keys: Sequence[str], path: Path, al
         row = both.loc[gap.idxmax()]
         raise ValueError(
             f"{path}: {name} of {_cell(row, keys)} was {row[f'{name}_recorded']:.4f} and is "
-            f"{row[name]:.4f} now; run {REMEDY}"
+            f"{row[name]:.4f} now; run {remedy}"
         )
     return float(gap.max())

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
-from cirp.miniature.pairs import Pair, pair
+from cirp.miniature.pairs import Pair
 from cirp.refinement.backends import Backend, Grammar
 from cirp.refinement.batch import Ask, refine_all
 from cirp.statistics.bootstrap import mean_interval
@@ -17,7 +18,7 @@ SCENES = 200
 def truths(count: int = SCENES) -> list[Pair]:
     """Validation edits, equally many of each kind."""
     kinds = EDIT_KINDS
-    return [pair(i, "validation", kind=kinds[i % len(kinds)]) for i in range(count)]
+    return [draw_pair(i, "validation", kind=kinds[i % len(kinds)]) for i in range(count)]
 
 
 def words_f1(found: Sequence[str], true: Sequence[str]) -> float:

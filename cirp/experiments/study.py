@@ -28,7 +28,7 @@ from cirp.metrics.features import Features, load_features
 from cirp.metrics.scores import score_all
 
 EDITS = "data/edits"
-SEEDS = 5
+SEEDS = 2
 STEPS = 150  # the report's
 
 

@@ -5,6 +5,7 @@ five turns add up. Of each turn is asked: was it done, what of all that should n
 seen, and how far are the pixels that no instruction so far has meant from the first picture's.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from PIL import Image
 
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
+from cirp.experiments import cache, configurations, records
 from cirp.methods import METHODS
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor
@@ -24,6 +26,11 @@ from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import region, render
 
 TURNS = 5
+CHAINS = 20
+METHODS_SHOWN = (
+    configurations.BASELINE, configurations.NOISY, "FoI (re-implementation)", "Watch Your Steps",
+    "DiffEdit", configurations.OURS,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,13 @@ class Chain:
     name: str
     pairs: list[Pair]
     regions: list[Bool[np.ndarray, "row column"]]
+
+    @property
+    def hash(self) -> str:
+        """Of all that a method is given of this chain, and of its first picture."""
+        said = [(p.instruction, p.source_caption, p.target_caption, *p.words) for p in self.pairs]
+        first = render(self.pairs[0].source).tobytes()
+        return records.short_hash([said, hashlib.sha256(first).hexdigest()])
 
     def untouched(self, turn: int) -> Bool[np.ndarray, "row column"]:
         """Pixels that no instruction up to this turn has meant."""
@@ -49,7 +63,11 @@ def chains(count: int, split: str = "test", *, first: int = 0, turns: int = TURN
     return found
 
 
-def _tasks(
+def _firsts(some: Sequence[Chain]) -> list[Image.Image]:
+    return [Image.fromarray(render(one.pairs[0].source)) for one in some]
+
+
+def tasks_of(
     some: Sequence[Chain], pictures: Sequence[Image.Image], turn: int, seed: int
 ) -> list[Task]:
     found = []
@@ -86,15 +104,15 @@ def table(
     be read beside `still_right`.
     """
     rows, pictures = [], {}
-    firsts = [Image.fromarray(render(one.pairs[0].source)) for one in some]
+    firsts = _firsts(some)
     sources = [similarity.to_array(first) for first in firsts]
     for label, (method, settings) in methods.items():
         now = firsts
         pictures[label] = [now]
         for turn in range(len(some[0].pairs)):
-            made = METHODS[method](
-                models, _tasks(some, now, turn, seed), batch_size=batch_size, progress=False,
-                **settings,
+            made = cache.computed(
+                models, tasks_of(some, now, turn, seed), method, settings=settings,
+                batch_size=batch_size, progress=False,
             )  # fmt: skip
             now = [edit.image for edit in made]
             pictures[label].append(now)
@@ -113,3 +131,43 @@ def table(
                     }
                 )  # fmt: skip
     return pd.DataFrame(rows), pictures
+
+
+def items() -> list[Chain]:
+    """The chains of the test split that the book shows."""
+    return chains(CHAINS)
+
+
+def _methods() -> Mapping[str, tuple[str, Mapping]]:
+    found = configurations.found()
+    return {name: found[name] for name in METHODS_SHOWN}
+
+
+def fill(models: Models, items: Sequence[Chain], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen chains."""
+    some = [items[i] for i in chosen]
+    for label, (method, settings) in _methods().items():
+        print(label, flush=True)
+        now = _firsts(some)
+        for turn in range(TURNS):
+            made = cache.computed(
+                models, tasks_of(some, now, turn, 0), method, settings=settings, batch_size=24,
+                progress=False,
+            )  # fmt: skip
+            now = [edit.image for edit in made]
+
+
+def measured(
+    models: Models, items: Sequence[Chain], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """`table` of the chosen chains, tied to what made it. `shown`: the baseline alone."""
+    some, parts = [items[i] for i in chosen], []
+    for label, (method, settings) in _methods().items():
+        if shown and label != configurations.BASELINE:
+            continue
+        part, _ = table(models, features, some, {label: (method, settings)})
+        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code)
+        tied["item"] = part["id"].map({one.name: one.hash for one in some})
+        parts.append(part.assign(**tied))
+    return pd.concat(parts, ignore_index=True)

@@ -11,13 +11,25 @@ Nothing here computes a result: arrays, images and tables come in, ink goes out.
 
 from cirp.figures.charts import forest, intervals, number_grid, over_time, ranks, trade_off
 from cirp.figures.pictures import grid, image_grid, outline, overlay, show
-from cirp.figures.style import BASELINE, CONTROL, GOOD, HEAT, NOISY, PALETTE, log_y, save, use_style
+from cirp.figures.style import (
+    BASELINE,
+    CONTROL,
+    GOOD,
+    HEAT,
+    MARKERS,
+    NOISY,
+    PALETTE,
+    log_y,
+    save,
+    use_style,
+)
 
 __all__ = [
     "BASELINE",
     "CONTROL",
     "GOOD",
     "HEAT",
+    "MARKERS",
     "NOISY",
     "PALETTE",
     "forest",

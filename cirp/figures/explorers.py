@@ -38,10 +38,10 @@ class Explorer(anywidget.AnyWidget):
         """The explorer in its present state as a piece of a page; the same state, the same text."""
         inherited = anywidget.AnyWidget.class_trait_names()
         own = [name for name in self.trait_names(sync=True) if name not in inherited]
-        state = _script(
+        state = as_script(
             {name: _plain(getattr(self, name)) for name in own if not name.startswith("_")}
         )
-        module = _script(str(self._esm))
+        module = as_script(str(self._esm))
         digest = hashlib.sha256((module + state).encode()).hexdigest()[:12]
         return Template((STATIC / "host.html").read_text()).substitute(
             style=(STATIC / "explorer.css").read_text(), name=digest, state=state, module=module
@@ -207,6 +207,6 @@ def _plain(value):
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
-def _script(value) -> str:
+def as_script(value) -> str:
     """JSON that may stand inside a <script>."""
     return json.dumps(value, allow_nan=False, sort_keys=True).replace("<", "\\u003c")

@@ -128,7 +128,7 @@ def mask(
     weight: float = 0.5,
     sigma: float = 1.0,
     grow: float = 1.0,
-    scope: float | None = 0.14,
+    scope: float | None = 0.27,
     spare: float = 0.65,
 ) -> Masks:
     """Where the evidence reaches `grow` times Otsu's threshold (under 1 takes more).
@@ -161,7 +161,7 @@ class Settings(Regional):
     sigma: Scale = Field(1.0, description="blur of the evidence, latent cells")
     grow: Scale = Field(1.0, description="of Otsu's threshold; under 1 takes more")
     scope: Annotated[float, Strict()] | None = Field(
-        0.14, description="guidance above which the whole picture is meant"
+        0.27, description="guidance above which the whole picture is meant"
     )
     spare: Scale = Field(0.65, description="of the median, under which a whole-picture edit stops")
     soften: Scale = Field(0.0, description="blur of the mask's edge, latent cells")

@@ -2,8 +2,8 @@
 
 import random
 
+from cirp.miniature.draw_pairs import make
 from cirp.miniature.pairs import Pair, check_request, combinations, home, scene
-from cirp.miniature.varied import make
 
 KINDS = ("swap object", "change part", "change colour", "change expression", "remove")
 TRIES = 60  # of one turn, before another scene is drawn

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.scene import SIZE, all_labels, render
-from cirp.miniature.varied import varied_pair
 
 CHUNK = 500
 
@@ -71,8 +71,8 @@ def _chunk(folder: Path, split: str, start: int, stop: int) -> None:
     pictures: dict[str, list] = {"source": [], "target": [], "leaked": []}
     rows = []
     for seed in range(start, stop):
-        clean = varied_pair(seed, split)
-        loud = varied_pair(seed, split, leak=1.0) if split == "train" else clean
+        clean = draw_pair(seed, split)
+        loud = draw_pair(seed, split, leak=1.0) if split == "train" else clean
         pictures["source"].append(render(clean.source))
         pictures["target"].append(render(clean.target))
         pictures["leaked"].append(render(loud.target))

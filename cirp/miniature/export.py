@@ -1,7 +1,6 @@
 """Pairs as files: images, masks and `metadata.jsonl`, as `cirp.data.edits` reads them.
 
-`python -m cirp.miniature.export` writes the book's 50 edits; the evaluation writes its 500 the
-same way, elsewhere.
+`cirp miniature edits` writes the book's 50 edits; experiments draw theirs the same way, elsewhere.
 """
 
 import os
@@ -9,7 +8,7 @@ import random
 import shutil
 import uuid
 from collections.abc import Callable, Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -18,20 +17,22 @@ from PIL import Image
 
 from cirp import paths
 from cirp.data.edits import METADATA, EditRecord
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, phrase
 from cirp.miniature.kinds import SETTINGS
-from cirp.miniature.pairs import Pair, pair, thing
+from cirp.miniature.pairs import Pair, thing
 from cirp.miniature.scene import Scene, Thing, mask, region, render
-from cirp.miniature.varied import varied_pair
 
 EACH = 5  # edits of each kind beside the examples
 LICENSE = "CC-BY-4.0"
 WORK = paths.cache() / "miniature"  # what can be drawn again
 
 
-def record(
-    p: Pair, name: str, *, split: str = "", example: bool = False, notes: str = ""
-) -> EditRecord:
+EXAMPLES = "examples"  # the split, as it were, of the report's own edits
+BOOK = 10_000  # number of the first of the book's test edits, far from those of the experiments
+
+
+def record(p: Pair, name: str, *, split: str, example: bool = False, notes: str = "") -> EditRecord:
     """The row of a pair whose files are named after `name`."""
     objects = [t.kind for t in p.source.everything()]
     return EditRecord(
@@ -52,7 +53,7 @@ def record(
         seed=p.seed,
         gained=list(p.gained),
         lost=list(p.lost),
-        kept=list(p.kept) if split else [],  # the tables of the first world do not ask for it
+        kept=list(p.kept),
         split=split,
         novel_wording=p.held_out_wording,
         source_dataset="CIRP miniature world",
@@ -83,16 +84,10 @@ def _mask(inside: np.ndarray) -> Image.Image:
     return Image.fromarray(inside.astype(np.uint8) * 255)
 
 
-def split(name: str, count: int, folder: Path) -> Path:
-    """The first `count` edits of an evaluation split, equally many of each kind."""
-    pairs = [pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
-    return write(((p, record(p, f"{name}-{i:04d}")) for i, p in enumerate(pairs)), folder)
-
-
-def varied(name: str, first: int, count: int, folder: Path) -> Path:
-    """Edits `first` to `first + count` of a split of the second edition's world."""
+def split(name: str, first: int, count: int, folder: Path) -> Path:
+    """Edits `first` to `first + count` of a split, equally many of each kind."""
     pairs = [
-        varied_pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)])
+        draw_pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)])
         for i in range(first, first + count)
     ]
     return write(
@@ -101,24 +96,21 @@ def varied(name: str, first: int, count: int, folder: Path) -> Path:
 
 
 def drawn_pair(row: EditRecord) -> Pair:
-    """The pair that a row of the second edition was drawn from."""
-    return _varied_pair(row.seed, row.split, row.edit_type)
+    """The pair that a row was drawn from."""
+    return (
+        examples()[row.seed] if row.split == EXAMPLES else _pair(row.seed, row.split, row.edit_type)
+    )
 
 
 @lru_cache(maxsize=4096)
-def _varied_pair(seed: int, split: str, kind: str) -> Pair:
-    return varied_pair(seed, split, kind=kind)
+def _pair(seed: int, split: str, kind: str) -> Pair:
+    return draw_pair(seed, split, kind=kind)
 
 
-def drawn_varied(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:
+def drawn(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:
     """The folder of these edits, which are drawn if they are not yet."""
-    folder = Path(work) / f"varied-{name}-{first}-{count}"
-    return _once(folder, lambda half: varied(name, first, count, half))
-
-
-def drawn(name: str, count: int, work: Path = WORK) -> Path:
-    """The folder of the first `count` edits of a split, which are drawn if they are not yet."""
-    return _once(Path(work) / f"{name}-{count}", lambda half: split(name, count, half))
+    folder = Path(work) / f"{name}-{first}-{count}"
+    return _once(folder, lambda half: split(name, first, count, half))
 
 
 def _once(folder: Path, make: Callable[[Path], Path]) -> Path:
@@ -142,21 +134,23 @@ def _stand(kind: str, rng: random.Random, place: str, size: float, **states) -> 
 
 
 def _example(
-    seed: int, place: str, old: Thing, new: Thing, kind: str, instruction: str, words: str
-) -> Pair:
+    number: int, place: str, seed: int, old: Thing, new: Thing, kind: str, instruction: str,
+    words: str,
+) -> Pair:  # fmt: skip
     """A pair with the report's own wording."""
     source = Scene(place, seed, (old,))
     target = Scene(place, seed, (new,))
     truth = caption(target)
     carriers = [phrase(new), *(state for _, state in new.states)]
     return Pair(
-        seed, kind, source, target, instruction, caption(source), truth,
+        number, kind, source, target, instruction, caption(source), truth,
         tuple(words.split()), carrying(truth, carriers),
     )  # fmt: skip
 
 
+@cache
 def examples() -> list[Pair]:
-    """The five edits of the report, each twice."""
+    """The five edits of the report, each twice; a pair's seed is its place among them."""
     found = []
     for seed in (1, 2):
         rng = random.Random(f"example-{seed}")
@@ -176,7 +170,7 @@ def examples() -> list[Pair]:
             second = Thing(
                 new, second.states, first.x, first.y, second.size, first.flip, first.seed
             )
-            found.append(_example(seed, place, first, second, kind, instruction, words))
+            found.append(_example(len(found), place, seed, first, second, kind, instruction, words))
         holder = _stand("axolotl", rng, "beach", 62)
         held = [thing(kind, rng, x=0, y=0, size=0) for kind in ("peach", "strawberry")]
         holding = [
@@ -184,7 +178,7 @@ def examples() -> list[Pair]:
             for h in held
         ]
         found.append(
-            _example(seed, "beach", *holding, "swap object",
+            _example(len(found), "beach", seed, *holding, "swap object",
                      "change peach into strawberry", "peach strawberry")
         )  # fmt: skip
     return found
@@ -195,11 +189,12 @@ def book_edits() -> list[tuple[Pair, EditRecord]]:
     rows = []
     for i, p in enumerate(examples()):
         name = f"example-{i:02d}"
-        rows.append((p, record(p, name, example=True, notes="one of the report's own edits")))
+        notes = "one of the report's own edits"
+        rows.append((p, record(p, name, split=EXAMPLES, example=True, notes=notes)))
     for kind in EDIT_KINDS:
         for i in range(EACH):
-            p = pair(10_000 + i, "test", kind=kind)  # far from the evaluation's first 500
-            rows.append((p, record(p, f"{kind.replace(' ', '-')}-{i}")))
+            p = draw_pair(BOOK + i, "test", kind=kind)
+            rows.append((p, record(p, f"{kind.replace(' ', '-')}-{i}", split="test")))
     return rows
 
 

@@ -19,12 +19,12 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
+from cirp.miniature.draw_pairs import TWINS, make, with_twins
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import Pair, scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
 from cirp.miniature.styles import STYLES
-from cirp.miniature.varied import TWINS, make, with_twins
 
 CHUNK = 250
 STYLED = 0.35  # share of scenes in a style

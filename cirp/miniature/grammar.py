@@ -1,9 +1,7 @@
-"""Words from scenes: captions, and several wordings of every instruction.
+"""Words from scenes: captions, and which words of a sentence carry an edit.
 
 Text and picture come from the same values, so they cannot disagree.
 """
-
-import random
 
 from cirp.miniature.kinds import KINDS, SETTINGS
 from cirp.miniature.scene import Scene, Thing
@@ -32,59 +30,10 @@ def caption(scene: Scene) -> str:
     return f"{words}, {STYLES[scene.style].phrase}" if scene.style else words
 
 
-INSTRUCTIONS = {
-    "swap object": (
-        "change {old} into {new}",
-        "change the {old} into {a_new}",
-        "turn the {old} into {a_new}",
-        "replace the {old} with {a_new}",
-        "swap the {old} for {a_new}",
-    ),
-    "change part": (
-        "change the {part} to {state}",
-        "change {noun} {part} to {state}",
-        "change {before} {part} to {state}",
-        "make the {part} of the {noun} {state}",
-        "replace the {before} {part} with {state} {part}",
-    ),
-    "change colour": (
-        "make the {noun} {state}",
-        "turn the {noun} {state}",
-        "paint the {noun} {state}",
-        "change the colour of the {noun} to {state}",
-        "change the {before} {noun} to {state}",
-    ),
-    "change expression": (
-        "make the {noun} {state}",
-        "make the {noun} look {state}",
-        "make the {before} {noun} {state}",
-        "change the {noun} from {before} to {state}",
-        "turn the {before} {noun} into a {state} {noun}",
-    ),
-    "change setting": (
-        "put it {place}",
-        "move it {place}",
-        "change the background to {setting}",
-        "replace the background with {setting}",
-        "make it {place}",
-    ),
-    "add": ("add {a_new}", "put {a_new} into the picture", "place {a_new} in the scene"),
-    "remove": ("remove the {old}", "take away the {old}", "delete the {old}", "erase the {old}"),
-    "restyle": (
-        "make it a {style}",
-        "turn it into a {style}",
-        "change the style to {style}",
-        "redraw it as a {style}",
-    ),
-}
-EDIT_KINDS = tuple(INSTRUCTIONS)
-
-
-def instruct(kind: str, rng: random.Random, **facts: str) -> str:
-    """One wording of an instruction; `facts` are the values it may mention."""
-    if "new" in facts:
-        facts["a_new"] = a(facts["new"])
-    return rng.choice(INSTRUCTIONS[kind]).format(**facts)
+EDIT_KINDS = (
+    "swap object", "change part", "change colour", "change expression", "change setting", "add",
+    "remove", "restyle",
+)  # fmt: skip
 
 
 def carrying(text: str, facts: list[str]) -> tuple[str, ...]:

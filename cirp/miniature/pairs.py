@@ -1,17 +1,11 @@
-"""Editing pairs with truth: source, target, instruction, captions, all from one integer.
-
-`leak` is the share of pairs in which something else changes too, as in the Prompt-to-Prompt
-pairs that InstructPix2Pix was trained on (Brooks et al. 2023, section 3.1). Evaluation pairs
-never leak.
-"""
+"""What an editing pair is, which split may show it, and the scenes that pairs are drawn from."""
 
 import hashlib
 import random
 from dataclasses import dataclass, replace
 
-from cirp.miniature.grammar import EDIT_KINDS, caption, carrying, instruct, phrase
+from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS, SETTINGS
-from cirp.miniature.leak import leaking
 from cirp.miniature.scene import Scene, Thing
 from cirp.miniature.styles import STYLES
 
@@ -136,49 +130,6 @@ def with_things(s: Scene, renewed: dict[int, Thing | None]) -> Scene:
     return replace(s, things=tuple(things))
 
 
-def _change_state(s: Scene, rng: random.Random, edit: str):
-    options = [(t, a) for t in s.everything() for a in KINDS[t.kind].attributes if a.edit == edit]
-    if not options:
-        return None
-    old, attribute = rng.choice(options)
-    states = dict(old.states)
-    before = states[attribute.name]
-    states[attribute.name] = rng.choice([state for state in attribute.states if state != before])
-    new = replace(old, states=tuple(states.items()))
-    part = attribute.name
-    facts = dict(noun=old.kind, part=part, before=before, state=states[attribute.name])
-    carriers = [facts["state"], part] if edit == "change part" else [facts["state"], old.kind]
-    return s, with_things(s, {id(old): new}), facts, carriers
-
-
-def _swap(s: Scene, rng: random.Random):
-    old = rng.choice(list(s.everything()))
-    taken = {t.kind for t in s.everything()}
-    held = all(t is not old for t in s.things)
-    options = [k for k in KNOWN if k not in taken and (KINDS[k].holdable or not held)]
-    flies = KINDS[old.kind].flies
-    options = [k for k in options if KINDS[k].flies == flies] or options
-    if not options:
-        return None
-    kind = rng.choice(options)
-    base = old.size / KINDS[old.kind].size
-    new = thing(kind, rng, x=old.x, y=old.y, size=base)
-    new = replace(new, y=old.y if KINDS[kind].flies == flies else new.y)
-    if old.held and KINDS[kind].hold:
-        new = replace(new, held=old.held)
-    elif old.held:
-        return None
-    return (
-        s,
-        with_things(s, {id(old): new}),
-        dict(old=old.kind, new=phrase(replace(new, held=None))),
-        [
-            phrase(replace(new, held=None)),
-            old.kind,
-        ],
-    )
-
-
 def change_setting(s: Scene, rng: random.Random):
     place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
     facts = dict(place=SETTINGS[place].phrase, setting=a_setting(place))
@@ -199,60 +150,9 @@ def a_setting(place: str) -> str:
     )
 
 
-def _remove(s: Scene, rng: random.Random):
-    if len(s.things) < 2:
-        return None
-    old = rng.choice([t for t in s.things if not t.held] or [None])
-    if old is None:
-        return None
-    return s, with_things(s, {id(old): None}), dict(old=old.kind), [old.kind]
-
-
-def _add(s: Scene, rng: random.Random):
-    removed = _remove(s, rng)
-    if removed is None:
-        return None
-    full, bare, facts, _ = removed
-    new = next(t for t in full.things if t.kind == facts["old"])
-    return bare, full, dict(new=phrase(new)), [phrase(new)]
-
-
 def restyle(s: Scene, rng: random.Random):
     style = rng.choice(sorted(STYLES))
     return s, replace(s, style=style), dict(style=style), [style]
-
-
-_MAKERS = {
-    "swap object": _swap,
-    "change part": lambda s, rng: _change_state(s, rng, "change part"),
-    "change colour": lambda s, rng: _change_state(s, rng, "change colour"),
-    "change expression": lambda s, rng: _change_state(s, rng, "change expression"),
-    "change setting": change_setting,
-    "add": _add,
-    "remove": _remove,
-    "restyle": restyle,
-}
-
-
-def make(
-    s: Scene, kind: str, rng: random.Random, *, seed: int = 0, leak: float = 0.0
-) -> Pair | None:
-    """An edit of `kind` on this scene, or None where it has nothing to change."""
-    made = _MAKERS[kind](s, rng)
-    if made is None:
-        return None
-    source, target, facts, carriers = made
-    instruction = instruct(kind, rng, **facts)
-    words, truth = caption(source), caption(target)
-    leaked: tuple[str, ...] = ()
-    if rng.random() < leak:
-        # of its own randomness: the pair is the same scene with and without it, whichever draws of
-        # a scene are rejected before
-        target, leaked = leaking(source, target, random.Random(f"leak-{seed}-{kind}"))
-    return Pair(
-        seed, kind, source, target, instruction, words, truth,
-        carrying(instruction, carriers), carrying(truth, carriers), leaked,
-    )  # fmt: skip
 
 
 def check_request(split: str, leak: float, kind: str | None) -> None:
@@ -263,35 +163,3 @@ def check_request(split: str, leak: float, kind: str | None) -> None:
         raise ValueError(f"leak={leak} on the {split} split: evaluation pairs never leak")
     if kind is not None and kind not in EDIT_KINDS:
         raise ValueError(f"unknown kind of edit {kind!r}; there are {', '.join(EDIT_KINDS)}")
-
-
-def pair(seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None) -> Pair:
-    """The edit number `seed` of a split. The same arguments give the same edit, always."""
-    check_request(split, leak, kind)
-    rng = random.Random(f"{split}-{seed}-{kind}")
-    while True:
-        wanted = kind or rng.choice(EDIT_KINDS)
-        count = rng.choice((2, 2, 3)) if wanted in ("add", "remove") else None
-        made = make(scene(rng, count=count), wanted, rng, seed=seed, leak=leak)
-        if made and belongs(made.source, made.target, split):
-            return made
-
-
-def double(seed: int, split: str = "test") -> tuple[Pair, Pair]:
-    """Two edits of two different things in one scene; the second starts from the first's target."""
-    rng = random.Random(f"double-{split}-{seed}")
-    kinds = ("change colour", "change expression", "change part", "swap object")
-    while True:
-        first = make(scene(rng, count=2, holding=False), rng.choice(kinds), rng, seed=seed)
-        second = first and make(first.target, rng.choice(kinds), rng, seed=seed)
-        if not second or not (
-            belongs(first.source, first.target, split)
-            and belongs(second.source, second.target, split)
-        ):
-            continue
-        changed = [
-            [a != b for a, b in zip(p.source.things, p.target.things, strict=True)]
-            for p in (first, second)
-        ]
-        if not any(a and b for a, b in zip(*changed, strict=True)):
-            return first, second

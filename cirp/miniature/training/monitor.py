@@ -15,11 +15,11 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import region, render
 from cirp.miniature.training.setup import tensor
-from cirp.miniature.varied import varied_pair
 
 EDITS = 96
 STEPS = 16
@@ -32,9 +32,7 @@ SHIPPED_JUDGE = Path(__file__).resolve().parents[3] / "data" / "models" / "judge
 
 def edits(count: int = EDITS) -> list[Pair]:
     """The first validation edits, equally many of each kind."""
-    return [
-        varied_pair(i, "validation", kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)
-    ]
+    return [draw_pair(i, "validation", kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
 
 
 def sheet(rows: list[list[np.ndarray]], columns: int, gap: int = 2) -> Image.Image:

@@ -1,0 +1,199 @@
+"""The chapter on frontiers: every method along its dial, and who finds the region."""
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.experiments import aims, configurations, frontiers
+from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.tables import named
+from cirp.statistics import frontier, ranking
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
+
+SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
+
+
+def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Markdown:
+    """The chapter's answer: where ours stands, and how many others beat the baseline."""
+    rows = summary.set_index("method")
+    ours = rows.loc[configurations.OURS]
+    rival = rows["area"].drop([configurations.OURS, configurations.BASELINE]).idxmax()
+    both = [frontiers.values(table, name) for name in (configurations.OURS, rival)]
+    apart = frontier.estimate(
+        lambda mine, other: (
+            frontier.area(frontiers.LIMIT, mine) - frontier.area(frontiers.LIMIT, other)
+        ),
+        both,
+    )
+    low, high = ours["area - baseline, low"], ours["area - baseline, high"]
+    edits = frontiers.local(table)["id"].nunique()
+    others = rows.drop([configurations.BASELINE, configurations.OURS])
+    better = list(others.index[others["area - baseline, low"] > 0])
+    worse = list(others.index[others["area - baseline, high"] < 0])
+    return say(
+        f"**On {edits} local test edits remap's frontier "
+        + by_interval(
+            low, high, above="lies beyond the baseline's", below="falls short of the baseline's",
+            open="cannot be told from the baseline's",
+        )
+        + f": its area differs by {spanned(*_estimate(ours, 'area - baseline'), signed=True)}.**",
+        f"The best of the others is {rival}, and remap is "
+        + by_interval(
+            apart.low, apart.high, above="ahead of it", below="behind it",
+            open="not to be told from it",
+        )
+        + f" ({spanned(apart.value, apart.low, apart.high, signed=True)}).",
+        f"Of the {len(others)} others {len(better)} beat the baseline by interval"
+        + (f" ({', '.join(better)})" if better else "")
+        + f", and {len(worse)} are worse.",
+    )  # fmt: skip
+
+
+def _estimate(row: pd.Series, name: str) -> tuple[float, float, float]:
+    return row[name], row[f"{name}, low"], row[f"{name}, high"]
+
+
+def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
+    """Every method's points and edge; those in `highlighted` (name -> colour) above grey ones."""
+    fig, ax = plt.subplots(figsize=(7.6, 4.8))
+    for method in frontiers.with_dials(table):
+        success, outside = frontiers.values(table, method)
+        colour = highlighted.get(method)
+        edge = np.array(frontier.edge_of(success, outside))
+        front = dict(zorder=3, lw=2.2) if colour else dict(zorder=1, lw=1.0, alpha=0.7)
+        ax.plot(*edge.T, color=colour or "#b5b5b5", **front)
+        ax.plot(
+            np.nanmean(success, axis=1), np.nanmean(outside, axis=1), "o", ms=5 if colour else 3,
+            color=colour or "#b5b5b5", zorder=3 if colour else 1, label=method if colour else None,
+        )  # fmt: skip
+    ax.plot([], [], "o-", color="#b5b5b5", ms=3, label="the other methods")
+    ax.axhline(0, color="#888888", lw=0.8, ls=":")
+    ax.text(0.01, 0, "the autoencoder's own change", fontsize=8, color="#666666", va="bottom")
+    ax.set_xlabel("edit success (judge)  → better")
+    ax.set_ylabel("excess outside change (L1)  ↓ better")
+    ax.legend(fontsize=9)
+    return fig
+
+
+def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:
+    """Area under each frontier minus the baseline's, as made and with the source pasted."""
+    base = configurations.BASELINE
+    order = summary[summary["method"] != base].sort_values("area - baseline")["method"]
+    fig, ax = plt.subplots(figsize=(7.0, 0.34 * len(order) + 1.0))
+    for shift, (rows, colour, label) in zip(
+        (0.13, -0.13),
+        ((summary, figures.BASELINE, "as each method makes it"),
+         (pasted, figures.NOISY, "source pasted outside its region")),
+        strict=True,
+    ):  # fmt: skip
+        found = rows.set_index("method").loc[order]
+        middle = found["area - baseline"]
+        reach = [middle - found["area - baseline, low"], found["area - baseline, high"] - middle]
+        ax.errorbar(
+            middle, np.arange(len(order)) + shift, xerr=reach, fmt="o", color=colour, ms=4.5,
+            lw=1.4, capsize=2.5, label=label,
+        )  # fmt: skip
+    ax.axvline(0, color="#222222", lw=0.9)
+    ax.set_yticks(range(len(order)), order)
+    for text in ax.get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() == configurations.OURS else "normal")
+    ax.set_xlabel("area of the frontier minus the baseline's, 95 % interval  → better")
+    ax.legend(fontsize=8.5, loc="lower right")
+    ax.grid(axis="y", visible=False)
+    return fig
+
+
+def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
+    """The frontiers in numbers, best first."""
+    shown = summary.sort_values("area", ascending=False)
+    columns = {
+        "most success": "most edit success",
+        "area": "area",
+        "area - baseline": "area minus baseline's",
+        "outside at level - baseline": "outside change at equal success minus baseline's",
+    }
+    text = {
+        label: [
+            "" if pd.isna(row.get(name)) else spanned(*_estimate(row, name))
+            for _, row in shown.iterrows()
+        ]
+        for name, label in columns.items()
+    }
+    return pd.DataFrame(text, index=pd.Index(shown["method"], name=""))
+
+
+def standing(table: pd.DataFrame) -> pd.DataFrame:
+    """Each method at the point it is shown at, told the true region, and how much it closes."""
+    shown = frontiers.at_shown(frontiers.local(table))
+    told = frontiers.local(table, told=True)
+    rows = []
+    for method in frontiers.with_dials(table):
+        row = {"method": method}
+        for part, suffix in ((shown, ""), (told, ", told the region")):
+            mine = part[part["method"] == method]
+            for metric, label in ((SUCCESS, "edit success"), (PRIMARY, "outside change")):
+                if len(mine):
+                    found = mean_interval(by_image(mine, metric)[method].to_numpy(float))
+                    row[f"{label}{suffix}"] = spanned(*found[:3])
+        if method in set(told["method"]):
+            row["closed"] = spanned(*aims.closing(table, method)[:3], digits=2)
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("").set_index("method")
+
+
+def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
+    """Edits of the whole picture, apart: success, and likeness of the source."""
+    own = table[~table["told"] & ~table["pasted"] & table["edit_type"].isin(frontiers.GLOBAL)]
+    some = frontiers.at_shown(own)
+    rows = []
+    for method in dict.fromkeys(some["method"]):
+        mine = some[some["method"] == method]
+        row = {"method": method, "edits": mine["id"].nunique()}
+        for metric in (SUCCESS, "clip_i_source", "clip_t"):
+            found = mean_interval(by_image(mine, metric)[method].to_numpy(float))
+            row[named(metric)] = spanned(*found[:3])
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("method")
+
+
+def rank_figure(table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
+    """A panel a metric (name -> "higher" or "lower" is better): mean ranks over images.
+
+    Methods whose bars overlap are not told apart at 5 % (Friedman and Nemenyi).
+    """
+    fig, axes = plt.subplots(1, len(metrics), figsize=(5.0 * len(metrics), 5.4))
+    for ax, (metric, better) in zip(np.atleast_1d(axes), metrics.items(), strict=True):
+        found = ranking.rank(by_image(table, metric), higher_is_better=better == "higher")
+        label = f"{named(metric)}\nmean rank, {found.n} images"
+        figures.ranks(ax, found.ranks, found.critical, bold=SHOWN, unit=label)
+    return fig
+
+
+def finders_figure(ranked: pd.DataFrame) -> Figure:
+    """`board` as dots with intervals; grey is what knows nothing, hollow what is told."""
+    fig, ax = plt.subplots(figsize=(6.8, 0.3 * len(ranked) + 0.9))
+    colours = {
+        "finds it": figures.BASELINE,
+        "knows nothing": figures.CONTROL,
+        "knows it": "#222222",
+    }
+    for place, (_, row) in zip(range(len(ranked))[::-1], ranked.iterrows(), strict=True):
+        colour = figures.NOISY if row["method"] == configurations.OURS else colours[row["kind"]]
+        reach = [[row["IoU"] - row["low"]], [row["high"] - row["IoU"]]]
+        ax.errorbar(
+            row["IoU"], place, xerr=reach, fmt="o" if row["kind"] == "finds it" else "s",
+            color=colour, markerfacecolor=colour if row["kind"] != "knows it" else "white",
+            capsize=3, linewidth=1.6, markersize=6,
+        )  # fmt: skip
+    ax.set_yticks(range(len(ranked))[::-1], ranked["method"])
+    for text in ax.get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() == configurations.OURS else "normal")
+    ax.set_xlim(0, None)
+    ax.set_xlabel("overlap with the true region (mean IoU, 95 % interval)")
+    ax.grid(axis="y", visible=False)
+    return fig

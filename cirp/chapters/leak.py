@@ -1,0 +1,108 @@
+"""The chapter on the leak: three editors that differ in their training pairs alone."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.experiments import cache, configurations, leak
+from cirp.figures.sentences import by_interval, say, spanned
+from cirp.metrics import similarity
+from cirp.statistics import frontier
+
+
+def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
+    """The chapter's answer; `found` is `leak.at_equal_success`."""
+    rows = found.set_index("leak")
+    clean, half, full = (rows.loc[share] for share in leak.LEAKS)
+    apart = clean["outside, high"] < full["outside, low"]
+    edits = table["id"].nunique()
+    return say(
+        "**The editor over-edits "
+        + by_interval(
+            full["outside - leak 0, low"], full["outside - leak 0, high"],
+            above="because its training pairs did", below="less the more its training pairs did",
+            open="about as much whether or not its training pairs did",
+        )
+        + f": at equal edit success ({clean['level']:.2f}) its outside change is "
+        f"{_outside(clean)} without leaking pairs, {_outside(half)} with half of them leaking and "
+        f"{_outside(full)} with all.**",
+        f"On {edits} local test edits the intervals of none and all "
+        + ("do not touch." if apart else "touch.")
+        + " The most success of the three: "
+        + ", ".join(
+            spanned(row["most success"], row["most success, low"], row["most success, high"],
+                    digits=2)
+            for row in (clean, half, full)
+        )
+        + ".",
+    )  # fmt: skip
+
+
+def _outside(row: pd.Series) -> str:
+    return spanned(row["outside"], row["outside, low"], row["outside, high"], digits=4)
+
+
+def edges(table: pd.DataFrame) -> Figure:
+    """The three frontiers, with the level at which they are compared."""
+    fig, ax = plt.subplots(figsize=(6.8, 4.2))
+    colours = (figures.PALETTE[2], figures.PALETTE[0], figures.PALETTE[1])
+    for share, colour, marker in zip(leak.LEAKS, colours, figures.MARKERS, strict=False):
+        success, outside = leak.values(table, share)
+        ax.plot(*np.array(frontier.edge_of(success, outside)).T, color=colour, lw=2)
+        ax.plot(
+            np.nanmean(success, axis=1), np.nanmean(outside, axis=1), marker, color=colour, ms=6,
+            label=f"{share:.0%} of the training pairs leak",
+        )  # fmt: skip
+    level = leak.level(table)
+    ax.axvline(level, color="#666666", ls="--", lw=1)
+    ax.text(level, ax.get_ylim()[1], " compared here", fontsize=8.5, va="top", color="#666666")
+    ax.set_xlabel("edit success (judge)  → better")
+    ax.set_ylabel("excess outside change (L1)  ↓ better")
+    ax.legend(fontsize=9)
+    return fig
+
+
+def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
+    """The same edits by the three editors, each above the map of what it changed."""
+    settings = dict(
+        steps=configurations.STEPS, text_scale=configurations.TEXT_SCALE,
+        image_scale=configurations.IMAGE_SCALE,
+    )  # fmt: skip
+    made = {
+        share: cache.edits(editor, items, "ip2p", settings=settings, progress=False)
+        for share, editor in leak.editors(models).items()
+    }
+    fig, axes = figures.grid(len(items), 2 * len(made) + 2, side=1.45)
+    axes = np.atleast_2d(axes)
+    for row, item in enumerate(items):
+        source, mask = item.source(), item.mask()
+        figures.show(axes[row, 0], source, mask=mask)
+        maps = {
+            share: similarity.change(
+                similarity.to_array(edits[row].image), similarity.to_array(source)
+            )
+            for share, edits in made.items()
+        }
+        peak = max(float(one.max()) for one in maps.values())
+        for place, share in enumerate(made):
+            figures.show(axes[row, 1 + 2 * place], made[share][row].image)
+            figures.overlay(
+                axes[row, 2 + 2 * place], source, maps[share], mask=mask, peak=peak, opacity=0.85
+            )
+        figures.show(axes[row, -1], item.target())
+        axes[row, 0].text(
+            -0.06, 0.5, fill(item.record.instruction, 20), rotation=90, ha="right",
+            va="center", transform=axes[row, 0].transAxes, fontsize=8,
+        )  # fmt: skip
+    titles = ["input", *(t for share in made for t in (f"leak {share:g}", "changed")), "exact"]
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(title, fontsize=9, loc="center")
+    return fig

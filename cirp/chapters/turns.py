@@ -1,0 +1,114 @@
+"""The chapter on many turns: what five instructions in a row leave of a picture."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from PIL import Image
+
+from cirp import figures
+from cirp.diffusion.pipelines import Models
+from cirp.experiments import cache, configurations, turns
+from cirp.figures.sentences import by_interval, say, spanned
+from cirp.miniature.scene import render
+from cirp.statistics.bootstrap import mean_interval, paired_interval
+
+COLUMNS = {
+    "untouched_change": "change of what no instruction meant (L1)",
+    "still_right": "share of the true scene's labels still seen",
+    "done": "this turn's edit done",
+}
+
+
+def wide(table: pd.DataFrame, column: str, turn: int) -> pd.DataFrame:
+    """Chains by methods after a turn."""
+    return table[table["turn"] == turn].pivot_table(index="id", columns="method", values=column)
+
+
+def finding(table: pd.DataFrame) -> Markdown:
+    """The chapter's answer, after the last turn."""
+    last = int(table["turn"].max())
+    first, end = (wide(table, "untouched_change", turn) for turn in (1, last))
+    base, ours = configurations.BASELINE, configurations.OURS
+    began = mean_interval(first[base].to_numpy(float))
+    ended = mean_interval(end[base].to_numpy(float))
+    less = paired_interval(end[ours].to_numpy(float), end[base].to_numpy(float))
+    seen = wide(table, "still_right", last)
+    kept = paired_interval(seen[ours].to_numpy(float), seen[base].to_numpy(float))
+    return say(
+        f"**Over {last} turns the baseline's change of what nobody meant grows from "
+        f"{spanned(*began[:3])} to {spanned(*ended[:3])}.**",
+        "With remap it is "
+        + by_interval(less.low, less.high, above="larger", below="smaller", open="about the same")
+        + f" at the end ({spanned(*less[:3], signed=True)}), and of what should be in the scene "
+        + by_interval(kept.low, kept.high, above="more", below="less", open="about as much")
+        + f" is still seen ({spanned(*kept[:3], signed=True)}).",
+    )
+
+
+def curves(table: pd.DataFrame) -> Figure:
+    """Each measure over the turns, with intervals over chains."""
+    fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.9))
+    methods = list(dict.fromkeys(table["method"]))
+    for ax, column in zip(axes, list(COLUMNS)[:2], strict=True):
+        for place, method in enumerate(methods):
+            mine = table[table["method"] == method]
+            found = [
+                mean_interval(part[column].to_numpy(float)) for _, part in mine.groupby("turn")
+            ]
+            at = np.arange(1, len(found) + 1) + 0.06 * (place - len(methods) / 2)
+            middle = np.array([one.mean for one in found])
+            reach = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
+            ax.errorbar(
+                at, middle, yerr=reach, color=figures.PALETTE[place % len(figures.PALETTE)],
+                marker=figures.MARKERS[place % len(figures.MARKERS)], ms=5, lw=1.5, label=method,
+            )  # fmt: skip
+        ax.set_xlabel("turn")
+        ax.set_xticks(range(1, len(found) + 1))
+        ax.set_ylabel(COLUMNS[column])
+    axes[0].legend(fontsize=8.5)
+    return fig
+
+
+def strip(models: Models, chain: turns.Chain, methods: Sequence[str]) -> Figure:
+    """One chain as pictures: a row a method, the true scenes below."""
+    known = configurations.found()
+    rows = {}
+    for label in methods:
+        method, settings = known[label]
+        now = [Image.fromarray(render(chain.pairs[0].source))]
+        shown = list(now)
+        for turn in range(len(chain.pairs)):
+            task = turns.tasks_of([chain], now, turn, 0)
+            made = cache.computed(models, task, method, settings=settings, progress=False)
+            now = [edit.image for edit in made]
+            shown += now
+        rows[label] = shown
+    truth = [chain.pairs[0].source, *(pair.target for pair in chain.pairs)]
+    rows["exact answer"] = [Image.fromarray(render(scene)) for scene in truth]
+    titles = ["input", *(pair.instruction for pair in chain.pairs)]
+    fig, axes = figures.grid(len(rows), len(titles), side=1.55)
+    figures.image_grid(axes, list(rows.values()), columns=titles, rows=list(rows))
+    for ax, title in zip(axes[0], titles, strict=True):
+        ax.set_title(fill(title, 22), fontsize=7.5, loc="center")
+    return fig
+
+
+def last_turn(table: pd.DataFrame) -> pd.DataFrame:
+    """All measures after the last turn, with intervals over chains."""
+    end = table[table["turn"] == table["turn"].max()]
+    rows = []
+    for method in dict.fromkeys(end["method"]):
+        mine = end[end["method"] == method]
+        rows.append(
+            {"method": method}
+            | {
+                label: spanned(*mean_interval(mine[column].to_numpy(float))[:3])
+                for column, label in COLUMNS.items()
+            }
+        )
+    return pd.DataFrame(rows).set_index("method")

@@ -1,0 +1,111 @@
+"""Does leaking training data make an editor over-edit? Three editors that differ in nothing else.
+
+From one start (the joint stage), on the same pairs in the same order with the same noise, an
+InstructPix2Pix was trained on edits of which none, half, or all leak: something else changes, too.
+Each is run at the baseline's points on the local test edits, and compared at equal success.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.variants import load_variant
+from cirp.experiments import cache, configurations, factorial
+from cirp.experiments.configurations import STEPS
+from cirp.metrics.features import FeatureExtractor
+from cirp.paths import MODELS
+from cirp.statistics import frontier
+from cirp.statistics.bootstrap import PRIMARY
+
+LEAKS = {0.0: "leak-0", 0.5: "leak-0.5", 1.0: "leak-1"}
+COLUMNS = (
+    "id", "edit_type", "leak", "text_scale", "image_scale", "method", "seed", "settings",
+    "weights", "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen",
+    "nearer", "answer_distance", PRIMARY, "l1_source", "clip_i_source", "dinov2_source",
+)  # fmt: skip
+
+items = factorial.items
+
+
+def editors(models: Models) -> dict[float, Models]:
+    """The three editors, by the share of their training pairs that leaked."""
+    return {leak: _editor(models, name) for leak, name in LEAKS.items()}
+
+
+@lru_cache(maxsize=len(LEAKS))
+def _editor(models: Models, name: str) -> Models:
+    return load_variant(models, MODELS / "leak" / f"{name}.safetensors")
+
+
+def _points() -> list[dict]:
+    return [dict(steps=STEPS, text_scale=t, image_scale=i) for t, i in configurations.SCALES]
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen items."""
+    some = cache.fitted([items[i] for i in chosen], models)
+    for leak, editor in editors(models).items():
+        for settings in _points():
+            print(f"leak {leak:g}: {settings}", flush=True)
+            cache.edits(editor, some, "ip2p", settings=settings, batch_size=24, progress=False)
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit, editor and point. `shown`: one point alone."""
+    some, parts = [items[i] for i in chosen], []
+    for leak, editor in editors(models).items():
+        for settings in _points()[1:2] if shown else _points():
+            one = {f"leak {leak:g}": ("ip2p", settings)}
+            part = cache.table(editor, some, one, features, batch_size=24, progress=False)
+            scales = {name: settings[name] for name in ("text_scale", "image_scale")}
+            parts.append(part.assign(leak=leak, **scales)[list(COLUMNS)])
+    return pd.concat(parts, ignore_index=True)
+
+
+def values(table: pd.DataFrame, leak: float) -> tuple[np.ndarray, np.ndarray]:
+    """Success and outside change of one editor, (point, image)."""
+    mine = table[table["leak"] == leak]
+    mine = mine.assign(point=mine.groupby(["text_scale", "image_scale"]).ngroup())
+    wide = mine.pivot_table(
+        index="point", columns="id", values=["success", PRIMARY],
+        dropna=False,
+    )  # fmt: skip
+    return wide["success"].to_numpy(dtype=float), wide[PRIMARY].to_numpy(dtype=float)
+
+
+def level(table: pd.DataFrame) -> float:
+    """The success at which the editors are compared: nine tenths of the least able one's most."""
+    return 0.9 * min(frontier.edge_of(*values(table, leak))[-1][0] for leak in LEAKS)
+
+
+def at_equal_success(table: pd.DataFrame, *, resamples: int = 2000) -> pd.DataFrame:
+    """One row per editor: most success, and the least outside change at equal success.
+
+    Intervals are over images; the differences from the editor without leaks are paired.
+    """
+    wanted = level(table)
+    groups = [values(table, leak) for leak in LEAKS]
+    edges = frontier.resampled(groups, resamples=resamples)
+    rows = []
+    for place, leak in enumerate(LEAKS):
+        own = [(edge[place], edge[0]) for edge in edges]
+        found = {
+            "most success": lambda mine, _: mine[-1][0],
+            "outside": lambda mine, _: frontier.outside_at(wanted, mine),
+            "outside - leak 0": lambda mine, clean: (
+                frontier.outside_at(wanted, mine) - frontier.outside_at(wanted, clean)
+            ),
+        }
+        row: dict[str, float] = {"leak": leak, "level": wanted}
+        for name, measure in found.items():
+            one = frontier.interval(measure, own)
+            row |= {name: one.value, f"{name}, low": one.low, f"{name}, high": one.high}
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,249 @@
+"""One live edit: what may be asked of it, how attention is changed on its way, what is seen of it.
+
+Everything that comes from a page or a widget is untrusted; `Request` says what is accepted.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from cirp.attention.control import Attn, Control, controlled
+from cirp.attention.record import grid_of
+from cirp.attention.site import TEXT, Site
+from cirp.attention.tokens import check_length
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import decode, instruct_steps, scheduler_of
+from cirp.diffusion.tasks import Task, mask_picture
+from cirp.editing.driver import begin_edit, copy_of, noised_source
+from cirp.editing.holds import HoldAttention, gated
+from cirp.editing.masks import given
+from cirp.methods import METHODS, remap
+
+STRONGEST = 4.0  # a word's attention can be raised so many times
+Mask = Bool[np.ndarray, "row column"]
+Maps = Mapping[str, Float[np.ndarray, "token row column"]]
+
+
+class Request(BaseModel):
+    """What a reader asks for. `region` is given by pixel of the picture, row by row, 0 or 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item: str = Field(max_length=200, description="id of the picture")
+    instruction: str = Field(max_length=300)
+    steps: Annotated[int, Field(ge=1, le=200)] = 20
+    text_scale: Annotated[float, Field(ge=0, le=30)] = 2.5
+    image_scale: Annotated[float, Field(ge=0, le=10)] = 1.5
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    factors: dict[Annotated[int, Field(ge=0, le=76)], float] = Field(
+        {}, description="token position -> what its attention is multiplied by"
+    )
+    swap: tuple[int, int] | None = Field(None, description="two tokens that trade their maps")
+    region: str | None = Field(None, max_length=1_000_000, pattern="^[01]*$")
+    keep: bool = Field(False, description="outside the region attend as without instruction")
+    gate: bool = Field(False, description="text guidance inside the region only")
+    hold: bool = Field(False, description="latents outside the region are the noised source's")
+    paste: bool = Field(False, description="at the end the source's own pixels outside the region")
+
+    @field_validator("factors")
+    @classmethod
+    def _no_stronger(cls, factors: dict[int, float]) -> dict[int, float]:
+        for position, factor in factors.items():
+            if not 0 <= factor <= STRONGEST:
+                raise ValueError(f"factor {factor} of token {position}; give 0 to {STRONGEST:g}")
+        return factors
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is intervened in."""
+        return not (self.factors or self.swap or self.keep or self.gate or self.hold or self.paste)
+
+
+class Weigh(Control):
+    """Multiplies the attention that the text branch gives to some tokens, and may swap two.
+
+    Rows are not brought back to a sum of one: a muted word's attention is gone, not given to the
+    others (as in Prompt-to-Prompt's re-weighting).
+    """
+
+    def __init__(self, factors: Mapping[int, float], swap: tuple[int, int] | None = None) -> None:
+        self.factors, self.swap = dict(factors), swap
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        changed = probs.clone()
+        text = changed[site.rows(TEXT)]
+        if self.swap:
+            first, second = self.swap
+            text[..., [first, second]] = text[..., [second, first]]
+        for position, factor in self.factors.items():
+            text[..., position] = text[..., position] * factor
+        return changed
+
+
+class LastMaps(Control):
+    """The text branch's cross-attention in the step that has just run, mean over heads."""
+
+    reads_only = True
+    branches = (TEXT,)
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens, self.maps = tokens, {}
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        grid = grid_of(probs.shape[2], site.latent)
+        mean = probs[site.rows(TEXT)][0].mean(dim=0)[:, : self.tokens]
+        self.maps[site.layer] = mean.T.unflatten(1, grid).float().cpu().numpy()
+        return probs
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is seen after a step: the picture that it would become, and the maps of each layer."""
+
+    step: int
+    steps: int
+    picture: Image.Image
+    maps: Maps  # by layer, text branch, mean over heads
+
+
+def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
+    """The prompt's tokens with begin and end of text, as they are written.
+
+    Raises `ValueError` if there is no word, or there are too many.
+    """
+    if not any(letter.isalnum() for letter in text):
+        raise ValueError(f"the instruction {text!r} has no word")
+    check_length(tokenizer, text)
+    ids = tokenizer(text).input_ids
+    names = tokenizer.convert_ids_to_tokens(ids)
+    return ["begin", *(name.removesuffix("</w>") for name in names[1:-1]), "end"]
+
+
+def region_of(request: Request, size: tuple[int, int]) -> Mask | None:
+    """The painted region, (row, column). Raises `ValueError` if it is not of the picture's size."""
+    if request.region is None:
+        if request.keep or request.gate or request.hold or request.paste:
+            raise ValueError("no region; paint one, or take the true one, before holding to it")
+        return None
+    width, height = size
+    if len(request.region) != width * height:
+        raise ValueError(
+            f"a region of {len(request.region)} pixels on a picture of {width} x {height}"
+        )
+    return np.frombuffer(request.region.encode(), np.uint8).reshape(height, width) == ord("1")
+
+
+@torch.no_grad()
+def run(
+    models: Models,
+    task: Task,
+    request: Request,
+    *,
+    on_step: Callable[[Seen], None] = lambda seen: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Image.Image | None:
+    """Run InstructPix2Pix as asked; the edited picture, or None if it was cancelled.
+
+    `task` is the picture's, with the request's instruction and seed. With nothing intervened in, it
+    is what `cirp.methods.ip2p` makes of the same task, bit for bit.
+
+    Raises `ValueError` for an instruction without a word, or a region that does not fit.
+    """
+    tokens = tokens_of(models.instruct.tokenizer, request.instruction)
+    region = region_of(request, task.image.size)
+    start = begin_edit(models, [task])
+    controls: list[Control] = []
+    scales = dict(text_scale=request.text_scale, image_scale=request.image_scale)
+    masks = None
+    if region is not None:
+        placed = Task(task.image, task.instruction, None, task.seed, key=task.key, mask=region)
+        masks = given([placed], start.grid).to(start.source)
+    if masks is not None and request.keep:
+        controls.append(HoldAttention(masks))
+    if request.factors or request.swap:
+        controls.append(Weigh(request.factors, request.swap))
+    seen = LastMaps(len(tokens))
+    scheduler = scheduler_of(models.instruct, request.steps)
+    loop = instruct_steps(
+        models, scheduler, scheduler.timesteps, start.noise * scheduler.init_noise_sigma,
+        start.source, [request.instruction], [copy_of(g) for g in start.generators],
+        guide=gated(masks, **scales) if request.gate else None, **scales,
+    )  # fmt: skip
+    latents, changed = start.noise, None
+    with controlled(models.instruct.unet, *controls, seen):
+        while True:
+            if cancelled():
+                loop.close()
+                return None
+            try:
+                state = loop.send(changed)
+            except StopIteration:
+                break
+            changed = None
+            if masks is not None and request.hold:
+                inside = masks[:, None]
+                kept = noised_source(scheduler, start.clean, start.noise, state.step)
+                changed = inside * state.next + (1 - inside) * kept
+            latents = state.next if changed is None else changed
+            with_clean = clean_guess(scheduler, state)
+            (picture,) = decode(with_clean, models)
+            on_step(Seen(state.step, request.steps, picture, dict(seen.maps)))
+    (picture,) = decode(latents, models)
+    if request.paste and region is not None:
+        picture = Image.composite(picture, task.image, Image.fromarray(region))
+    return picture
+
+
+@torch.no_grad()
+def found_region(models: Models, task: Task) -> Mask:
+    """Where remap finds that the instruction acts, by pixel."""
+    own = METHODS["remap"].configured()
+    asking = ("near", "far", "writing", "draws", "strides", "prompt")
+    splitting = ("weight", "sigma", "grow", "scope", "spare")
+    seen = remap.signs(
+        models, [task], begin_edit(models, [task]), **{name: getattr(own, name) for name in asking}
+    )
+    mask = remap.mask(seen, **{name: getattr(own, name) for name in splitting})
+    return np.asarray(mask_picture(mask[0], task.image.size)) > 127
+
+
+def clean_guess(scheduler, state) -> Tensor:
+    """The clean latents that a step's prediction amounts to (v- or epsilon-prediction)."""
+    alpha = scheduler.alphas_cumprod[int(state.timestep)].to(state.latents)
+    if scheduler.config.prediction_type == "v_prediction":
+        return alpha.sqrt() * state.latents - (1 - alpha).sqrt() * state.guided
+    if scheduler.config.prediction_type == "epsilon":
+        return (state.latents - (1 - alpha).sqrt() * state.guided) / alpha.sqrt()
+    return state.guided
+
+
+def average(steps: Sequence[Maps]) -> Maps:
+    """The mean over steps of each layer's maps."""
+    return {layer: np.mean([one[layer] for one in steps], axis=0) for layer in steps[0]}
+
+
+def snippet(request: Request) -> str:
+    """The run as Python that makes the same picture again."""
+    lines = [
+        "from cirp.data.edits import load_edits",
+        "from cirp.diffusion.pipelines import load",
+        "from cirp.experiments import cache",
+        "from cirp.explorer.runs import Request, run",
+        "",
+        'models = load("miniature")',
+        f'(item,) = [i for i in load_edits("data/edits") if i.id == {request.item!r}]',
+        "(item,) = cache.fitted([item], models)",
+        f"request = Request.model_validate({request.model_dump(exclude_defaults=True)!r})",
+        "task = dataclasses.replace(cache.task(item, request.seed),",
+        "                           instruction=request.instruction)",
+        "picture = run(models, task, request)",
+    ]
+    return "\n".join(["import dataclasses", "", *lines])

@@ -1,0 +1,447 @@
+// The explorer: choose, run, watch, intervene, run again. Draws what `cirp.explorer.widget` sends.
+
+function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") made.addEventListener(name, value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value != null) made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== false));
+  return made;
+}
+
+let unique = 0;
+
+/** A slider with its name and value, in one labelled row. */
+function dial(name, { min, max, step, value, said = String }, choose) {
+  const id = `cirp-live-${++unique}`;
+  const out = element("output", { for: id }, said(value));
+  const input = element("input", { type: "range", id, min, max, step });
+  input.value = value;
+  input.addEventListener("input", () => { out.textContent = said(+input.value); choose(+input.value); });
+  const made = element("div", { class: "cirp-row" }, element("label", { for: id }, name), input, out);
+  made.put = (next) => { input.value = next; out.textContent = said(next); };
+  made.range = (last) => { input.max = last; };
+  return made;
+}
+
+function toggle(name, choose) {
+  const id = `cirp-live-${++unique}`;
+  const input = element("input", { type: "checkbox", id });
+  input.addEventListener("change", () => choose(input.checked));
+  const made = element("span", { class: "cirp-toggle" }, input, element("label", { for: id }, name));
+  made.put = (next) => { input.checked = next; };
+  return made;
+}
+
+function choice(name, options, choose) {
+  const id = `cirp-live-${++unique}`;
+  const input = element("select", { id, change: () => choose(input.selectedIndex) });
+  options.forEach((option) => input.add(new Option(option)));
+  const made = element("div", { class: "cirp-row" }, element("label", { for: id }, name), input);
+  made.fill = (next) => {
+    const at = input.selectedIndex;
+    input.replaceChildren(...next.map((option) => new Option(option)));
+    input.selectedIndex = Math.max(0, Math.min(at, next.length - 1));
+  };
+  made.put = (index) => { input.selectedIndex = index; };
+  return made;
+}
+
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+
+/** Bytes of a PNG as a bitmap. */
+const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
+
+async function loaded(source) {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  return image;
+}
+
+/** One layer's map of a token at one step, or the mean over steps: rows, columns, values. */
+function mapOf(run, layer, token, step) {
+  const some = step == null ? run.steps : [run.steps[step]];
+  const { rows, columns } = run.layers[layer];
+  const sum = new Float32Array(rows * columns);
+  for (const one of some) {
+    const offset = one.offsets[layer] + token * rows * columns;
+    for (let i = 0; i < sum.length; i++) sum[i] += one.data[offset + i] / some.length;
+  }
+  return { rows, columns, values: sum };
+}
+
+/** All layers' maps on the finest grid, averaged. */
+function meanMap(run, token, step) {
+  const maps = run.layers.map((_, layer) => mapOf(run, layer, token, step));
+  const rows = Math.max(...maps.map((m) => m.rows)), columns = Math.max(...maps.map((m) => m.columns));
+  const values = new Float32Array(rows * columns);
+  for (const map of maps) {
+    for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
+      const at = Math.floor((y * map.rows) / rows) * map.columns + Math.floor((x * map.columns) / columns);
+      values[y * columns + x] += map.values[at] / maps.length;
+    }
+  }
+  return { rows, columns, values };
+}
+
+/** How a map thresholded at a share of its maximum fits a mask, and how much of it lies inside. */
+function fit(map, mask, [width, height], share) {
+  const peak = Math.max(...map.values);
+  let both = 0, either = 0, inside = 0, all = 0;
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+    const at = Math.floor((y * map.rows) / height) * map.columns + Math.floor((x * map.columns) / width);
+    const is = map.values[at] >= share * peak, truth = mask[y * width + x] === "1";
+    both += is && truth; either += is || truth;
+    all += map.values[at]; inside += truth ? map.values[at] : 0;
+  }
+  return { iou: either ? both / either : 0, energy: all ? inside / all : 0 };
+}
+
+function render({ model, el }) {
+  el.classList.add("cirp-live");
+  el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
+  el.addEventListener("keydown", (event) => event.stopPropagation());
+
+  const items = model.get("items"), colours = bytes(model.get("colours"));
+  const asked = { ...model.get("request") };
+  let item = items.find((one) => one.id === asked.item) ?? items[0];
+  let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
+  let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
+  let region = null, brush = 4, cursor = null, going = false;
+
+  // What is said to everybody, also to a screen reader: only beginnings, ends and errors.
+  const said = element("p", { class: "cirp-said", role: "status", "aria-live": "polite" });
+  const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of the run" });
+  const say = (text, wrong = false) => { said.textContent = text; said.classList.toggle("wrong", wrong); };
+
+  const send = (kind) => model.send({ kind, request: { ...asked, region: region && region.join("") } });
+  const remember = () => { model.set("request", { ...asked, region: region && region.join("") }); model.save_changes(); };
+
+  // ---- what is asked for
+  const instruction = element("input", {
+    type: "text", maxlength: 300, "aria-label": "Instruction", spellcheck: "false",
+    change: () => { asked.instruction = instruction.value; asked.factors = {}; asked.swap = null; remember(); send("tokens"); },
+    keydown: (event) => { if (event.key === "Enter") { instruction.dispatchEvent(new Event("change")); start(); } },
+  });
+  instruction.value = asked.instruction;
+  const unknown = element("p", { class: "cirp-unknown" });
+  const pictures = choice("picture", items.map((one) => `${one.instruction} (${one.id})`), (index) => {
+    item = items[index];
+    asked.item = item.id; asked.instruction = instruction.value = item.instruction;
+    asked.factors = {}; asked.swap = null; region = null; run = before = null;
+    remember(); send("tokens"); open();
+  });
+  pictures.put(items.indexOf(item));
+  const set = (name) => (value) => { asked[name] = value; remember(); };
+  const runButton = element("button", { type: "button", class: "cirp-go", click: () => start() }, "Run");
+  const cancel = element("button", { type: "button", disabled: true, click: () => model.send({ kind: "cancel" }) }, "Cancel");
+
+  function start() {
+    asked.instruction = instruction.value;
+    remember();
+    say(""); bar.value = 0;
+    send("run");
+  }
+
+  function running(now) {
+    going = now;
+    cancel.disabled = !now;
+    runButton.textContent = now ? "Run anew" : "Run";
+  }
+
+  // ---- words
+  const words = element("div", { class: "cirp-words", role: "group", "aria-label": "Words: choose one, weigh it" });
+
+  function listWords(tokens) {
+    token = Math.min(token, tokens.length - 1);
+    words.replaceChildren(...tokens.map((name, position) => {
+      const button = element("button", {
+        type: "button", "aria-pressed": String(position === token),
+        click: () => { token = position; listWords(tokens); draw(); },
+        mouseenter: () => { const kept = token; token = position; draw(); token = kept; },
+        mouseleave: () => draw(),
+        focus: () => { const kept = token; token = position; draw(); token = kept; },
+      }, name);
+      const factor = asked.factors[position] ?? 1;
+      const weight = element("input", {
+        type: "range", min: 0, max: 4, step: 0.25, "aria-label": `attention to ${name}, times`,
+        title: `attention to “${name}” × ${factor}`,
+      });
+      weight.value = factor;
+      const shown = element("output", {}, factor === 1 ? "" : `× ${factor}`);
+      weight.addEventListener("input", () => {
+        const value = +weight.value;
+        asked.factors = { ...asked.factors };
+        if (value === 1) delete asked.factors[position]; else asked.factors[position] = value;
+        shown.textContent = value === 1 ? "" : `× ${value}`;
+        remember();
+      });
+      return element("span", { class: "cirp-word" }, button, weight, shown);
+    }));
+  }
+
+  // ---- the stage
+  const canvas = element("canvas", {
+    tabindex: 0, role: "img", "aria-label": "The picture, with the chosen word's attention over it",
+  });
+  const context = canvas.getContext("2d");
+  const scale = element("canvas", { class: "cirp-scale", width: 256, height: 1, role: "img", "aria-label": "Colours of attention, from none to most" });
+  const most = element("span", {}, ""), fits = element("p", { class: "cirp-fits" });
+  const strip = scale.getContext("2d").createImageData(256, 1);
+  for (let i = 0; i < 256; i++) strip.data.set([...colours.subarray(3 * i, 3 * i + 3), 255], 4 * i);
+  scale.getContext("2d").putImageData(strip, 0, 0);
+
+  function heat(map) {
+    const peak = Math.max(...map.values, 1e-12);
+    const made = new OffscreenCanvas(map.columns, map.rows), own = made.getContext("2d");
+    const image = own.createImageData(map.columns, map.rows);
+    map.values.forEach((value, i) => {
+      const at = 3 * Math.round((255 * value) / peak);
+      image.data.set([colours[at], colours[at + 1], colours[at + 2], 255], 4 * i);
+    });
+    own.putImageData(image, 0, 0);
+    return made;
+  }
+
+  function border(is, colour) {
+    const [width, height] = item.size, sx = canvas.width / width, sy = canvas.height / height;
+    context.beginPath();
+    for (let y = 0; y <= height; y++) for (let x = 0; x <= width; x++) {
+      const here = x < width && y < height && is(x, y);
+      if (here !== (y > 0 && x < width && is(x, y - 1))) { context.moveTo(x * sx, y * sy); context.lineTo((x + 1) * sx, y * sy); }
+      if (here !== (x > 0 && y < height && is(x - 1, y))) { context.moveTo(x * sx, y * sy); context.lineTo(x * sx, (y + 1) * sy); }
+    }
+    context.lineWidth = 3; context.strokeStyle = "#000"; context.stroke();
+    context.lineWidth = 1.5; context.strokeStyle = colour; context.stroke();
+  }
+
+  function paintedOn(target, image) {
+    target.imageSmoothingEnabled = false;
+    target.drawImage(image, 0, 0, target.canvas.width, target.canvas.height);
+  }
+
+  // The pictures by themselves, small, with nothing over them.
+  const small = ["input", "this edit", "exact answer"].map((name) => {
+    const own = element("canvas", { width: 128, height: 128, role: "img", "aria-label": name });
+    return { own, figure: element("figure", {}, own, element("figcaption", {}, name)) };
+  });
+
+  function draw() {
+    if (!source) return;
+    const [width, height] = item.size;
+    [source, run?.picture, answer].forEach((image, i) => {
+      small[i].figure.hidden = !image;
+      if (image) paintedOn(small[i].own.getContext("2d"), image);
+    });
+    canvas.width = 6 * width; canvas.height = 6 * height;
+    const picture = run?.picture ?? source;
+    paintedOn(context, view === "input" ? source : picture);
+    if (view === "edit" && before?.picture && wipe < 1) {
+      context.save();
+      context.beginPath(); context.rect(wipe * canvas.width, 0, canvas.width, canvas.height); context.clip();
+      paintedOn(context, before.picture);
+      context.restore();
+      context.fillStyle = "#fff"; context.fillRect(wipe * canvas.width - 1, 0, 2, canvas.height);
+    }
+    if (view === "changed") changed(picture, before?.picture && wipe < 1 ? before.picture : source);
+    most.textContent = ""; fits.textContent = "";
+    if (run?.steps.length && view !== "changed" && opacity > 0) {
+      const at = step == null || !run.steps[step] ? null : step;
+      const map = layer < 0 ? meanMap(run, token, at) : mapOf(run, layer, token, at);
+      context.globalAlpha = opacity;
+      paintedOn(context, heat(map));
+      context.globalAlpha = 1;
+      most.textContent = Math.max(...map.values).toPrecision(2);
+      if (item.mask) {
+        const { iou, energy } = fit(map, item.mask, item.size, threshold);
+        fits.textContent = `of its attention ${(100 * energy).toFixed(0)} % lies inside the true region; above ` +
+          `${(100 * threshold).toFixed(0)} % of its peak it overlaps by ${iou.toFixed(2)} (IoU)`;
+      }
+      if (outline) {
+        const peak = Math.max(...map.values);
+        border((x, y) => map.values[Math.floor((y * map.rows) / height) * map.columns + Math.floor((x * map.columns) / width)] >= threshold * peak, "#9ae6ff");
+      }
+    }
+    if (item.mask && outline) border((x, y) => item.mask[y * width + x] === "1", "#fff");
+    if (region) border((x, y) => region[y * width + x] === "1", "#ffd400");
+    if (cursor && painting) {
+      context.strokeStyle = "#ffd400"; context.lineWidth = 2;
+      context.strokeRect((cursor[0] - brush / 2) * 6, (cursor[1] - brush / 2) * 6, brush * 6, brush * 6);
+    }
+  }
+
+  /** Mean absolute change of each pixel, as heat. */
+  function changed(one, other) {
+    const [width, height] = item.size;
+    const pixels = [one, other].map((image) => {
+      const made = new OffscreenCanvas(width, height), own = made.getContext("2d");
+      own.drawImage(image, 0, 0, width, height);
+      return own.getImageData(0, 0, width, height).data;
+    });
+    const values = new Float32Array(width * height);
+    for (let i = 0; i < values.length; i++)
+      for (let c = 0; c < 3; c++) values[i] += Math.abs(pixels[0][4 * i + c] - pixels[1][4 * i + c]) / 765;
+    paintedOn(context, heat({ rows: height, columns: width, values }));
+  }
+
+  // ---- painting a region: pointer, touch, or arrow keys and space
+  function paint([x, y], value) {
+    const [width, height] = item.size, half = brush / 2;
+    region ??= Array(width * height).fill("0");
+    for (let row = Math.max(0, Math.round(y - half)); row < Math.min(height, y + half); row++)
+      for (let column = Math.max(0, Math.round(x - half)); column < Math.min(width, x + half); column++)
+        region[row * width + column] = value;
+    draw();
+  }
+  const spot = (event) => {
+    const box = canvas.getBoundingClientRect();
+    return [((event.clientX - box.left) / box.width) * item.size[0], ((event.clientY - box.top) / box.height) * item.size[1]];
+  };
+  canvas.addEventListener("pointerdown", (event) => {
+    if (!painting) return;
+    event.preventDefault();
+    canvas.setPointerCapture(event.pointerId);
+    paint(spot(event), event.shiftKey ? "0" : "1");
+  });
+  canvas.addEventListener("pointermove", (event) => { if (painting && event.buttons) paint(spot(event), event.shiftKey ? "0" : "1"); });
+  canvas.addEventListener("pointerup", () => painting && remember());
+  canvas.addEventListener("keydown", (event) => {
+    const moves = { ArrowLeft: [-2, 0], ArrowRight: [2, 0], ArrowUp: [0, -2], ArrowDown: [0, 2] };
+    if (!painting || (!(event.key in moves) && event.key !== " ")) return;
+    event.preventDefault();
+    cursor ??= item.size.map((side) => side / 2);
+    if (event.key === " ") { paint(cursor, event.shiftKey ? "0" : "1"); remember(); return; }
+    cursor = cursor.map((at, i) => Math.min(Math.max(at + moves[event.key][i], 0), item.size[i]));
+    draw();
+  });
+
+  const holds = [
+    ["keep", "attention: outside, as without instruction"], ["gate", "guidance: inside only"],
+    ["hold", "latents: outside, the input's"], ["paste", "pixels: outside, the input's"],
+  ].map(([name, text]) => { const made = toggle(text, set(name)); made.put(Boolean(asked[name])); return made; });
+  const paintButton = element("button", { type: "button", "aria-pressed": "false", click: () => {
+    painting = !painting;
+    paintButton.setAttribute("aria-pressed", String(painting));
+    canvas.style.touchAction = painting ? "none" : "";
+    if (painting) { say("Draw on the picture, or move with the arrow keys and paint with space; shift erases."); canvas.focus(); }
+    draw();
+  } }, "paint");
+  const place = (next) => { region = next; remember(); draw(); };
+
+  // ---- results
+  const scores = element("table", { class: "cirp-scores" });
+  function table() {
+    const runs = [["this run", run], ["the run before", before]].filter(([, one]) => one?.scores);
+    const names = runs.length ? Object.keys(runs[0][1].scores) : [];
+    scores.replaceChildren(
+      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, ""), ...names.map((name) => element("th", { scope: "col" }, name)))),
+      element("tbody", {}, ...runs.map(([label, one]) => element("tr", {}, element("th", { scope: "row" }, label),
+        ...names.map((name) => element("td", {}, one.scores[name] == null ? "–" : one.scores[name].toFixed(3)))))),
+    );
+    scores.hidden = !runs.length;
+  }
+  const code = element("pre", { class: "cirp-code", hidden: true, tabindex: 0 });
+  function save(name, data, type) {
+    const link = element("a", { href: URL.createObjectURL(new Blob([data], { type })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  const views = choice("shown", ["the edit", "what it changed", "the input"], (index) => { view = ["edit", "changed", "input"][index]; draw(); });
+  const layers = choice("layers", ["all, averaged"], (index) => { layer = index - 1; draw(); });
+  const times = dial("time", { min: 0, max: 1, step: 1, value: 0, said: (at) => (at === 0 ? "mean" : `step ${at}`) }, (at) => { step = at === 0 ? null : at - 1; draw(); });
+  const wiper = dial("this run | before", { min: 0, max: 1, step: 0.01, value: 1, said: (at) => `${Math.round(100 * at)} %` }, (at) => { wipe = at; draw(); });
+  wiper.hidden = true;
+
+  el.append(
+    element("section", { class: "cirp-panel", "aria-label": "What is asked for" },
+      pictures,
+      element("div", { class: "cirp-row" }, instruction), unknown,
+      dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
+      dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale")),
+      dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
+      dial("seed", { min: 0, max: 20, step: 1, value: asked.seed }, set("seed")),
+      element("div", { class: "cirp-row" }, runButton, cancel, bar), said,
+      element("h4", {}, "Hold it to a region"),
+      element("div", { class: "cirp-row" }, paintButton,
+        element("button", { type: "button", click: () => place(item.mask ? [...item.mask] : null) }, "the true one"),
+        model.get("engine") !== "page" && element("button", { type: "button", click: () => { say("Asking the model where the instruction acts …"); send("region"); } }, "find it (remap)"),
+        element("button", { type: "button", click: () => place(null) }, "none")),
+      ...holds,
+    ),
+    element("section", { class: "cirp-stage", "aria-label": "Picture and attention" }, canvas,
+      element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most), fits,
+      element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure))),
+    element("section", { class: "cirp-panel", "aria-label": "Words and maps" },
+      element("h4", {}, "Words"), words, views, layers, times,
+      dial("overlay", { min: 0, max: 1, step: 0.05, value: opacity, said: (v) => `${Math.round(100 * v)} %` }, (v) => { opacity = v; draw(); }),
+      dial("threshold", { min: 0.05, max: 1, step: 0.05, value: threshold, said: (v) => `${Math.round(100 * v)} %` }, (v) => { threshold = v; draw(); }),
+      (() => { const made = toggle("outlines", (on) => { outline = on; draw(); }); made.put(true); return made; })(),
+      wiper, scores,
+      element("div", { class: "cirp-row" },
+        model.get("engine") === "page"
+          ? element("button", { type: "button", click: () => send("link") }, "as a link")
+          : element("button", { type: "button", click: () => send("snippet") }, "as Python"),
+        element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture")),
+      code,
+    ),
+  );
+
+  // ---- what Python says
+  async function told(message, buffers) {
+    if (message.kind === "tokens") {
+      listWords(message.tokens);
+      unknown.textContent = message.unknown.length ? `not among the words it was trained on: ${message.unknown.join(", ")}` : "";
+    } else if (message.kind === "begin") {
+      if (run?.scores) before = run;
+      run = { steps: [], layers: [], picture: null, tokens: message.tokens };
+      times.range(message.steps); running(true); listWords(message.tokens);
+      say("running");
+    } else if (message.kind === "step") {
+      if (!run) return;
+      const raw = buffers[0], data = new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
+      if (!run.layers.length) { run.layers = message.layers; layers.fill(["all, averaged", ...message.layers.map((one, i) => `${one.name}, ${one.rows} x ${one.columns} (${i + 1})`)]); }
+      const offsets = [];
+      let at = 0;
+      for (const one of message.layers) { offsets.push(at); at += run.tokens.length * one.rows * one.columns; }
+      const own = run;
+      own.steps[message.step] = { data, offsets };
+      bar.value = (message.step + 1) / message.steps;
+      const picture = await bitmap(buffers[1]);
+      if (own === run && !own.scores) { own.picture = picture; draw(); }
+    } else if (message.kind === "done") {
+      const own = run;
+      own.png = buffers[0]; own.scores = message.scores;
+      own.picture = await bitmap(buffers[0]);
+      running(false); say("done");
+      wiper.hidden = !before; table(); draw();
+    } else if (message.kind === "cancelled") {
+      running(false); run = before; say("cancelled"); draw();
+    } else if (message.kind === "region") {
+      say("Held to nothing yet: tick what is to be held below."); place([...message.region]);
+    } else if (message.kind === "loading") {
+      say("loading the miniature"); bar.value = message.share; cancel.disabled = false;
+    } else if (message.kind === "link") {
+      code.hidden = false; code.textContent = message.text;
+    } else if (message.kind === "snippet") {
+      code.hidden = false; code.textContent = message.text;
+    } else if (message.kind === "error") {
+      running(false); say(message.text, true);
+    }
+  }
+  model.on("msg:custom", told);
+
+  async function open() {
+    source = await loaded(item.picture);
+    answer = item.target ? await loaded(item.target) : null;
+    table(); draw();
+  }
+  send("tokens");
+  open();
+  return () => model.off("msg:custom", told);
+}
+
+export default { render };

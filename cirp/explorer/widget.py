@@ -1,0 +1,297 @@
+"""The explorer's Python half: what the page asks for is checked, run in a thread, and sent back.
+
+The front end (`static/live.js`) knows nothing of Python: it asks with one small message, and is
+told steps, results and errors. A run never blocks the kernel, and a second explorer waits for the
+first one, since both share the models.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache as cached
+from pathlib import Path
+from string import Template
+
+import anywidget
+import matplotlib as mpl
+import numpy as np
+import traitlets
+from PIL import Image
+from pydantic import ValidationError
+
+from cirp.data.edits import EditItem, load_edits
+from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
+from cirp.experiments import cache
+from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
+from cirp.figures.explorers import as_script, data_uri
+from cirp.metrics.features import FeatureExtractor, load_features
+from cirp.metrics.regions import split
+from cirp.metrics.scores import score
+from cirp.paths import EDITS, MODELS
+
+STATIC = Path(__file__).parent / "static"
+SCORES = {
+    "success": "edit success",
+    "l1_source_outside_excess": "excess outside change (L1)",
+    "l1_source_inside": "change inside (L1)",
+    "clip_i_source": "CLIP-I to the input",
+}
+ONE_AT_A_TIME = threading.Lock()  # the models are shared
+
+
+def colour_table(name: str = "inferno") -> str:
+    """matplotlib's colours as 256 RGB triples, base64."""
+    table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return base64.b64encode(table.tobytes()).decode()
+
+
+def maps_message(seen: Seen) -> dict:
+    """The maps of one step: a list of layers with their grids, and all numbers as float32."""
+    layers, numbers = [], []
+    for name, maps in seen.maps.items():
+        layers.append({"name": short(name), "rows": maps.shape[1], "columns": maps.shape[2]})
+        numbers.append(np.ascontiguousarray(maps, dtype="<f4"))
+    return {"layers": layers, "data": b"".join(one.tobytes() for one in numbers)}
+
+
+def short(layer: str) -> str:
+    """ "down_blocks.0.attentions.0.transformer_blocks.0.attn2" -> "down 0"."""
+    place, number = layer.split("_block")[0], layer.split(".")[1]
+    return "mid" if place == "mid" else f"{place} {number}"
+
+
+@dataclass
+class Work:
+    """A run that is under way."""
+
+    cancel: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class LiveExplorer(anywidget.AnyWidget):
+    """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
+
+    _esm = (STATIC / "live.js").read_text()
+    _css = (STATIC / "live.css").read_text()
+    items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
+    colours = traitlets.Unicode().tag(sync=True)
+    request = traitlets.Dict().tag(sync=True)  # what is chosen
+
+    def __init__(
+        self,
+        models: Models,
+        items: Sequence[EditItem],
+        features: FeatureExtractor,
+        *,
+        in_page: bool = False,
+        **chosen,
+    ) -> None:
+        self._models, self._features, self._in_page = models, features, in_page
+        self._items = {item.id: item for item in cache.fitted(items, models)}
+        if not self._items:
+            raise ValueError("no edits to explore; give at least one")
+        name = chosen.get("item", next(iter(self._items)))
+        if name not in self._items:
+            raise ValueError(f"no picture {name!r}; there are {', '.join(self._items)}")
+        first = self._items[name]
+        request = Request.model_validate(
+            {"item": first.id, "instruction": first.record.instruction} | chosen
+        )
+        self._work = Work()
+        super().__init__(
+            items=[self._shown(item) for item in self._items.values()],
+            colours=colour_table(),
+            request=request.model_dump(),
+        )
+        self.on_msg(self._told)
+
+    def _shown(self, item: EditItem) -> dict:
+        mask = item.mask()
+        outside = None
+        if mask is not None and not item.record.is_global:
+            outside = split(mask, shape=mask.shape).outside
+        return {
+            "id": item.id,
+            "instruction": item.record.instruction,
+            "size": list(item.size),
+            "picture": data_uri(item.source()),
+            "target": data_uri(item.target()),
+            "mask": "" if mask is None else as_text(mask),
+            "outside": "" if outside is None else as_text(outside),
+        }
+
+    def _told(self, _, message: object, buffers: Sequence[bytes]) -> None:
+        """One message of the page. Whatever is wrong with it is answered in one line."""
+        kind = message.get("kind") if isinstance(message, Mapping) else None
+        if kind == "cancel":
+            self._work.cancel.set()
+            return
+        if kind not in ("run", "tokens", "region", "snippet"):
+            return
+        try:
+            request = Request.model_validate(message.get("request"))
+            if request.item not in self._items:
+                raise ValueError(f"no picture {request.item!r}")
+            answer = getattr(self, f"_{kind}")
+        except (ValidationError, ValueError) as error:
+            self._wrong(error)
+            return
+        if kind in ("run", "region"):
+            self._begin(answer, request)
+        else:
+            try:
+                answer(request)
+            except ValueError as error:
+                self._wrong(error)
+
+    def _wrong(self, error: Exception) -> None:
+        if isinstance(error, ValidationError):
+            first = error.errors(include_url=False)[0]
+            text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        else:
+            text = " ".join(str(error).split())
+        self.send({"kind": "error", "text": text[:300]})
+
+    def _begin(self, answer, request: Request) -> None:
+        """Stop what runs, then run `answer` in a thread."""
+        self._work.cancel.set()
+        work = self._work = Work()
+
+        def go() -> None:
+            with ONE_AT_A_TIME:
+                if work.cancel.is_set():
+                    return
+                try:
+                    answer(request, work)
+                except Exception as error:  # a thread has nobody else to tell
+                    self._wrong(error)
+
+        work.thread = threading.Thread(target=go, daemon=True)
+        work.thread.start()
+
+    def _task(self, request: Request):
+        task = cache.task(self._items[request.item], request.seed)
+        return replace(task, instruction=request.instruction)
+
+    def _tokens(self, request: Request) -> None:
+        tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
+        self.send({"kind": "tokens", "tokens": tokens, "unknown": self._unknown(request)})
+
+    def _unknown(self, request: Request) -> list[str]:
+        """Words that the miniature was not trained on; none of another model's are known to us."""
+        if not self._models.is_miniature:
+            return []
+        words = [word.strip(".,'!?").lower() for word in request.instruction.split()]
+        return [word for word in words if word and word not in vocabulary()]
+
+    def _snippet(self, request: Request) -> None:
+        self.send({"kind": "snippet", "text": snippet(request)})
+
+    def _region(self, request: Request, work: Work) -> None:
+        mask = found_region(self._models, self._task(request))
+        if not work.cancel.is_set():
+            self.send({"kind": "region", "region": as_text(mask)})
+
+    def _run(self, request: Request, work: Work) -> None:
+        tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
+        self.send({"kind": "begin", "tokens": tokens, "steps": request.steps})
+
+        def step(seen: Seen) -> None:
+            found = maps_message(seen)
+            data = found.pop("data")
+            picture = _png(seen.picture)
+            message = {"kind": "step", "step": seen.step, "steps": seen.steps, **found}
+            self.send(message, [data, picture])
+
+        made = run(
+            self._models, self._task(request), request, on_step=step, cancelled=work.cancel.is_set
+        )
+        if made is None:
+            self.send({"kind": "cancelled"})
+            return
+        self.send({"kind": "done", "scores": self._scored(request, made)}, [_png(made)])
+
+    def _scored(self, request: Request, made: Image.Image) -> dict[str, float | None]:
+        """What the edit is worth, where the instruction is the picture's own."""
+        item = self._items[request.item]
+        (trip,) = cache.edits(self._models, [item], "round trip", progress=False)
+        found = score(item, made, self._features, round_trip=trip.image)
+        if request.instruction != item.record.instruction:
+            found["success"] = float("nan")  # the judge knows what the picture's own asks for
+        return {
+            label: float(found[name]) if np.isfinite(found[name]) else None
+            for name, label in SCORES.items()
+        }
+
+    def to_html(self, *, root: str = "../_static/explorer/") -> str:
+        """The explorer as a piece of a page, with the engine at `root`, from the page's address."""
+        state = {name: getattr(self, name) for name in ("items", "colours", "request")}
+        state = as_script(state | {"engine": "page"})
+        module = as_script(self._esm)
+        digest = hashlib.sha256((module + state).encode()).hexdigest()[:12]
+        return Template((STATIC / "page.html").read_text()).substitute(
+            style=self._css, name=digest, state=state, module=module, root=root
+        )
+
+    def _repr_mimebundle_(self, **kwargs):
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {
+            **(data or {}),
+            "text/html": self.to_html() if self._in_page else self.still(),
+        }, metadata
+
+    def still(self) -> str:
+        """What a page without a kernel shows of other pictures or models than the page has."""
+        first = self.items[0]
+        return (
+            f'<figure><img src="{first["picture"]}" alt="An input picture" width="192">'
+            "<figcaption>This explorer needs a kernel: open the chapter in JupyterLab "
+            "(<code>make lab</code>).</figcaption></figure>"
+        )
+
+
+def as_text(mask: np.ndarray) -> str:
+    """A mask by pixel, row by row, as a page and a request write it."""
+    return "".join("1" if m else "0" for m in mask.flat)
+
+
+def _png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@cached
+def vocabulary() -> frozenset[str]:
+    """The words of the miniature's instructions, from its tokenizer: those that are one token."""
+    path = MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json"
+    pieces = json.loads(path.read_text())["model"]["vocab"]
+    return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
+
+
+@cached
+def loaded(models: str, device: str) -> tuple[Models, FeatureExtractor]:
+    """One set of models for all explorers of a kernel."""
+    named = models if Path(models).is_dir() or models == "miniature" else "real"
+    with quiet():
+        known = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
+        return known, load_features(named, device=device)
+
+
+def explore(
+    *, models: str = "miniature", edits: str | Path = EDITS, device: str = "cpu", **chosen
+) -> LiveExplorer:
+    """An explorer over a folder of edits: type, run, watch, intervene, run again.
+
+    `chosen` is what it opens with: `item`, `instruction`, `text_scale`, `image_scale`, `steps`,
+    `seed` and the rest of `cirp.explorer.runs.Request`.
+
+    Raises `ValueError` in one line for unknown models, bad edits, or a value out of range.
+    """
+    known, features = loaded(models, device)
+    return LiveExplorer(known, load_edits(edits), features, **chosen)

@@ -1,0 +1,50 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Try it
+#
+# Run an edit, see where it strays, and stop it.
+#
+# In this page the miniature itself runs in your browser: the first *Run* fetches it (30 MB), and then ten steps take
+# a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel, takes any model, and can also ask
+# remap for a region. Nothing you type leaves your machine.
+#
+# 1. Press *Run*. The picture forms, and the words of the instruction get their maps: point at one.
+# 2. Choose *what it changed* under *shown*. What is bright outside the white line was asked for by nobody.
+# 3. Take *the true one* as a region, or *paint* your own, tick *guidance: inside only*, and run again. The slider *this
+#    run | before* wipes between the two, and the table says what became of the change outside.
+# 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times.
+
+# %% tags=["parameters", "hide-input"]
+profile: str = "quick"
+edits: str = "data/edits"
+models: str = "miniature"
+device: str = "cpu"
+seed: int = 0
+steps: int = 10
+# %% tags=["hide-input"]
+from cirp.explorer import chapter
+
+chapter.explorer(edits=edits, models=models, device=device, seed=seed, steps=steps)
+
+# %% [markdown]
+# ## The same in Python
+#
+# One line opens it in any notebook; everything that can be chosen in it can be given:
+#
+# ```python
+# import cirp
+#
+# cirp.explore(item="change-colour-0", text_scale=7.5)
+# ```
+#
+# ## What this does not show
+#
+# The miniature knows a few hundred words, and marks those it does not know. The page has twelve pictures and eight seeds
+# of each; its scores are those that need no judge.

@@ -1,0 +1,103 @@
+"""Experiments on planned edits: asked for by name, shared, compared at equal success."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cirp.chapters import causes
+from cirp.chapters import leak as leak_chapter
+from cirp.experiments import configurations, evidence, factorial, leak, records, study
+from cirp.figures.sentences import by_interval, say, spanned, verdict
+
+
+def test_wrong_names_and_shares_are_refused_before_anything_is_loaded():
+    with pytest.raises(ValueError, match="unknown experiment 'frontier'; there are frontiers"):
+        evidence.run(["frontier"])
+    with pytest.raises(ValueError, match="shard=2 of 2; give 0 to 1"):
+        evidence.run(shard=2, shards=2)
+
+
+def test_a_table_that_is_missing_names_the_command_that_makes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    quick = object.__new__(study.Study)
+    object.__setattr__(quick, "profile", "quick")
+    with pytest.raises(ValueError, match="run cirp evidence turns"):
+        evidence.table(quick, "turns")
+
+
+def editors(outside, count=60, seed=0):
+    """Rows of three editors of the same success, whose outside change is as given."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for share, most in zip(leak.LEAKS, outside, strict=True):
+        for strength, (text, image) in enumerate(configurations.SCALES, start=1):
+            for n in range(count):
+                rows.append(
+                    {"id": f"e{n}", "leak": share, "text_scale": text, "image_scale": image,
+                     "success": float(n % 10 < strength + 2),
+                     "l1_source_outside_excess": most * strength / 6 + 1e-4 * rng.normal()}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_editors_are_told_apart_at_equal_success_and_equal_ones_are_not():
+    found = leak.at_equal_success(editors((0.004, 0.008, 0.016)), resamples=200).set_index("leak")
+    assert found.loc[1.0, "outside"] == pytest.approx(4 * found.loc[0.0, "outside"], rel=0.1)
+    assert found.loc[0.0, "outside, high"] < found.loc[1.0, "outside, low"]
+    assert found.loc[1.0, "outside - leak 0, low"] > 0
+    table = editors((0.01, 0.01, 0.01))
+    same = leak.at_equal_success(table, resamples=200)
+    row = same.set_index("leak").loc[1.0]
+    assert row["outside - leak 0, low"] < 0 < row["outside - leak 0, high"]
+    assert "about as much whether or not" in leak_chapter.finding(table, same).data
+
+
+def crossed():
+    rows = []
+    for n in range(40):
+        base = {"id": f"e{n}", "edit_type": "add", "pasted": False}
+        rows.append(
+            base | {"region": "", "held": "", "success": 1.0, "l1_source_outside_excess": 0.02}
+        )
+        for region, drop in ((factorial.TRUE, 0.015), (factorial.SHUFFLED, 0.002)):
+            for held in factorial.HOLDS:
+                less = drop if "guidance" in held else 0.0
+                noise = 1e-4 * (n % 7 - 3)
+                rows.append(
+                    base | {"region": region, "held": held, "success": 1.0,
+                            "l1_source_outside_excess": 0.02 - less + noise}
+                )  # fmt: skip
+        for region in (factorial.EVEN, factorial.NOWHERE):
+            rows.append(
+                base | {"region": region, "held": "guidance", "success": float(n % 2),
+                        "l1_source_outside_excess": 0.02 + 0.01 * (region == factorial.NOWHERE)}
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_what_a_hold_takes_away_is_paired_with_the_baseline():
+    found = factorial.against_baseline(crossed())
+    row = found[(found["region"] == factorial.TRUE) & (found["held"] == "guidance")].iloc[0]
+    assert row["outside - baseline"] == pytest.approx(-0.015, abs=5e-5)
+    assert row["outside, low"] <= row["outside - baseline"] <= row["outside, high"]
+    said = causes.finding(found).data
+    assert "Holding the text's guidance outside the true region removes outside change" in said
+    assert "Holding cross-attention outside the true region leaves outside change" in said
+    assert "more than under the instruction" in said
+    even = found[found["region"] == factorial.EVEN].iloc[0]
+    assert even["success - baseline"] == pytest.approx(-0.5)
+
+
+def test_words_follow_the_interval():
+    said = dict(above="more", below="less", open="as much")
+    assert by_interval(0.1, 0.2, **said) == "more"
+    assert by_interval(-0.2, -0.1, **said) == "less"
+    assert by_interval(-0.1, 0.2, **said) == "as much"
+    assert [verdict(0.7, 0.9, 0.6), verdict(0.5, 0.7, 0.6), verdict(0.1, 0.5, 0.6)] == [
+        "met", "open", "missed",
+    ]  # fmt: skip
+    assert verdict(0.1, 0.5, 0.6, at_most=True) == "met"
+    assert (
+        spanned(-0.5, -1, 0.25, digits=2, signed=True) == "\u22120.50\u00a0[\u22121.00,\u00a0+0.25]"
+    )
+    assert say("a", "", " b ").data == "a b"

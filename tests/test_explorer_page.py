@@ -1,0 +1,205 @@
+"""The explorer without a kernel, in a real Chromium: equal to Python, usable, and alone."""
+
+import base64
+import io
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cirp.experiments import cache
+from cirp.explorer import page, widget
+from cirp.explorer.runs import Request, run
+from tests.browser import chromium, errors, needs_browser, served
+
+pytestmark = [pytest.mark.slow, needs_browser]
+STEPS = 4
+ASK = """
+const [request, extra, done] = [arguments[0], arguments[1], arguments[2]];
+const worker = new Worker("_static/explorer/engine.js", { type: "module" });
+const steps = [];
+const text = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
+worker.onmessage = ({ data }) => {
+  if (data.kind === "step") steps.push(text(data.buffers[0]));
+  if (data.kind === "done") done({ picture: text(data.buffers[0]), steps, scores: data.scores });
+  if (data.kind === "error") done({ error: data.text });
+};
+extra.pixels = Uint8ClampedArray.from(extra.pixels);
+worker.postMessage({ kind: "run", request, extra });
+"""
+
+
+@pytest.fixture(scope="module")
+def known():
+    return widget.loaded("miniature", "cpu")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, known):
+    """A folder like the built book's: static files, and a page with the explorer."""
+    if not (page.OUT / "engine.json").exists():
+        pytest.skip("the page's engine was not exported; cirp page-engine")
+    folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(page.OUT.parent, folder / "_static")
+    (folder / "notebooks").mkdir()
+    models, features = known
+    explorer = widget.LiveExplorer(models, page.shown_items(), features, in_page=True, steps=STEPS)
+    (folder / "favicon.ico").write_bytes(b"")
+    (folder / "empty.html").write_text("<!doctype html><meta charset=utf-8><title>t</title>")
+    (folder / "notebooks" / "try.html").write_text(
+        "<!doctype html><html lang=en><meta charset=utf-8><title>t</title>"
+        "<meta name=viewport content='width=device-width'><body>" + explorer.to_html()
+    )
+    return folder
+
+
+def held(item):
+    mask = widget.as_text(item.mask())
+    return [
+        {}, {"factors": {2: 0.0, 3: 3.0}}, {"swap": [1, 2]}, {"region": mask, "gate": True},
+        {"region": mask, "keep": True}, {"region": mask, "hold": True, "paste": True},
+        {"region": mask, "keep": True, "gate": True, "hold": True}, {"text_scale": 7.5},
+        {"image_scale": 2.25, "seed": 5}, {"steps": 7},
+    ]  # fmt: skip
+
+
+def test_ten_edits_are_those_of_python(site, known, tmp_path):
+    """Pictures to 2 of 255, maps to a thousandth, every intervention among them."""
+    models, _ = known
+    items = cache.fitted(page.shown_items()[:10], models)
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.set_script_timeout(120)
+        driver.get(f"{address}/empty.html")
+        for number, item in enumerate(items):
+            own = held(item)[number] if item.mask() is not None else {}
+            asked = {"item": item.id, "instruction": item.record.instruction, "steps": STEPS} | own
+            request = Request.model_validate(asked)
+            seen = []
+            task = replace(cache.task(item, request.seed), instruction=request.instruction)
+            made = run(models, task, request, on_step=seen.append)
+            pixels = np.dstack([np.asarray(item.source()), np.full(item.size[::-1], 255, np.uint8)])
+            extra = {"pixels": pixels.ravel().tolist(), "mask": "", "outside": ""}
+            sent = json.loads(request.model_dump_json())
+            got = driver.execute_async_script(ASK, sent, extra)
+            assert "error" not in got, got
+            with Image.open(io.BytesIO(base64.b64decode(got["picture"]))) as opened:
+                theirs = np.asarray(opened.convert("RGB")).astype(int)
+            assert np.abs(theirs - np.asarray(made).astype(int)).max() <= 2, (item.id, own)
+            assert len(got["steps"]) == len(seen)
+            for text, one in zip(got["steps"], seen, strict=True):
+                maps = np.frombuffer(base64.b64decode(text), "<f4")
+                ours = np.concatenate([value.ravel() for value in one.maps.values()])
+                assert np.abs(maps - ours).max() <= 1e-3, (item.id, own)
+        assert errors(driver) == []
+
+
+def until(driver, script, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := driver.execute_script(f"return {script}"):
+            return found
+        time.sleep(0.1)
+    said = driver.execute_script("return document.querySelector('.cirp-said').textContent")
+    raise AssertionError(f"{script} never came true; it says {said!r}; {errors(driver)}")
+
+
+SAID = "document.querySelector('.cirp-said').textContent"
+
+
+def button(driver, text):
+    return driver.find_element("xpath", f"//button[normalize-space()='{text}']")
+
+
+def test_a_reader_runs_holds_and_compares(site, tmp_path):
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        button(driver, "Run").click()
+        until(driver, f"{SAID} === 'done'")
+        button(driver, "the true one").click()
+        for box in driver.find_elements("css selector", ".cirp-toggle input")[:4]:
+            box.click()
+        button(driver, "Run").click()
+        until(driver, "document.querySelectorAll('.cirp-scores tbody tr').length === 2")
+        until(driver, f"{SAID} === 'done'")
+        rows = driver.find_elements("css selector", ".cirp-scores tbody tr")
+        now, before = (float(row.find_element("css selector", "td").text) for row in rows)
+        assert now < before  # held, it changes less outside
+        word = driver.find_elements("css selector", ".cirp-word button")[3]
+        word.click()
+        pressed = driver.find_elements("css selector", ".cirp-word button[aria-pressed=true]")
+        assert len(pressed) == 1
+        button(driver, "as a link").click()
+        address = driver.current_url
+        driver.get("about:blank")
+        driver.get(address)
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        assert errors(driver) == []
+
+
+def test_a_run_is_cancelled_and_a_wrong_word_is_said(site, tmp_path):
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        steps = driver.find_elements("css selector", ".cirp-panel input[type=range]")[2]
+        driver.execute_script(
+            "arguments[0].value = 50; arguments[0].dispatchEvent(new Event('input'))", steps
+        )
+        button(driver, "Run").click()
+        until(driver, f"{SAID} === 'running'")
+        button(driver, "Cancel").click()
+        until(driver, f"{SAID} === 'cancelled'", 20)
+        text = driver.find_element("css selector", ".cirp-live input[type=text]")
+        text.clear()
+        text.send_keys("paint the <img src=x onerror=alert(1)> zyzzyx $a$ red\t")
+        until(driver, "document.querySelector('.cirp-unknown').textContent.includes('zyzzyx')")
+        assert (
+            driver.execute_script("return document.querySelectorAll('.cirp-live img').length") == 0
+        )
+        text.clear()
+        text.send_keys("?!\t")
+        until(driver, f"{SAID}.includes('has no word')")
+        assert errors(driver) == []
+
+
+def test_a_region_is_painted_from_the_keyboard(site, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        button(driver, "paint").send_keys(Keys.ENTER)
+        focused = driver.switch_to.active_element
+        assert focused.tag_name == "canvas"
+        focused.send_keys(Keys.ARROW_RIGHT, Keys.SPACE, Keys.ARROW_DOWN, Keys.SPACE)
+        button(driver, "as a link").click()
+        until(driver, "location.hash.length > 100")
+        asked = driver.execute_script(
+            "return JSON.parse(new URLSearchParams(location.hash.slice(1)).get('run')).region"
+        )
+        assert 16 <= asked.count("1") <= 64
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_nothing_is_clipped(site, tmp_path, width):
+    with served(site) as address, chromium(tmp_path / "p", size=(max(width, 500), 900)) as driver:
+        driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+        )
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_it_asks_nobody_else(site):
+    text = (site / "notebooks" / "try.html").read_text()
+    engine = (Path(widget.STATIC) / "engine.js").read_text()
+    for address in ("http://", "https://"):
+        assert address not in engine
+        assert address not in text.replace("http://www.w3.org", "")

@@ -44,7 +44,7 @@ s = study.open_study(
 recorded = chapter.recorded(s)
 chapter.finding(recorded)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
 item = chapter.chosen(s, recorded)
 _ = figures.save(chapter.over_edited(s.models, item, seed=seed), "01_one_edit", profile=profile)
 

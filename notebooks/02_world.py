@@ -102,7 +102,7 @@ world.controls(bars)
 # ## What it makes of edits it has never seen
 #
 # The first validation edits, in the order they are drawn in: source, what InstructPix2Pix makes of it at its own
-# best scales, and the exact answer.
+# best scales (text 2.5, image 1.5), and the exact answer.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first 36 validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Thirty-six triples of pictures."}}
 _ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits", profile=profile)

@@ -15,8 +15,9 @@
 # reverse. So every method gets the same number of points, its own knob at three values and text guidance at two,
 # all named before a test edit was looked at (`data/plan.toml`).
 #
-# *Runs in a minute or two; the table is recorded, and its first edits are computed again in each build. Numbers are
-# of the miniature, and methods are re-implementations.*
+# *Runs in a minute or two; the table is recorded, and its first edits are computed again in each build (all methods but
+# attention refocusing, whose gradient steps amplify the rounding of another batch). Numbers are of the miniature, and
+# methods are re-implementations.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -17,8 +17,9 @@
 #
 # 1. Press *Run*. The picture forms, and the words of the instruction get their maps: point at one.
 # 2. Choose *what it changed* under *shown*. What is bright outside the white line was asked for by nobody.
-# 3. Take *the true one* as a region, or *paint* your own, tick *guidance: inside only*, and run again. The slider *this
-#    run | before* wipes between the two, and the table says what became of the change outside.
+# 3. Take *the true one* as a region, or *paint* your own, tick *latents: outside, the input's*, and run again. The slider
+#    *this run | before* wipes between the two, and the table says what became of the change outside. Then try the same
+#    with *guidance* or *attention* alone: {doc}`10_causes` measures what each is worth.
 # 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times.
 
 # %% tags=["parameters", "hide-input"]

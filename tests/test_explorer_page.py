@@ -104,11 +104,11 @@ def until(driver, script, seconds=60):
         if found := driver.execute_script(f"return {script}"):
             return found
         time.sleep(0.1)
-    said = driver.execute_script("return document.querySelector('.cirp-said').textContent")
+    said = driver.execute_script("return document.querySelector('.cirp-said')?.textContent")
     raise AssertionError(f"{script} never came true; it says {said!r}; {errors(driver)}")
 
 
-SAID = "document.querySelector('.cirp-said').textContent"
+SAID = "(document.querySelector('.cirp-said')?.textContent ?? '')"
 
 
 def button(driver, text):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from cirp.experiments import aims, configurations
+from cirp.experiments import aims, configurations, frontiers
 from cirp.statistics.bootstrap import by_image
 from cirp.statistics.ranking import rank
 
@@ -70,10 +70,10 @@ def example(rival_outside: float) -> pd.DataFrame:
 
 def test_the_way_closed_is_the_ratio_of_the_means():
     outside = by_image(example(0.05), "l1_source_outside_excess")
-    found = aims.closed(outside, OURS)
+    found = aims.closed(outside[BASE], outside[OURS], outside[TRUTH])
     assert found.mean == pytest.approx(0.75) and found.low <= 0.75 <= found.high
-    assert aims.closed(outside, TRUTH).mean == pytest.approx(1.0)
-    assert aims.closed(outside, BASE).mean == pytest.approx(0.0)
+    assert aims.closed(outside[BASE], outside[TRUTH], outside[TRUTH]).mean == pytest.approx(1.0)
+    assert aims.closed(outside[BASE], outside[BASE], outside[TRUTH]).mean == pytest.approx(0.0)
 
 
 def test_doing_nothing_is_no_win_and_a_quieter_equal_is():
@@ -83,8 +83,21 @@ def test_doing_nothing_is_no_win_and_a_quieter_equal_is():
     assert better.loc["rival", "beats"] and better.loc["rival", "outside"] == pytest.approx(-0.01)
 
 
+def planned(rival_outside: float) -> pd.DataFrame:
+    """The same as a table of frontiers: every method at one point, ours also told the region."""
+    table = example(rival_outside).assign(told=False, pasted=False, edit_type="add")
+    shown = {cell.label: cell.point for cell in frontiers.cells() if cell.shown and not cell.told}
+    table["method"] = table["method"].replace({"rival": "DiffEdit", "lazy": "LIME"})
+    told = table[table["method"] == TRUTH].assign(method=OURS, told=True)
+    table = pd.concat([table[table["method"] != TRUTH], told], ignore_index=True)
+    return table.assign(point=table["method"].map(shown).fillna(configurations.SHOWN).astype(int))
+
+
 def test_the_verdict_says_what_was_wanted_and_whether_it_was_met():
-    found = aims.reached(example(0.03)).set_index("aim")
-    assert list(found["met"]) == ["yes", "no", "no", "no"]
-    assert found.iloc[3]["reached"] == "rival"  # the yardstick is told the region: no rival
-    assert list(aims.reached(example(0.05))["met"]) == ["yes", "no", "no", "yes"]
+    costs = pd.DataFrame({"method": [BASE, OURS], "time_over_baseline": [1.0, 1.5]})
+    found = aims.reached(planned(0.03), costs).set_index("aim")
+    assert list(found["verdict"]) == ["met", "missed", "missed", "missed", "missed"]
+    assert found.iloc[4]["reached"] == "DiffEdit"
+    quick = costs.assign(time_over_baseline=0.9)
+    better = aims.reached(planned(0.05), quick)
+    assert list(better["verdict"]) == ["met", "missed", "missed", "met", "met"]

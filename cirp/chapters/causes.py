@@ -73,7 +73,7 @@ def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
 
 def crossed_figure(found: pd.DataFrame) -> Figure:
     """Both means side by side, as numbers on colour."""
-    fig, axes = plt.subplots(1, 2, figsize=(12.4, 3.9), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(12.4, 4.3), sharey=True)
     for ax, name, title, format in (
         (axes[0], OUTSIDE, "excess outside change (L1): darker is calmer", ".4f"),
         (axes[1], DONE, "edit success: lighter is better", ".2f"),
@@ -81,7 +81,10 @@ def crossed_figure(found: pd.DataFrame) -> Figure:
         table = crossed(found, name)
         cmap = "viridis" if name == DONE else "rocket"
         figures.number_grid(ax, table, format=format, cmap=cmap, title=title)
-        ax.set_xticklabels([t.get_text().replace(" ", "\n", 1) for t in ax.get_xticklabels()])
+        names = [
+            t.get_text().replace("-", "-\n").replace(" ", "\n", 1) for t in ax.get_xticklabels()
+        ]
+        ax.set_xticklabels(names)
     axes[1].set_ylabel("")
     return fig
 

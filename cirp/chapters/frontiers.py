@@ -73,7 +73,14 @@ def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
         )  # fmt: skip
     ax.plot([], [], "o-", color="#b5b5b5", ms=3, label="the other methods")
     ax.axhline(0, color="#888888", lw=0.8, ls=":")
-    ax.text(0.01, 0, "the autoencoder's own change", fontsize=8, color="#666666", va="bottom")
+    ax.text(
+        0.01,
+        -0.0006,
+        "nearer to the source than the autoencoder",
+        fontsize=8,
+        color="#666666",
+        va="top",
+    )
     ax.set_xlabel("edit success (judge)  → better")
     ax.set_ylabel("excess outside change (L1)  ↓ better")
     ax.legend(fontsize=9)
@@ -102,8 +109,8 @@ def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:
     ax.set_yticks(range(len(order)), order)
     for text in ax.get_yticklabels():
         text.set_fontweight("bold" if text.get_text() == configurations.OURS else "normal")
-    ax.set_xlabel("area of the frontier minus the baseline's, 95 % interval  → better")
-    ax.legend(fontsize=8.5, loc="lower right")
+    ax.set_xlabel("area minus the baseline's  → better")
+    ax.legend(fontsize=8.5, loc="upper left")
     ax.grid(axis="y", visible=False)
     return fig
 
@@ -194,6 +201,6 @@ def finders_figure(ranked: pd.DataFrame) -> Figure:
     for text in ax.get_yticklabels():
         text.set_fontweight("bold" if text.get_text() == configurations.OURS else "normal")
     ax.set_xlim(0, None)
-    ax.set_xlabel("overlap with the true region (mean IoU, 95 % interval)")
+    ax.set_xlabel("mean overlap with the true region (IoU)")
     ax.grid(axis="y", visible=False)
     return fig

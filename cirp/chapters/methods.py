@@ -34,7 +34,7 @@ def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Fi
             region = None if one.mask is None else np.asarray(one.mask) > 127
             if region is not None and (region.all() or not region.any()):
                 region = None
-            title = fill(name, 14) if row == 0 else ""
+            title = fill(name, 15) if row == 0 else ""
             figures.show(axes[row, column], one.image, title, mask=region)
         if (target := item.target()) is not None:
             figures.show(axes[row, -1], target, "exact\nanswer" if row == 0 else "")
@@ -140,7 +140,7 @@ def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Markdown:
     for label in labels:
         done, out = (_against(table, label, metric) for metric in (SUCCESS, PRIMARY))
         sentences.append(
-            f"{label} changes "
+            f"{label[:1].upper()}{label[1:]} changes "
             + by_interval(
                 out.low, out.high, above="more outside than the baseline",
                 below="less outside than the baseline", open="about as much outside",

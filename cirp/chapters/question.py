@@ -1,6 +1,7 @@
 """The first chapter: one edit that changes too much, what is found, and the report's comparison."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
@@ -9,12 +10,14 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import aims, cache, configurations, factorial, frontiers, records
+from cirp.experiments.guidance import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import points
 from cirp.metrics import similarity
+from cirp.metrics.regions import split
 from cirp.statistics.bootstrap import (
     PRIMARY,
     SUCCESS,
@@ -75,6 +78,7 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
     if tried is None:
         return s.items[0]
     steps = f"{configurations.STEPS} steps"
+    tried = tried[is_local(tried)]
     wide = tried[tried["method"].isin((steps, f"{OURS}, {steps}"))].pivot_table(
         index="id", columns="method", values=[SUCCESS, PRIMARY]
     )
@@ -104,7 +108,10 @@ def over_edited(models: Models, item: EditItem, *, seed: int) -> Figure:
         name: similarity.change(similarity.to_array(p), similarity.to_array(source))
         for name, p in made.items()
     }
-    peak = max(float(change.max()) for change in changes.values())
+    # bright is what the baseline changes most outside: what was asked for may saturate
+    outside = split(mask, shape=mask.shape).outside
+    where = outside if outside.any() else np.ones_like(mask)
+    peak = float(np.quantile(changes["InstructPix2Pix"][where], 0.999))
     for column, (name, picture) in enumerate(made.items(), start=2):
         figures.show(axes[0, column], picture, name)
         figures.overlay(

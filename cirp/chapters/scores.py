@@ -8,6 +8,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
+from cirp.experiments.drawn import right_answers
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import named, per_cent, points, wide
@@ -36,6 +37,10 @@ def tables_finding(table: pd.DataFrame) -> Markdown:
     )
 
 
+def _signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
 def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
     """What fading the edit out does to similarity, and how similarity goes with outside change."""
     wide = blends.pivot_table(index="id", columns="alpha", values="clip_i_source")
@@ -46,8 +51,8 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
         f"{spanned(*faded[:3], signed=True)}, and nothing became more local.**",
         "Over images, CLIP-I to the input goes with the change outside the region by "
-        f"{rho[WHERE[0]]:+.2f} (Spearman) and with the change inside it, which was asked for, by "
-        f"{rho[WHERE[1]]:+.2f}.".replace("-", "\u2212"),
+        f"{_signed(rho[WHERE[0]])} (Spearman) and with the change inside it, which was asked for, "
+        f"by {_signed(rho[WHERE[1]])}.",
     )
 
 
@@ -160,6 +165,8 @@ def where_table(table: pd.DataFrame) -> pd.DataFrame:
 def truth_table(study) -> pd.DataFrame:
     """The exact targets, scored as if an editor had made them."""
     items = [item for item in study.everything if item.record.target_file_name]
-    scored = score_all(items, [item.target() for item in items], study.features)
+    scored = score_all(
+        items, [item.target() for item in items], study.features, answers=right_answers(items)
+    )
     columns = ["success", "clip_i_source", "dinov2_source", "clip_i_target", "l1_source_outside"]
     return wide(scored.assign(method="the exact answer", seed=0), columns)

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
+from cirp.experiments.drawn import right_answers
 from cirp.experiments.report import SWEEP_STEPS
 from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.sentences import by_interval, say, spanned
@@ -105,6 +106,7 @@ def guidance_explorer(study, items: Sequence[EditItem]):
     strengths, scales = (0.4, 0.5, 0.55, 0.7, 0.9), (12.0, 15.0)
     made, scores = {}, {}
     trips = [e.image for e in cache.edits(study.models, items, "round trip", progress=False)]
+    right = right_answers(items)
     for strength in strengths:
         for scale in scales:
             settings = dict(
@@ -115,7 +117,7 @@ def guidance_explorer(study, items: Sequence[EditItem]):
                 progress=False,
             )  # fmt: skip
             pictures = [edit.image for edit in edits]
-            found = score_all(items, pictures, study.features, round_trips=trips)
+            found = score_all(items, pictures, study.features, round_trips=trips, answers=right)
             for item, edit, (_, row) in zip(items, edits, found.iterrows(), strict=True):
                 key = (_label(item), strength, scale)
                 made[key] = edit.image

@@ -52,7 +52,7 @@ def finding(table: pd.DataFrame) -> Markdown:
 
 def curves(table: pd.DataFrame) -> Figure:
     """Each measure over the turns, with intervals over chains."""
-    fig, axes = plt.subplots(1, 2, figsize=(10.2, 3.9))
+    fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.6))
     methods = list(dict.fromkeys(table["method"]))
     for ax, column in zip(axes, list(COLUMNS)[:2], strict=True):
         for place, method in enumerate(methods):
@@ -69,8 +69,9 @@ def curves(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set_xlabel("turn")
         ax.set_xticks(range(1, len(found) + 1))
-        ax.set_ylabel(COLUMNS[column])
-    axes[0].legend(fontsize=8.5)
+        ax.set_ylabel(fill(COLUMNS[column], 30))
+    lines, names = axes[0].get_legend_handles_labels()
+    fig.legend(lines, names, fontsize=9, ncols=3, loc="outside upper center")
     return fig
 
 

@@ -2,9 +2,9 @@
 
 Strides are in latent cells: the papers' "16 x 16 of 64 x 64 latents" is stride 4. The miniature's
 latents are 16 x 16, so what is coarse there would be a handful of cells here; one level finer is
-taken throughout, and said so. Nothing here was chosen on a test edit: the scales are the baseline's
-best on validation edits (`cirp guidance`), and each method's own knob has three values around its
-paper's, named before any of them was measured.
+taken throughout, and said so. Nothing here was chosen on a test edit: on validation edits no pair
+of scales is better by interval than the one that methods are shown at (`cirp guidance`), and each
+method's own knob has three values around its paper's, named before any of them was measured.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ OURS = "remap (ours)"
 TOLD = ", true mask"  # of a label: the same method, told the true region
 
 Methods = Mapping[str, tuple[str, Mapping]]
-TEXT_SCALE, IMAGE_SCALE = 2.5, 1.5  # the baseline's best on validation edits
+TEXT_SCALE, IMAGE_SCALE = 2.5, 1.5  # as good as any on validation edits
 TEXT = (TEXT_SCALE, 5.0)  # of a dial, beside that image scale
 TEXT_ALONE = (4.0, 7.5)  # of methods that edit with the text-to-image model
 PLANE = {"text_scale": (1.5, 2.5, 4.0, 7.5), "image_scale": (1.0, 1.5, 2.0, 2.5)}

@@ -6,7 +6,7 @@ from cirp.experiments import configurations
 from cirp.experiments.configurations import Methods
 
 BASELINE, NOISY = configurations.BASELINE, configurations.NOISY
-GENTLE = f"{BASELINE}, text {configurations.TEXT_SCALE:g}"  # at the miniature's own best scales
+GENTLE = f"{BASELINE}, text {configurations.TEXT_SCALE:g}"  # where the miniature is at its best
 NOTHING, TRIP = "do nothing", "autoencoder alone"
 SWEEP_STEPS = 20  # what that costs against 150 is shown in the chapter on sweeps
 

@@ -1,6 +1,6 @@
 """One chapter's run: which models, images and seeds, and what is computed or read.
 
-A *full* study (all images, five seeds) writes its tables to `data/results/`. Rows that stand there
+A *full* study (all images, two seeds) writes its tables to `data/results/`. Rows that stand there
 and were made of the same things are kept; the others are computed anew. A *quick* study computes
 the same cells for the ten examples and one seed, checks that they agree with the recorded table,
 and then reads that table: so the figures always show the full run, and no number can go stale
@@ -21,6 +21,7 @@ from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, load_toke
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, records, report
 from cirp.experiments.configurations import Methods
+from cirp.experiments.drawn import right_answers
 from cirp.experiments.records import CHECKED, agreement, recorded
 from cirp.methods import METHODS
 from cirp.methods.references import blend
@@ -164,7 +165,10 @@ class Study:
         parts = []
         for alpha in alphas:
             mixed = [blend(e.image, s, alpha=alpha) for e, s in zip(made, sources, strict=True)]
-            part = score_all(self.items, mixed, self.features, round_trips=[t.image for t in trips])
+            part = score_all(
+                self.items, mixed, self.features, round_trips=[t.image for t in trips],
+                answers=right_answers(self.items),
+            )  # fmt: skip
             parts.append(part.assign(method="blend", alpha=alpha, **{**tied, "item": hashes}))
         return self.kept("blends", pd.concat(parts, ignore_index=True))
 

@@ -85,6 +85,7 @@ def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None =
         folder = own() / "figures" if "CIRP_OUT" in os.environ else FOLDERS[profile]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    if not any(ax.images for ax in fig.axes):
+    # a bar of colours is drawn as a picture, too
+    if not any(ax.images or ax.get_label() == "<colorbar>" for ax in fig.axes):
         fig.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
     fig.savefig(folder / f"{name}.png", metadata={"Software": None})

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments import aims, configurations, frontiers
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import by_interval, estimate_in, say, spanned
 from cirp.figures.tables import named
 from cirp.statistics import frontier, ranking
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
@@ -41,7 +41,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Markdown:
             low, high, above="lies beyond the baseline's", below="falls short of the baseline's",
             open="cannot be told from the baseline's",
         )
-        + f": its area differs by {spanned(*_estimate(ours, 'area - baseline'), signed=True)}.**",
+        + f": its area differs by {spanned(*estimate_in(ours, 'area - baseline'), signed=True)}.**",
         f"The best of the others is {rival}, and remap is "
         + by_interval(
             apart.low, apart.high, above="ahead of it", below="behind it",
@@ -52,10 +52,6 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Markdown:
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
     )  # fmt: skip
-
-
-def _estimate(row: pd.Series, name: str) -> tuple[float, float, float]:
-    return row[name], row[f"{name}, low"], row[f"{name}, high"]
 
 
 def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
@@ -126,7 +122,7 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     }
     text = {
         label: [
-            "" if pd.isna(row.get(name)) else spanned(*_estimate(row, name))
+            "" if pd.isna(row.get(name)) else spanned(*estimate_in(row, name))
             for _, row in shown.iterrows()
         ]
         for name, label in columns.items()

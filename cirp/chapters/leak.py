@@ -13,7 +13,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, leak
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import by_interval, estimate_in, say, spanned
 from cirp.metrics import similarity
 from cirp.statistics import frontier
 
@@ -22,32 +22,28 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
     """The chapter's answer; `found` is `leak.at_equal_success`."""
     rows = found.set_index("leak")
     clean, half, full = (rows.loc[share] for share in leak.LEAKS)
+    outside = [spanned(*estimate_in(row, "outside"), digits=4) for row in (clean, half, full)]
     apart = clean["outside, high"] < full["outside, low"]
     edits = table["id"].nunique()
     return say(
         "**The editor over-edits "
         + by_interval(
-            full["outside - leak 0, low"], full["outside - leak 0, high"],
+            *estimate_in(full, "outside - leak 0")[1:],
             above="because its training pairs did", below="less the more its training pairs did",
             open="about as much whether or not its training pairs did",
         )
         + f": at equal edit success ({clean['level']:.2f}) its outside change is "
-        f"{_outside(clean)} without leaking pairs, {_outside(half)} with half of them leaking and "
-        f"{_outside(full)} with all.**",
+        f"{outside[0]} without leaking pairs, {outside[1]} with half of them leaking and "
+        f"{outside[2]} with all.**",
         f"On {edits} local test edits the intervals of none and all "
         + ("do not touch." if apart else "touch.")
         + " The most success of the three: "
         + ", ".join(
-            spanned(row["most success"], row["most success, low"], row["most success, high"],
-                    digits=2)
+            spanned(*estimate_in(row, "most success"), digits=2)
             for row in (clean, half, full)
         )
         + ".",
     )  # fmt: skip
-
-
-def _outside(row: pd.Series) -> str:
-    return spanned(row["outside"], row["outside, low"], row["outside, high"], digits=4)
 
 
 def edges(table: pd.DataFrame) -> Figure:

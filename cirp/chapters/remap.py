@@ -15,28 +15,23 @@ from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
 from cirp.experiments import cache, configurations, frontiers, guidance
 from cirp.figures.sentences import by_interval, say, spanned
-from cirp.methods import remap
+from cirp.methods import METHODS, remap
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
     """A row per edit: what remap asks the model, what both answers say, and the region."""
-    own = cache.completed("remap", settings)
+    own = METHODS["remap"].configured(**settings)
     tasks = [cache.task(item, seed) for item in items]
-    asking = ("near", "far", "writing", "draws", "strides", "prompt")
-    weighing = {name: own[name] for name in ("weight", "sigma")}
-    splitting = {name: own[name] for name in ("grow", "scope", "spare")}
-    seen = remap.signs(
-        models, tasks, begin_edit(models, tasks), **{name: own[name] for name in asking}
-    )
+    seen = remap.asked(models, tasks, begin_edit(models, tasks), own)
     maps = {
         "prediction changes": normalised(seen.near),
         "attention writes": normalised(seen.written),
-        "both": remap.evidence(seen, **weighing),
+        "both": remap.evidence(seen, weight=own.weight, sigma=own.sigma),
         "in much noise": seen.far,
     }
-    regions = remap.mask(seen, **weighing, **splitting)
-    whole = remap.is_global(seen, own["scope"]).tolist()
+    regions = remap.region(seen, own)
+    whole = remap.is_global(seen, own.scope).tolist()
     brightest = float(seen.far.amax())  # one scale for all rows: how much is what counts there
     titles = ["should change", *maps, "region"]
     fig, axes = figures.grid(len(items), len(titles), side=1.6)

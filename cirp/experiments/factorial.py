@@ -20,10 +20,9 @@ from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.experiments import cache, configurations, guidance, records
+from cirp.experiments import cache, configurations, frontiers, guidance, records
 from cirp.experiments.controls import round_trips
-from cirp.experiments.drawn import load_drawn, right_answers
-from cirp.experiments.plan import plan
+from cirp.experiments.drawn import right_answers
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
@@ -121,8 +120,7 @@ def check_local(items: Sequence[EditItem]) -> None:
 
 def items() -> list[EditItem]:
     """The planned local test edits; drawn if need be."""
-    split = plan().splits.test
-    every = load_drawn("test", split.count, first=split.first)
+    every = frontiers.items()
     return [item for item in every if item.record.edit_type not in guidance.GLOBAL]
 
 

@@ -43,38 +43,36 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One method at one setting; `everywhere`: of edits of the whole picture, too."""
+    """One method at one setting.
+
+    `everywhere`: of edits of the whole picture, too; `shown`: galleries show the method at it.
+    """
 
     label: str
     point: int
     told: bool
     everywhere: bool
+    shown: bool
     method: str
     settings: dict
-
-    @property
-    def shown(self) -> bool:
-        """Whether galleries show the method at this point."""
-        own = (self.settings.get("text_scale"), self.settings.get("image_scale"))
-        if self.label == configurations.BASELINE:
-            return own == (configurations.TEXT_SCALE, configurations.IMAGE_SCALE)
-        return self.point == configurations.SHOWN or self.label in configurations.controls()
 
 
 def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
     """All that is run on the test edits."""
+    base = configurations.found(steps)[configurations.BASELINE]
     for point, one in enumerate(configurations.plane(steps)):
-        yield Cell(configurations.BASELINE, point, False, True, *one)
+        yield Cell(configurations.BASELINE, point, False, True, one == base, *one)
     for label, dial in configurations.dials(steps).items():
         if label != configurations.BASELINE:
             for point, one in enumerate(dial):
-                yield Cell(label, point, False, point == configurations.SHOWN, *one)
+                shown = point == configurations.SHOWN
+                yield Cell(label, point, False, shown, shown, *one)
     for label, one in configurations.told(steps).items():
         name = label.removesuffix(configurations.TOLD)
         name = configurations.TRUTH if label == configurations.TRUTH else name
-        yield Cell(name, configurations.SHOWN, True, False, *one)
+        yield Cell(name, configurations.SHOWN, True, False, True, *one)
     for label, one in configurations.controls(steps).items():
-        yield Cell(label, 0, False, True, *one)
+        yield Cell(label, 0, False, True, True, *one)
 
 
 def items() -> list[EditItem]:
@@ -105,8 +103,8 @@ def measured(
     """One row per edit, method, point, whether told the true region, and whether pasted.
 
     Pasting the source's pixels outside of a region is free for whoever has one: methods that do not
-    do it themselves stand once more with it done. `shown`: the slice of a quick
-    build, only the point a method is shown at.
+    do it themselves stand once more with it done. `shown`: the slice of a quick build,
+    only the point that a method is shown at.
     """
     some, parts = [items[i] for i in chosen], []
     for cell in cells():

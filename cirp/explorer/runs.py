@@ -4,7 +4,7 @@ Everything that comes from a page or a widget is untrusted; `Request` says what 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -15,16 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from cirp.attention.control import Attn, Control, controlled
+from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
 from cirp.attention.site import TEXT, Site
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, instruct_steps, scheduler_of
+from cirp.diffusion.sampling import Latents, State, decode
 from cirp.diffusion.tasks import Task, mask_picture
-from cirp.editing.driver import begin_edit, copy_of, noised_source
+from cirp.editing.driver import After, begin_edit, run_editor
 from cirp.editing.holds import HoldAttention, gated
-from cirp.editing.masks import given
+from cirp.editing.masks import given, keep_outside
 from cirp.methods import METHODS, remap
 
 STRONGEST = 4.0  # a word's attention can be raised so many times
@@ -62,9 +62,13 @@ class Request(BaseModel):
         return factors
 
     @property
-    def is_plain(self) -> bool:
-        """Whether nothing is intervened in."""
-        return not (self.factors or self.swap or self.keep or self.gate or self.hold or self.paste)
+    def is_held(self) -> bool:
+        """Whether anything is held to the region."""
+        return self.keep or self.gate or self.hold or self.paste
+
+
+class Cancelled(Exception):
+    """A run was asked to stop."""
 
 
 class Weigh(Control):
@@ -130,7 +134,7 @@ def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 def region_of(request: Request, size: tuple[int, int]) -> Mask | None:
     """The painted region, (row, column). Raises `ValueError` if it is not of the picture's size."""
     if request.region is None:
-        if request.keep or request.gate or request.hold or request.paste:
+        if request.is_held:
             raise ValueError("no region; paint one, or take the true one, before holding to it")
         return None
     width, height = size
@@ -160,44 +164,40 @@ def run(
     tokens = tokens_of(models.instruct.tokenizer, request.instruction)
     region = region_of(request, task.image.size)
     start = begin_edit(models, [task])
-    controls: list[Control] = []
     scales = dict(text_scale=request.text_scale, image_scale=request.image_scale)
+    controls: list[Control] = []
     masks = None
     if region is not None:
-        placed = Task(task.image, task.instruction, None, task.seed, key=task.key, mask=region)
-        masks = given([placed], start.grid).to(start.source)
-    if masks is not None and request.keep:
-        controls.append(HoldAttention(masks))
+        masks = given([replace(task, mask=region)], start.grid).to(start.source)
+        if request.keep:
+            controls.append(HoldAttention(masks))
     if request.factors or request.swap:
         controls.append(Weigh(request.factors, request.swap))
     seen = LastMaps(len(tokens))
-    scheduler = scheduler_of(models.instruct, request.steps)
-    loop = instruct_steps(
-        models, scheduler, scheduler.timesteps, start.noise * scheduler.init_noise_sigma,
-        start.source, [request.instruction], [copy_of(g) for g in start.generators],
-        guide=gated(masks, **scales) if request.gate else None, **scales,
-    )  # fmt: skip
-    latents, changed = start.noise, None
-    with controlled(models.instruct.unet, *controls, seen):
-        while True:
-            if cancelled():
-                loop.close()
-                return None
-            try:
-                state = loop.send(changed)
-            except StopIteration:
-                break
-            changed = None
-            if masks is not None and request.hold:
-                inside = masks[:, None]
-                kept = noised_source(scheduler, start.clean, start.noise, state.step)
-                changed = inside * state.next + (1 - inside) * kept
-            latents = state.next if changed is None else changed
-            with_clean = clean_guess(scheduler, state)
-            (picture,) = decode(with_clean, models)
+
+    def after(scheduler) -> After:
+        held = keep_outside(masks, start)(scheduler) if request.hold else None
+
+        def react(state: State) -> Latents | None:
+            (picture,) = decode(clean_guess(scheduler, state), models)
             on_step(Seen(state.step, request.steps, picture, dict(seen.maps)))
+            if cancelled():
+                raise Cancelled
+            return held(state) if held else None
+
+        return react
+
+    if cancelled():
+        return None
+    try:
+        latents, _ = run_editor(
+            models, [task], start, steps=request.steps, controls=[*controls, seen], after=after,
+            guide=gated(masks, **scales) if request.gate else None, **scales,
+        )  # fmt: skip
+    except Cancelled:
+        return None
     (picture,) = decode(latents, models)
-    if request.paste and region is not None:
+    if request.paste:
         picture = Image.composite(picture, task.image, Image.fromarray(region))
     return picture
 
@@ -206,13 +206,8 @@ def run(
 def found_region(models: Models, task: Task) -> Mask:
     """Where remap finds that the instruction acts, by pixel."""
     own = METHODS["remap"].configured()
-    asking = ("near", "far", "writing", "draws", "strides", "prompt")
-    splitting = ("weight", "sigma", "grow", "scope", "spare")
-    seen = remap.signs(
-        models, [task], begin_edit(models, [task]), **{name: getattr(own, name) for name in asking}
-    )
-    mask = remap.mask(seen, **{name: getattr(own, name) for name in splitting})
-    return np.asarray(mask_picture(mask[0], task.image.size)) > 127
+    seen = remap.asked(models, [task], begin_edit(models, [task]), own)
+    return np.asarray(mask_picture(remap.region(seen, own)[0], task.image.size)) > 127
 
 
 def clean_guess(scheduler, state) -> Tensor:

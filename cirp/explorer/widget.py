@@ -27,7 +27,7 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
-from cirp.figures.explorers import as_script, data_uri
+from cirp.figures.explorers import as_script, data_uri, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
 from cirp.metrics.scores import score
@@ -75,7 +75,7 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = (STATIC / "live.js").read_text()
+    _esm = module(STATIC / "live.js")
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)

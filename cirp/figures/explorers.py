@@ -25,8 +25,9 @@ Maps = Float[np.ndarray, "time word _ _"]  # then rows and columns, of any numbe
 Mask = Bool[np.ndarray, "height width"]
 
 
-def _module(name: str) -> str:
-    return (STATIC / "shared.js").read_text() + (STATIC / name).read_text()
+def module(path: Path) -> str:
+    """A front end with the helpers that all share before it."""
+    return (STATIC / "shared.js").read_text() + path.read_text()
 
 
 class Explorer(anywidget.AnyWidget):
@@ -71,7 +72,7 @@ class AttentionExplorer(Explorer):
     Raises `ValueError` if the shapes do not fit together, or a map is negative or not finite.
     """
 
-    _esm = _module("attention.js")
+    _esm = module(STATIC / "attention.js")
     picture = traitlets.Unicode().tag(sync=True)
     size = traitlets.List().tag(sync=True)  # of the picture or mask: width, height
     words = traitlets.List(traitlets.Unicode()).tag(sync=True)
@@ -134,7 +135,7 @@ class GuidanceExplorer(Explorer):
     Raises `ValueError` naming the first combination without an edit.
     """
 
-    _esm = _module("guidance.js")
+    _esm = module(STATIC / "guidance.js")
     items = traitlets.List().tag(sync=True)  # name, source, target (or None)
     settings = traitlets.List().tag(sync=True)  # name, values
     edits = traitlets.List().tag(sync=True)  # items first, then settings in order

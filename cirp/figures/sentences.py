@@ -1,5 +1,6 @@
 """Sentences whose numbers and verbs come from a table, so that prose and table cannot disagree."""
 
+import pandas as pd
 from IPython.display import Markdown
 
 NO_BREAK = "\u00a0"  # an interval does not break over lines
@@ -10,6 +11,11 @@ def spanned(value: float, low: float, high: float, *, digits: int = 3, signed: b
     sign = "+" if signed else ""
     text = f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return text.replace(" ", NO_BREAK).replace("-", "\u2212")
+
+
+def estimate_in(row: pd.Series, name: str) -> tuple[float, float, float]:
+    """The columns "name", "name, low" and "name, high" of a row, as `spanned` takes them."""
+    return row[name], row[f"{name}, low"], row[f"{name}, high"]
 
 
 def by_interval(low: float, high: float, *, above: str, below: str, open: str) -> str:

@@ -171,6 +171,22 @@ class Settings(Regional):
     paste: Flag = Field(True, description="the source's own pixels outside")
 
 
+def asked(models: Models, tasks: Sequence[Task], start: Start, settings: Settings) -> Signs:
+    """`signs` as the settings ask for them."""
+    return signs(
+        models, tasks, start, near=settings.near, far=settings.far, writing=settings.writing,
+        draws=settings.draws, strides=settings.strides, prompt=settings.prompt,
+    )  # fmt: skip
+
+
+def region(seen: Signs, settings: Settings) -> Masks:
+    """`mask` as the settings split it."""
+    return mask(
+        seen, weight=settings.weight, sigma=settings.sigma, grow=settings.grow,
+        scope=settings.scope, spare=settings.spare,
+    )  # fmt: skip
+
+
 @method("remap", Settings)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
@@ -179,16 +195,9 @@ def edit(
     start = begin_edit(models, tasks)
 
     def find() -> Found:
-        seen = signs(
-            models, tasks, start, near=settings.near, far=settings.far, writing=settings.writing,
-            draws=settings.draws, strides=settings.strides, prompt=settings.prompt,
-        )  # fmt: skip
+        seen = asked(models, tasks, start, settings)
         sure = evidence(seen, weight=settings.weight, sigma=settings.sigma)
-        masks = mask(
-            seen, weight=settings.weight, sigma=settings.sigma, grow=settings.grow,
-            scope=settings.scope, spare=settings.spare,
-        )  # fmt: skip
-        return abstaining(masks, sure, settings.abstain, seen.rows)
+        return abstaining(region(seen, settings), sure, settings.abstain, seen.rows)
 
     found = regions(tasks, start, settings.region, find)
     masks = blurred(found.masks, settings.soften)

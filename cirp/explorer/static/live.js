@@ -1,15 +1,5 @@
 // The explorer: choose, run, watch, intervene, run again. Draws what `cirp.explorer.widget` sends.
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (typeof value === "function") made.addEventListener(name, value);
-    else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value != null) made.setAttribute(name, value);
-  }
-  made.append(...children.filter((child) => child !== false));
-  return made;
-}
+// `shared.js` of the players stands before it: element, bytesOf, picture.
 
 let unique = 0;
 
@@ -49,17 +39,8 @@ function choice(name, options, choose) {
   return made;
 }
 
-const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
-
 /** Bytes of a PNG as a bitmap. */
 const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
-
-async function loaded(source) {
-  const image = new Image();
-  image.src = source;
-  await image.decode();
-  return image;
-}
 
 /** One layer's map of a token at one step, or the mean over steps: rows, columns, values. */
 function mapOf(run, layer, token, step) {
@@ -105,7 +86,7 @@ function render({ model, el }) {
   el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
   el.addEventListener("keydown", (event) => event.stopPropagation());
 
-  const items = model.get("items"), colours = bytes(model.get("colours"));
+  const items = model.get("items"), colours = bytesOf(model.get("colours"));
   const asked = { ...model.get("request") };
   let item = items.find((one) => one.id === asked.item) ?? items[0];
   let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
@@ -435,8 +416,8 @@ function render({ model, el }) {
   model.on("msg:custom", told);
 
   async function open() {
-    source = await loaded(item.picture);
-    answer = item.target ? await loaded(item.target) : null;
+    source = await picture(item.picture);
+    answer = item.target ? await picture(item.target) : null;
     table(); draw();
   }
   send("tokens");

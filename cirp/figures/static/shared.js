@@ -7,7 +7,7 @@ function bytesOf(value) {
   return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
 }
 
-/** An element with attributes, listeners (functions) and children. */
+/** An element with attributes, listeners (functions) and children; a child that is false is none. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -15,7 +15,7 @@ function element(tag, attributes = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else if (value !== false && value != null) made.setAttribute(name, value);
   }
-  made.append(...children);
+  made.append(...children.filter((child) => child !== false));
   return made;
 }
 

@@ -2,13 +2,18 @@
 
 import cirp
 cirp.explore()          an explorer in which an edit is run, watched and intervened in
+cirp.review(folder)     keep, drop, correct and paint the edits that cirp curate has drawn
 """
 
 
 def __getattr__(name: str):
-    """`explore` is read when it is asked for: it brings the models' libraries along."""
+    """These are read when they are asked for: they bring the models' libraries along."""
     if name == "explore":
         from cirp.explorer.widget import explore
 
         return explore
+    if name == "review":
+        from cirp.explorer.reviewing import review
+
+        return review
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

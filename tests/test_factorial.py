@@ -8,6 +8,7 @@ import pytest
 from cirp.data.edits import load_edits
 from cirp.experiments import cache, factorial
 from cirp.miniature import export
+from cirp.miniature.grammar import WHOLE_PICTURE
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +17,7 @@ def items(tmp_path_factory):
 
 
 def local(items):
-    return [i for i in items if i.record.edit_type not in factorial.guidance.GLOBAL]
+    return [i for i in items if i.record.edit_type not in WHOLE_PICTURE]
 
 
 def test_shuffled_regions_are_other_pictures_of_about_the_same_area():

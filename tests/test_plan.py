@@ -2,10 +2,10 @@
 
 import pytest
 
-from cirp.experiments import drawn, guidance
+from cirp.experiments import drawn
 from cirp.experiments.plan import PLAN, plan
 from cirp.metrics.scores import METRICS
-from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.grammar import EDIT_KINDS, WHOLE_PICTURE
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS
 
 
@@ -14,7 +14,7 @@ def test_the_plan_names_what_the_code_measures():
     assert (known.primary.success, known.primary.change) == (SUCCESS, PRIMARY)
     assert {SUCCESS, PRIMARY} <= set(METRICS)
     assert known.primary.answers == drawn.ANSWERS
-    assert tuple(known.exclusions.local) == guidance.GLOBAL
+    assert tuple(known.exclusions.local) == WHOLE_PICTURE
     assert set(known.exclusions.local) < set(EDIT_KINDS)
 
 

@@ -228,7 +228,14 @@ def little(tmp_path_factory):
     work = tmp_path_factory.mktemp("miniature")
     drawn = corpora.draw(work / "pairs", count=12, workers=1)
     return Setup(
-        drawn, work / "stage", work / "models", torch.device("cpu"), samples=8, batch=4, leak=0.5
+        drawn,
+        work / "stage",
+        work / "models",
+        torch.device("cpu"),
+        samples=8,
+        batch=4,
+        leak=0.5,
+        scenes=12,
     )
 
 

@@ -12,6 +12,7 @@ from cirp import figures
 from cirp.experiments import aims, configurations, frontiers
 from cirp.figures.sentences import by_interval, estimate_in, say, spanned
 from cirp.figures.tables import named
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
 
@@ -151,7 +152,7 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
 def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
     """Edits of the whole picture, apart: success, and likeness of the source."""
-    own = table[~table["told"] & ~table["pasted"] & table["edit_type"].isin(frontiers.GLOBAL)]
+    own = table[~table["told"] & ~table["pasted"] & table["edit_type"].isin(WHOLE_PICTURE)]
     some = frontiers.at_shown(own)
     rows = []
     for method in dict.fromkeys(some["method"]):

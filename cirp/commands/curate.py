@@ -1,4 +1,4 @@
-"""`cirp curate`: real edits from published collections, drawn in balance, as a folder of ours."""
+"""`cirp curate`: edits from published collections or of one's own pictures, as a folder of ours."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import typer
 from cirp.curation import folder as folders
 from cirp.curation.drawing import balanced, unlike
 from cirp.curation.loading import POOL, rows
+from cirp.curation.own import own
 from cirp.curation.sources import SOURCES, candidates
 from cirp.data.images import DataError
 
@@ -25,7 +26,8 @@ def main(
     out: Path = typer.Option(..., help="The folder to write; it must not be there yet."),
     source: list[str] = typer.Option(list(SOURCES), help="Collections to draw from."),
     copies: list[str] = typer.Option([], "--from", help="SOURCE=FOLDER: a local copy."),
-    count: int = typer.Option(50, min=1, help="Edits to draw."),
+    photos: Path | None = typer.Option(None, help="A folder of your own; then nothing else."),
+    count: int | None = typer.Option(None, min=1, help="Edits to draw; 50, or all of --photos."),
     pool: int = typer.Option(POOL, min=1, help="Rows of each collection to draw from."),
     seed: int = typer.Option(0, help="Of the draw; printed with it."),
     revision: str | None = typer.Option(None, help="Of a single collection on the hub."),
@@ -38,6 +40,9 @@ def main(
         if revision and len(source) > 1:
             raise DataError(f"--revision is of one collection; {len(source)} are asked for")
         known, found = _copies(copies), []
+        if photos is not None:
+            found, source = list(own(photos)), []
+            typer.echo(f"{photos}: {len(found)} pictures")
         for name in source:
             some, commit = rows(name, path=known.get(name), revision=revision, seed=seed, pool=pool)
             mine = list(candidates(name, some))
@@ -45,12 +50,16 @@ def main(
             found += mine
         different = unlike(found)
         typer.echo(f"{len(found) - len(different)} of {len(found)} are there twice")
-        chosen = balanced(different, count, seed)
+        wanted = count or (len(different) if photos is not None else 50)
+        chosen = balanced(different, wanted, seed)
         folders.write(chosen, out, seed=seed, pixels=pixels)
     except ValueError as error:  # DataError is one
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{len(chosen)} edits in {out}, seed {seed}; who made them is in ATTRIBUTIONS.md")
+    if without := sum(not one.instruction for one in chosen):
+        typer.echo(f"{without} have no instruction yet: cirp review {out}, or in JupyterLab "
+                   f"cirp.review({str(out)!r})")  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """One edit as a collection has it, and what its instruction and mask say of it."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,16 +30,21 @@ class Candidate:
     source: str  # the collection
     source_id: str  # within it
     image: Image.Image = field(repr=False)
-    instruction: str
+    instruction: str  # "" if nobody has said it yet
     source_caption: str | None = None
     target_caption: str | None = None
     target: Image.Image | None = field(default=None, repr=False)
     mask: Bool[np.ndarray, "row column"] | None = field(default=None, repr=False)
     notes: str = ""
+    licence: str = ""  # of this picture, where the collection has no licence for all
+    author: str = ""
+    further: Mapping[str, object] = field(default_factory=dict)  # columns of ours that it has
 
     @property
     def kind(self) -> str:
         """What sort of edit the instruction asks for, by its verbs; "other" if none is known."""
+        if "edit_type" in self.further:
+            return str(self.further["edit_type"])
         said = self.instruction.lower()
         return next((kind for kind, pattern in _KINDS if re.search(pattern, said)), "other")
 

@@ -11,12 +11,12 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from cirp.curation.candidate import Candidate
+from cirp.curation.own import OWN, as_picture
 from cirp.curation.sources import SOURCES
-from cirp.data.edits import METADATA, EditRecord
+from cirp.data.edits import DRAFT, METADATA, EditRecord
 from cirp.data.images import DataError, fingerprint
 
 REFERENCES, ATTRIBUTIONS = "references.jsonl", "ATTRIBUTIONS.md"
@@ -26,7 +26,8 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
     """Write the draw; beside its place and then moved, so that it is whole or not there.
 
     Pictures of collections whose licence does not allow to pass them on are written only with
-    `pixels`, for use at home; without, such edits are references alone.
+    `pixels`, for use at home; without, such edits are references alone. If a picture has no
+    instruction yet, all rows go to `draft.jsonl`, from which a review goes on.
 
     Raises `DataError` if the folder is there already, or nothing could be written with its pixels.
     """
@@ -40,7 +41,7 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
         for number, one in enumerate(found):
             name = f"{one.source}-{number:02d}"
             references.append(_reference(one, name, seed))
-            if pixels or SOURCES[one.source].pixels_allowed:
+            if pixels or one.source == OWN or SOURCES[one.source].pixels_allowed:
                 rows.append(_row(one, name, half))
         if not rows:
             raise DataError(
@@ -48,7 +49,8 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
             )
         (half / REFERENCES).write_text("".join(json.dumps(r) + "\n" for r in references))
         (half / ATTRIBUTIONS).write_text(_attributions(found))
-        (half / METADATA).write_text("".join(row.model_dump_json() + "\n" for row in rows))
+        file = METADATA if all(row.instruction for row in rows) else DRAFT
+        (half / file).write_text("".join(row.model_dump_json() + "\n" for row in rows))
         os.replace(half, folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
@@ -64,8 +66,8 @@ def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
             target = target.resize(one.image.size, Image.Resampling.LANCZOS)
         target.save(folder / name / "target.png")
     if one.mask is not None:
-        Image.fromarray(one.mask.astype(np.uint8) * 255).save(folder / name / "mask.png")
-    return EditRecord(
+        as_picture(one.mask).save(folder / name / "mask.png")
+    columns = dict(
         id=name,
         source_file_name=f"{name}/source.png",
         target_file_name=None if one.target is None else f"{name}/target.png",
@@ -76,24 +78,43 @@ def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
         edit_type=one.kind,
         is_global=one.kind == "restyle",
         source_dataset=f"{one.source} {one.source_id}",
-        license=SOURCES[one.source].licence or "none stated",
+        license=licence(one),
+        author=one.author,
         notes=one.notes,
-    )
+    ) | dict(one.further)
+    if one.instruction:
+        return EditRecord(**columns)
+    return EditRecord.model_construct(**columns)  # a draft's, checked in all but the instruction
+
+
+def licence(one: Candidate) -> str:
+    """Of the picture itself, or of its collection."""
+    stated = one.licence or (SOURCES[one.source].licence if one.source != OWN else "")
+    return stated or "none stated"
 
 
 def _reference(one: Candidate, name: str, seed: int) -> dict:
     return {
         "id": name, "source": one.source, "source_id": one.source_id, "seed": seed,
-        "hub": SOURCES[one.source].hub, "sha256": fingerprint(one.image),
-        "instruction": one.instruction, "licence": SOURCES[one.source].licence,
+        "hub": "" if one.source == OWN else SOURCES[one.source].hub,
+        "sha256": fingerprint(one.image), "instruction": one.instruction,
+        "licence": licence(one), "author": one.author,
     }  # fmt: skip
 
 
 def _attributions(found: Sequence[Candidate]) -> str:
     lines = ["# Attributions", ""]
     for name in dict.fromkeys(one.source for one in found):
+        mine = [one for one in found if one.source == name]
+        some = [one.source_id for one in mine]
+        if name == OWN:
+            lines += ["## Own pictures", ""]
+            lines += [
+                f"- {o.source_id}: {o.author or 'no author given'}, {licence(o)}" for o in mine
+            ]
+            lines += ["", "Changed: turned upright, converted to RGB PNG.", ""]
+            continue
         source = SOURCES[name]
-        some = [one.source_id for one in found if one.source == name]
         allowed = "" if source.pixels_allowed else "; its pictures may not be passed on"
         lines += [
             f"## {name}", "",

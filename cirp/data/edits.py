@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 METADATA = "metadata.jsonl"
+DRAFT = "draft.jsonl"  # the same of pictures that have no instruction yet
 
 
 class EditRecord(BaseModel):
@@ -74,6 +75,7 @@ class EditRecord(BaseModel):
     novel_wording: bool = False  # worded as no training pair is
     source_dataset: str = ""
     license: str = ""
+    author: str = ""
     notes: str = ""
 
     @model_validator(mode="before")
@@ -194,6 +196,11 @@ def load_edits(folder: Path | str, limit: int | None = None) -> list[EditItem]:
     metadata = folder / METADATA
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; give one that holds {METADATA} and its images")
+    if not metadata.is_file() and (folder / DRAFT).is_file():
+        raise DataError(
+            f"{folder}: has pictures without an instruction; say what to do with each: "
+            f"cirp review {folder}"
+        )
     if not metadata.is_file():
         raise DataError(f"{folder}: has no {METADATA}; write one line per edit (data/README.md)")
 
@@ -230,10 +237,10 @@ def _records(metadata: Path) -> Iterator[tuple[str, EditRecord]]:
         try:
             yield where, EditRecord.model_validate(row)
         except ValidationError as error:
-            raise DataError(f"{where}: {_one_line(error, row)}") from error
+            raise DataError(f"{where}: {one_line(error, row)}") from error
 
 
-def _one_line(error: ValidationError, row: Any) -> str:
+def one_line(error: ValidationError, row: Any) -> str:
     """What pydantic found, as one sentence about the first problem."""
     if not isinstance(row, dict):
         return f"{row!r} is not an object; write {{...}} with the columns of an edit"

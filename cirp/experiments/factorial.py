@@ -20,12 +20,13 @@ from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.experiments import cache, configurations, frontiers, guidance, records
+from cirp.experiments import cache, configurations, frontiers, records
 from cirp.experiments.controls import round_trips
 from cirp.experiments.drawn import right_answers
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, paired_interval
 
 HOLDS: Mapping[str, dict[str, bool]] = {
@@ -114,14 +115,14 @@ def cells(
 def check_local(items: Sequence[EditItem]) -> None:
     """Refuse edits that have no outside, or none that is known."""
     for item in items:
-        if item.mask() is None or item.record.edit_type in guidance.GLOBAL:
+        if item.mask() is None or item.record.edit_type in WHOLE_PICTURE:
             raise ValueError(f"{item.id}: only local edits with a mask can be held outside of it")
 
 
 def items() -> list[EditItem]:
     """The planned local test edits; drawn if need be."""
     every = frontiers.items()
-    return [item for item in every if item.record.edit_type not in guidance.GLOBAL]
+    return [item for item in every if item.record.edit_type not in WHOLE_PICTURE]
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations
 from cirp.experiments.drawn import load_drawn
-from cirp.experiments.guidance import GLOBAL, is_local
+from cirp.experiments.guidance import is_local
 from cirp.experiments.plan import plan
 from cirp.metrics.features import FeatureExtractor
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -82,7 +83,7 @@ def items() -> list[EditItem]:
 
 
 def _of(cell: Cell, some: Sequence[EditItem]) -> list[EditItem]:
-    return [i for i in some if cell.everywhere or i.record.edit_type not in GLOBAL]
+    return [i for i in some if cell.everywhere or i.record.edit_type not in WHOLE_PICTURE]
 
 
 def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:

@@ -18,11 +18,11 @@ from cirp.experiments import cache, records
 from cirp.experiments.configurations import PLANE, STEPS
 from cirp.experiments.drawn import load_drawn
 from cirp.metrics.features import load_features
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
 TEXT, IMAGE = PLANE["text_scale"], PLANE["image_scale"]
-GLOBAL = ("change setting", "restyle")  # the whole picture may change: never averaged with the rest
 COLUMNS = (
     "id", "edit_type", "method", "text_scale", "image_scale", "seed", "success", "gained_seen",
     "lost_gone", "kept_seen", "whole", "nearer", "answer_distance", PRIMARY, "l1_source",
@@ -54,7 +54,7 @@ def measured(
 
 def is_local(table: pd.DataFrame) -> pd.Series:
     """Rows of edits that have an outside."""
-    return ~table["edit_type"].isin(GLOBAL)
+    return ~table["edit_type"].isin(WHOLE_PICTURE)
 
 
 def best(table: pd.DataFrame) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from cirp.experiments.drawn import load_drawn
 from cirp.experiments.plan import plan
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor, load_features
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY, mean_interval
 
@@ -102,7 +103,7 @@ def instruct(table: pd.DataFrame, *, part: str = "", wanted: bool = True) -> lis
     aim = (0.60, 0.40, 0.90) if wanted else (None, None, None)
     rows = [bar("edit success: local edits", local["success"], aim[0], part=part)]
     for kind, some in table.groupby("edit_type"):
-        least = aim[2] if kind in guidance.GLOBAL else aim[1]
+        least = aim[2] if kind in WHOLE_PICTURE else aim[1]
         rows.append(bar("edit success", some["success"], least, kind=kind, part=part))
     rows.append(bar("excess outside change (L1): local edits", local[PRIMARY], part=part))
     return rows

@@ -75,7 +75,7 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = module(STATIC / "live.js")
+    _esm = module(STATIC / "controls.js", STATIC / "live.js")
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)

@@ -25,9 +25,9 @@ Maps = Float[np.ndarray, "time word _ _"]  # then rows and columns, of any numbe
 Mask = Bool[np.ndarray, "height width"]
 
 
-def module(path: Path) -> str:
-    """A front end with the helpers that all share before it."""
-    return (STATIC / "shared.js").read_text() + path.read_text()
+def module(*paths: Path) -> str:
+    """A front end in one or more files, with the helpers that all share before it."""
+    return "".join(path.read_text() for path in (STATIC / "shared.js", *paths))
 
 
 class Explorer(anywidget.AnyWidget):

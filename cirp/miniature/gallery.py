@@ -20,7 +20,7 @@ from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from cirp.miniature.draw_pairs import TWINS, make, with_twins
-from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.grammar import EDIT_KINDS, WHOLE_PICTURE
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import Pair, scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
@@ -29,7 +29,8 @@ from cirp.miniature.styles import STYLES
 CHUNK = 250
 STYLED = 0.35  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
-HALVED = 0.2  # share of scenes that are half of an edit
+HALVED = 0.36  # share of scenes that are half of an edit
+WHOLE = 0.5  # share of these in which the whole picture is edited: the hardest to notice
 EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
 
 
@@ -84,9 +85,8 @@ def halved(seed: int) -> tuple[np.ndarray, Pair] | None:
     still the source's.
     """
     rng = random.Random(f"halved-{seed}")
-    made = make(
-        gallery_scene(seed), rng.choice(EDIT_KINDS), rng, seed=seed, leak=0.0, held_out=False
-    )
+    kind = rng.choice(WHOLE_PICTURE if rng.random() < WHOLE else EDIT_KINDS)
+    made = make(gallery_scene(seed), kind, rng, seed=seed, leak=0.0, held_out=False)
     if made is None:
         return None
     source, target = render(made.source), render(made.target)

@@ -34,6 +34,7 @@ EDIT_KINDS = (
     "swap object", "change part", "change colour", "change expression", "change setting", "add",
     "remove", "restyle",
 )  # fmt: skip
+WHOLE_PICTURE = ("change setting", "restyle")  # everything may change: never averaged with the rest
 
 
 def carrying(text: str, facts: list[str]) -> tuple[str, ...]:

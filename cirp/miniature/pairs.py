@@ -93,6 +93,26 @@ def thing(kind: str, rng: random.Random, *, x: float, y: float, size: float, **s
     return Thing(kind, chosen, x, y, size * known.size, rng.random() < 0.5, rng.getrandbits(31))
 
 
+def _room(slot: int, count: int, place: str, rng: random.Random) -> dict[str, float]:
+    """Where one of `count` things stands in a setting, and how large."""
+    x = 100 * (slot + 0.5) / count if count > 1 else 50
+    x += rng.uniform(-9, 9) if count == 1 else rng.uniform(-3, 3)
+    size = rng.uniform(*SIZES[count])
+    return dict(x=x, y=rng.uniform(*SETTINGS[place].ground), size=size)
+
+
+def elsewhere(s: Scene, rng: random.Random) -> Scene:
+    """The same things in the same states, in another setting and at other places, drawn anew."""
+    place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
+    things, count = rng.sample(s.things, len(s.things)), len(s.things)
+    moved = []
+    for slot, old in enumerate(things):
+        new = thing(old.kind, rng, **_room(slot, count, place, rng), **dict(old.states))
+        held = old.held and replace(old.held, seed=rng.getrandbits(31))
+        moved.append(replace(new, held=held))
+    return Scene(place, rng.getrandbits(31), tuple(sorted(moved, key=lambda t: t.y)), style=s.style)
+
+
 def scene(rng: random.Random, *, count: int | None = None, holding: bool | None = None) -> Scene:
     """A scene of one to three different things."""
     count = count or rng.choices((1, 2, 3), (0.46, 0.38, 0.16))[0]
@@ -104,12 +124,7 @@ def scene(rng: random.Random, *, count: int | None = None, holding: bool | None 
         kinds[0] = rng.choice([k for k in KNOWN if KINDS[k].hold])
         if len(set(kinds)) < count:
             kinds = kinds[:1] + [k for k in rng.sample(KNOWN, 3) if k != kinds[0]][: count - 1]
-    things = []
-    for slot, kind in enumerate(kinds):
-        x = 100 * (slot + 0.5) / count if count > 1 else 50
-        x += rng.uniform(-9, 9) if count == 1 else rng.uniform(-3, 3)
-        size = rng.uniform(*SIZES[count])
-        things.append(thing(kind, rng, x=x, y=rng.uniform(*SETTINGS[place].ground), size=size))
+    things = [thing(kind, rng, **_room(slot, count, place, rng)) for slot, kind in enumerate(kinds)]
     if holding and count < 3:
         small = rng.choice([k for k in KNOWN if KINDS[k].holdable and k not in kinds])
         things[0] = replace(things[0], held=thing(small, rng, x=0, y=0, size=0))

@@ -45,26 +45,30 @@ class Stage:
     train: object
     cpu: Effort  # two cores: ten hours for all
     gpu: Effort  # one card: half an hour for all
-    corpus: str = "pairs"
+    corpus: str | None = "pairs"  # None: it draws scenes of its own
 
     def effort(self, device: str) -> Effort:
         """What is worth while on this device."""
         return self.cpu if device == "cpu" else self.gpu
 
 
-CORPORA = {"pictures": (24_000, 24_000), "pairs": (60_000, 120_000)}  # on a CPU, on a GPU
+CORPORA = {  # how much is drawn for a training on a CPU, on a GPU
+    "pictures": (24_000, 24_000),
+    "pairs": (60_000, 120_000),
+    None: (40_000, 50_000),
+}
 STAGES = {
     "autoencoder": Stage(
         autoencoder.train, Effort(240_000, 8), Effort(1_500_000, 96, 2e-3), "pictures"
     ),
     "clip": Stage(clip.train, Effort(400_000, 128), Effort(800_000, 256)),
     "joint": Stage(unets.train_joint, Effort(1_500_000, 32), Effort(9_000_000, 256, 1e-3)),
-    "judge": Stage(judge.train, Effort(400_000, 64), Effort(1_000_000, 128)),
+    "judge": Stage(judge.train, Effort(400_000, 64), Effort(1_000_000, 128), None),
     "text-to-image": Stage(
         unets.train_text_to_image, Effort(80_000, 32), Effort(400_000, 256, 5e-4)
     ),
     "instruct-pix2pix": Stage(unets.train_instruct, Effort(80_000, 32), Effort(400_000, 256, 5e-4)),
-    "dinov2": Stage(dinov2.train, Effort(300_000, 64), Effort(1_000_000, 128)),
+    "dinov2": Stage(dinov2.train, Effort(400_000, 64), Effort(1_000_000, 128), None),
 }
 # The same start, equal samples: the share of leaking pairs, or the seed, is all that differs.
 VARIANTS = {
@@ -82,8 +86,10 @@ def main(
     leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
     seed: int = 0,
     name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
-    pairs: int = typer.Option(None, min=1, help="Pairs or pictures to draw and learn from."),
-    start: Path = typer.Option(None, help="Weights to begin with (autoencoder, judge)."),
+    pairs: int = typer.Option(
+        None, min=1, help="Pairs, pictures or scenes to draw and learn from."
+    ),
+    start: Path = typer.Option(None, help="Weights to begin with (autoencoder, judge, dinov2)."),
     device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
     models: Path = typer.Option(None, help="Where weights go; by default into --work."),
@@ -99,13 +105,15 @@ def main(
         raise typer.BadParameter(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
     known, label = STAGES[stage], name or stage
     effort = known.effort(device)
-    corpus = draw(work / known.corpus, count=pairs or corpus_size(known.corpus, device))
+    count = pairs or corpus_size(known.corpus, device)
+    corpus = draw(work / known.corpus, count=count) if known.corpus else None
     if "WORLD_SIZE" in os.environ:
         # one process may encode or draw for long while the others wait
         dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=timedelta(hours=6))
     rank, world = processes()
     setup = Setup(
         corpus=corpus,
+        scenes=count,
         work=work / label,
         models=models,
         device=torch.device(device),
@@ -137,10 +145,10 @@ def main(
     log.mkdir(parents=True, exist_ok=True)
     record = {
         "command": f"cirp miniature train {stage} --samples {setup.samples} --seed {seed}"
-        f" --leak {leak:g} --batch {setup.batch * world} --pairs {len(corpus)}"
+        f" --leak {leak:g} --batch {setup.batch * world} --pairs {count}"
         + (f" --rate {setup.rate:g}" if setup.rate else "")
         + (f" --name {name}" if label != stage else ""),
-        "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": len(corpus),
+        "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": count,
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
         "machine": machine(device), "torch": torch.__version__, **asdict(outcome),
     }  # fmt: skip
@@ -154,8 +162,8 @@ def machine(device: str) -> str:
     return platform.machine() if device == "cpu" else torch.cuda.get_device_name()
 
 
-def corpus_size(name: str, device: str) -> int:
-    """How many pairs are drawn for training on this device."""
+def corpus_size(name: str | None, device: str) -> int:
+    """How many pairs or scenes are drawn for training on this device."""
     return CORPORA[name][device != "cpu"]
 
 
@@ -168,8 +176,8 @@ def run_all(work: Path, models: Path, seed: int, device: str) -> None:
             continue
         arguments = [stage, "--name", name, "--work", str(work), "--models", str(models)]
         arguments += ["--device", device, *more]
-        corpus = STAGES[stage].corpus
-        draw(work / corpus, count=corpus_size(corpus, device))
+        if corpus := STAGES[stage].corpus:
+            draw(work / corpus, count=corpus_size(corpus, device))
         way = fastest(stage, arguments, work / "speed.json", device)
         subprocess.run(way.command(arguments), env=way.environment, check=True)
 

@@ -23,12 +23,13 @@ T = TypeVar("T")
 class Setup:
     """Where a stage reads and writes, and what it may spend."""
 
-    corpus: Corpus
+    corpus: Corpus | None
     work: Path  # its own checkpoints and curve; finished parts lie beside it
     models: Path  # finished models
     device: torch.device
     samples: int
     batch: int  # of this process
+    scenes: int = 0  # what a stage without a corpus draws for itself
     seed: int = 0
     leak: float = 0.0
     rate: float | None = None

@@ -30,7 +30,6 @@ from cirp.miniature.training.schedule import Outcome, Schedule
 from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
 
 SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small
-SCENES = 50_000
 DAMAGED = "damaged"
 FILLS = ("noise", "grey", "border", "blur", "half")
 SPOILT = 0.4  # share of pictures with a known spot that are damaged
@@ -201,7 +200,7 @@ def train(setup: Setup) -> Outcome:
     torch.manual_seed(setup.seed)
     gallery = first_makes(
         setup.parts.parent / "gallery",
-        lambda folder: draw_gallery(folder, count=min(SCENES, len(setup.corpus))),
+        lambda folder: draw_gallery(folder, count=setup.scenes),
         load_gallery,
     )
     restored = first_makes(

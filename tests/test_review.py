@@ -1,0 +1,241 @@
+"""Photographs of one's own, and a review of a draw: nothing lost, nothing written half."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from typer.testing import CliRunner
+
+from cirp.commands import curate
+from cirp.commands import review as reviewing
+from cirp.curation import review as reviews
+from cirp.curation.own import own
+from cirp.curation.review import DROP, KEEP, open_review
+from cirp.data.edits import DRAFT, METADATA, load_edits
+from cirp.data.images import DataError
+from cirp.explorer.reviewing import Reviewer
+from tests.test_curation import picture
+
+
+def photographs(folder, count=4, said=True):
+    """A camera's folder: turned, wide, tall; with texts beside the pictures or without."""
+    folder.mkdir()
+    for i in range(count):
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 1 else 1
+        picture(i, (60 + 8 * i, 40)).save(folder / f"img {i}#.jpg", exif=exif, quality=95)
+        if said:
+            (folder / f"img {i}#.txt").write_text(f"make thing {i}\n red\n")
+    return folder
+
+
+def drawn(tmp_path, **how):
+    """The same as a folder of ours, by the command."""
+    run = typer.Typer()
+    run.command()(curate.main)
+    photos, out = photographs(tmp_path / "photos", **how), tmp_path / "edits"
+    done = CliRunner().invoke(run, ["--photos", str(photos), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return out, done.output
+
+
+def test_photographs_with_texts_become_edits(tmp_path):
+    out, said = drawn(tmp_path)
+    items = load_edits(out)
+    assert len(items) == 4 and "4 pictures" in said
+    by_origin = {item.record.source_dataset: item for item in items}
+    turned = by_origin["folder img 1#.jpg"]
+    assert turned.record.instruction == "make thing 1 red"
+    assert turned.source().size == (40, 68)  # upright
+    assert "no author given" in (out / "ATTRIBUTIONS.md").read_text()
+
+
+def test_a_table_beside_photographs_is_read_as_imagefolder_reads_it(tmp_path):
+    folder = photographs(tmp_path / "photos", said=False)
+    (folder / "metadata.csv").write_text(
+        "file_name,text,words,license,author\n"
+        '"img 0#.jpg","make it red, please",red,CC0,"Ada, L."\n"img 2#.jpg",add a hat,,,\n'
+    )
+    first, second = own(folder)
+    assert (first.instruction, first.licence, first.author) == (
+        "make it red, please", "CC0", "Ada, L.",
+    )  # fmt: skip
+    assert first.further == {"words": ["red"]} and second.instruction == "add a hat"
+    assert not second.licence
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    {
+        "empty": ({}, "no pictures"),
+        "two tables": ({"metadata.csv": b"a", "metadata.jsonl": b"{}"}, "keep one of them"),
+        "no rows": ({"metadata.csv": b"file_name,text\n"}, "has no rows"),
+        "more cells": ({"metadata.csv": b"file_name,text\na.png,x,y\n"}, "more cells than columns"),
+        "unknown column": ({"metadata.csv": b"file_name,text,mood\na.png,x,y\n"}, "'mood'"),
+        "no instruction": ({"metadata.csv": b"file_name,text\na.png,\n"}, "no instruction"),
+        "no file": ({"metadata.csv": b"file_name,text\nb.png,x\n"}, "no such file"),
+        "taken": ({"metadata.csv": b"file_name,text\na.png,x\na.png,y\n"}, "is taken by line 2"),
+        "outside": ({"metadata.csv": b"file_name,text\n../a.png,x\n"}, "leaves the folder"),
+        "not text": ({"metadata.csv": b"file_name,text\na.png,\xff\xfe\n"}, "not UTF-8"),
+        "words": ({"metadata.csv": b"file_name,text,words\na.png,x,y\n"}, "not in instruction"),
+        "both names": (
+            {"metadata.csv": b"file_name,source_file_name,text\na.png,a.png,x\n"}, "drop one",
+        ),
+        "two of one name": ({"b.png": None, "b.jpg": None}, "rename one"),
+        "broken": ({"b.png": b"\x89PNG\r\n\x1a\nrest"}, "cannot be read"),
+        "empty file": ({"b.png": b""}, "cannot be read"),
+        "text in bytes": ({"b.png": None, "b.txt": b"\xff\xfe\xfd"}, "not UTF-8"),
+        "float": ({"b.tif": "F"}, "what is white"),
+    }.values(),
+)  # fmt: skip
+def test_a_folder_that_is_wrong_is_told_in_one_line(files, message, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    if any(name.startswith("metadata") for name in files):
+        picture(0).save(folder / "a.png")
+    for name, content in files.items():
+        if content is None or content == "F":
+            image = picture(1) if content is None else picture(1).convert("F")
+            image.save(folder / name)
+        else:
+            (folder / name).write_bytes(content)
+    run = typer.Typer()
+    run.command()(curate.main)
+    out = tmp_path / "edits"
+    done = CliRunner().invoke(run, ["--photos", str(folder), "--out", str(out)])
+    assert done.exit_code == 1
+    assert message in done.output and len(done.output.strip().splitlines()) == 1
+    assert not out.exists() and [p.name for p in tmp_path.iterdir()] == ["photos"]
+
+
+def test_bare_photographs_wait_for_their_instructions(tmp_path):
+    out, said = drawn(tmp_path, said=False)
+    assert "4 have no instruction yet" in said and not (out / METADATA).exists()
+    with pytest.raises(DataError, match="cirp review"):
+        load_edits(out)
+    review = open_review(out)
+    first, *others = review.left
+    with pytest.raises(DataError, match="no instruction"):
+        review.decide(first, KEEP)
+    review.decide(first, KEEP, instruction="  make it\n red ")
+    for name in others:
+        review.decide(name, DROP)
+    (item,) = load_edits(review.finish(tmp_path / "kept"))
+    assert item.record.instruction == "make it red"
+    assert "written in the review" in item.record.notes
+
+
+def test_a_review_is_saved_undone_killed_and_gone_on_with(tmp_path):
+    out, _ = drawn(tmp_path)
+    review = open_review(out)
+    a, b, c, d = review.left
+    height, width = review.picture(a).size[::-1]
+    region = np.zeros((height, width), bool)
+    region[5:20, 7:30] = True
+    review.decide(a, KEEP, instruction="make it blue", mask=region)
+    review.decide(a, KEEP, mask=np.zeros_like(region))
+    assert review.mask(a) is None
+    assert review.undo().mask is None
+    assert (review.mask(a) == region).all()
+    review.decide(b, DROP)
+    with (out / reviews.LOG).open("a") as file:
+        file.write('{"id": "' + c)  # killed while it wrote
+    again = open_review(out)
+    assert again.left == [c, d] and again.row(a)["instruction"] == "make it blue"
+    assert (again.mask(a) == region).all()
+    again.decide(c, KEEP)
+    once_more = open_review(out)
+    assert once_more.left == [d]
+    with pytest.raises(DataError, match=f"1 edits have no decision yet, first '{d}'"):
+        once_more.finish(tmp_path / "kept")
+    once_more.decide(d, KEEP)
+    kept = load_edits(once_more.finish(tmp_path / "kept"))
+    assert [item.id for item in kept] == [a, c, d]
+    assert (kept[0].mask() == region).all() and "region painted" in kept[0].record.notes
+    assert "instruction was 'make thing" in kept[0].record.notes
+    references = (tmp_path / "kept" / "references.jsonl").read_text().splitlines()
+    assert [json.loads(line)["id"] for line in references] == [a, c, d]
+    with pytest.raises(DataError, match="is there already"):
+        once_more.finish(tmp_path / "kept")
+    assert load_edits(out)[0].record.instruction != "make it blue"  # the draw is as it was
+
+
+REVIEW_REFUSED = {
+    "unknown edit": (lambda r: r.decide("none", KEEP), "no edit 'none'"),
+    "verdict": (lambda r: r.decide(r.left[0], "maybe"), "unknown verdict 'maybe'"),
+    "long": (lambda r: r.decide(r.left[0], KEEP, instruction="x" * 1001), "at most 1000"),
+    "empty": (lambda r: r.decide(r.left[0], KEEP, instruction=" \n"), "no instruction"),
+}
+
+
+@pytest.mark.parametrize("act, message", REVIEW_REFUSED.values(), ids=REVIEW_REFUSED)
+def test_a_decision_that_cannot_be_is_refused_and_not_saved(act, message, tmp_path):
+    out, _ = drawn(tmp_path)
+    with pytest.raises(DataError, match=message):
+        act(open_review(out))
+    assert not (out / reviews.LOG).exists()
+
+
+def test_a_folder_that_is_no_draw_is_refused(tmp_path):
+    with pytest.raises(DataError, match="cirp curate"):
+        open_review(tmp_path)
+    (tmp_path / DRAFT).write_text('{"source_file_name": "a.png"}\n')
+    with pytest.raises(DataError, match="no such file"):
+        open_review(tmp_path)
+    (tmp_path / DRAFT).write_text("[]\n")
+    with pytest.raises(DataError, match="is not an object"):
+        open_review(tmp_path)
+
+
+def test_a_log_of_another_folder_is_refused(tmp_path):
+    out, _ = drawn(tmp_path)
+    (out / reviews.LOG).write_text('{"id": "stranger", "verdict": "keep"}\n')
+    with pytest.raises(DataError, match="'stranger' is no edit here"):
+        open_review(out)
+
+
+def test_the_command_line_keeps_drops_corrects_and_undoes(tmp_path):
+    out, _ = drawn(tmp_path)
+    said = "k\nd\nu\nc\nmake it green\nq\n"
+    run = typer.Typer()
+    run.command()(reviewing.main)
+    done = CliRunner().invoke(run, [str(out)], input=said)
+    assert done.exit_code == 0 and "2 of 4 left" in done.output, done.output
+    kept = tmp_path / "kept"
+    done = CliRunner().invoke(run, [str(out), "--out", str(kept)], input="d\nd\n")
+    assert done.exit_code == 0 and "2 edits in" in done.output, done.output
+    assert load_edits(kept)[1].record.instruction == "make it green"
+    for arguments, message in (
+        ([tmp_path / "gone"], "cirp curate"),
+        ([out, "--out", out], "there"),
+    ):
+        done = CliRunner().invoke(run, list(map(str, arguments)))
+        assert isinstance(done.exception, ValueError) and message in str(done.exception)
+
+
+def test_the_widget_answers_each_message_in_one_line(tmp_path):
+    out, _ = drawn(tmp_path)
+    widget = Reviewer(open_review(out))
+    first = widget.state["id"]
+    width, height = widget.state["size"]
+    for message, buffers, expected in (
+        ({"kind": "keep", "id": "x"}, [], "no edit 'x'"),
+        ({"kind": "<script>", "id": first}, [], "unknown request"),
+        ({"kind": "keep", "id": first, "painted": True}, [b"\x01"], "a region of 1 pixels"),
+        ({"kind": "finish", "id": first, "out": " "}, [], "no folder"),
+        ({"kind": "finish", "id": first, "out": str(tmp_path / "k")}, [], "no decision yet"),
+    ):
+        widget._told(None, message, buffers)
+        assert widget.state["wrong"] and expected in widget.state["said"]
+        assert widget.state["id"] == first
+    widget._told(None, "nonsense", [])
+    painted = np.zeros((height, width), np.uint8)
+    painted[3:9, 4:11] = 1
+    message = {"kind": "keep", "id": first, "painted": True, "instruction": "make it <b>red</b>"}
+    widget._told(None, message, [painted.tobytes()])
+    assert widget.state["id"] != first and not widget.state.get("wrong")
+    assert open_review(out).mask(first).sum() == painted.sum()
+    widget._told(None, {"kind": "undo", "id": widget.state["id"]}, [])
+    assert widget.state["id"] == first and widget.state["instruction"] != "make it <b>red</b>"

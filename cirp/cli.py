@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own errors are one line
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep; read when torch is loaded
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
 miniature = typer.Typer(help="Make and measure the miniature.", no_args_is_help=True)

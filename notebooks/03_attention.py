@@ -49,10 +49,10 @@ noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
 # Brighter is more attention; within a row all maps share one scale. The white line is the true region.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: maps of the words that carry the edit, over the edited picture.", "name": "fig-words"}, "image": {"alt": "Attention maps of edit words for four edits."}}
-_ = figures.save(chapter.word_maps([baseline[i] for i in (0, 1, 2, 3)]), "03_word_maps", profile=profile)
+_ = figures.save(chapter.word_maps(baseline[:4]), "03_word_maps", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input: the same edits, with the words of the refined caption.", "name": "fig-words-noisy"}, "image": {"alt": "Attention maps of caption words for four edits."}}
 _ = figures.save(
-    chapter.word_maps([noisy[i] for i in (0, 1, 2, 3)]), "03_word_maps_noisy", profile=profile
+    chapter.word_maps(noisy[:4]), "03_word_maps_noisy", profile=profile
 )
 # %% [markdown]
 # ## Explore
@@ -60,7 +60,7 @@ _ = figures.save(
 # Choose a word, a resolution and a time. It works in this page without a kernel.
 
 # %% tags=["hide-input"]
-chapter.attention_explorer(baseline[1])
+chapter.attention_explorer(baseline[:2][-1])
 
 # %% [markdown]
 # ## A finding: the released DAAM never sees the instruction

@@ -45,7 +45,7 @@ chapter.tables_finding(table)
 # not be compared with each other**, only the direction within each.
 
 # %%
-tables.unnumbered(chapter.report_table(table))
+tables.unnumbered(chapter.report_table(table, s.shown_as))
 
 # %% [markdown]
 # Doing nothing wins the report's two columns outright. That is no accident of the miniature: the

@@ -164,8 +164,13 @@ class Record(Control):
 
     @property
     def strides(self) -> list[int]:
-        """The resolutions: how many latent cells one side of a map's cell covers."""
-        return sorted({self.stride(layer) for layer in self.layers})
+        """The resolutions: how many latent cells one side of a map's cell covers.
+
+        Of the layers outside of the middle block, which maps leave out; in Stable Diffusion it has
+        a resolution that no other layer with cross-attention has.
+        """
+        outer = (layer for layer in self.layers if not layer.startswith("mid_block"))
+        return sorted({self.stride(layer) for layer in outer})
 
     @property
     def times(self) -> list[float]:

@@ -83,13 +83,21 @@ def word_positions(
 
 
 def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The tokens of all words but English function words and the verbs instructions begin with.
+    """The tokens of the content words. Raises `ValueError` if the prompt is over the limit."""
+    return sorted({p for word in _content(tokenizer, prompt) for p in word.positions})
 
-    Of all words, if nothing else is left. Raises `ValueError` if the prompt is over the limit.
+
+def content_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[str]:
+    """All words but English function words and the verbs instructions begin with, each once.
+
+    All words, if nothing else is left. Raises `ValueError` if the prompt is over the limit.
     """
+    return list(dict.fromkeys(word.text for word in _content(tokenizer, prompt)))
+
+
+def _content(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list["Word"]:
     found = words(tokenizer, prompt)
-    content = [w for w in found if w.text.lower() not in ENGLISH_STOP_WORDS | INSTRUCTING]
-    return sorted({p for word in content or found for p in word.positions})
+    return [w for w in found if w.text.lower() not in ENGLISH_STOP_WORDS | INSTRUCTING] or found
 
 
 def _normal(text: str) -> str:

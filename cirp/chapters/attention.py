@@ -1,7 +1,6 @@
 """The chapter on cross-attention: word maps by layer, over time, and beside DAAM's own."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -50,7 +49,7 @@ def slices_figure(pair: Sequence[Watched], slices: Sequence[Mapping], *, positio
     rules = list(slices[0])
     fig, axes = figures.grid(len(pair), len(rules) + 1, side=1.7)
     for row, (one, found) in enumerate(zip(pair, slices, strict=True)):
-        figures.show(axes[row, 0], one.item.source(), f"“{fill(one.prompt, 24)}”")
+        figures.show(axes[row, 0], one.item.source(), f"“{figures.fill(one.prompt, 24)}”")
         axes[row, 0].title.set_fontsize(8)
         for column, rule in enumerate(rules, start=1):
             heat = found[rule][position].numpy()

@@ -1,7 +1,6 @@
 """The chapter on the leak: three editors that differ in their training pairs alone."""
 
 from collections.abc import Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -95,7 +94,7 @@ def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
             )
         figures.show(axes[row, -1], item.target())
         axes[row, 0].text(
-            -0.06, 0.5, fill(item.record.instruction, 20), rotation=90, ha="right",
+            -0.06, 0.5, figures.fill(item.record.instruction, 20), rotation=90, ha="right",
             va="center", transform=axes[row, 0].transAxes, fontsize=8,
         )  # fmt: skip
     titles = ["input", *(t for share in made for t in (f"leak {share:g}", "changed")), "exact"]

@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Fi
             region = None if one.mask is None else np.asarray(one.mask) > 127
             if region is not None and (region.all() or not region.any()):
                 region = None
-            title = fill(name, 15) if row == 0 else ""
+            title = figures.fill(name, 15) if row == 0 else ""
             figures.show(axes[row, column], one.image, title, mask=region)
         if (target := item.target()) is not None:
             figures.show(axes[row, -1], target, "exact\nanswer" if row == 0 else "")
@@ -79,11 +78,11 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
         if (target := item.target()) is not None:
             figures.show(axes[row, 5], target)
         axes[row, 0].text(
-            -0.06, 0.5, fill(item.record.instruction, 20), transform=axes[row, 0].transAxes,
+            -0.06, 0.5, figures.fill(item.record.instruction, 20), transform=axes[row, 0].transAxes,
             rotation=90, ha="right", va="center", fontsize=8,
         )  # fmt: skip
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(fill(title, 18), fontsize=9, loc="center")
+        ax.set_title(figures.fill(title, 18), fontsize=9, loc="center")
     return fig
 
 

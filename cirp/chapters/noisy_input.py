@@ -1,7 +1,6 @@
 """The chapter on the baseline and noisy input: side by side, and every reading of the report."""
 
 from collections.abc import Mapping, Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -80,7 +79,7 @@ def side_by_side(
         axes,
         pictures,
         columns=["input", *names, "exact answer"],
-        rows=[fill(item.record.instruction, 18) for item in items],
+        rows=[figures.fill(item.record.instruction, 18) for item in items],
         captions=captions,
     )
     for ax, item in zip(np.atleast_2d(axes)[:, 0], items, strict=True):

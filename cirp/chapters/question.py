@@ -117,7 +117,7 @@ def over_edited(models: Models, item: EditItem, *, seed: int) -> Figure:
         figures.overlay(
             axes[1, column], picture, changes[name], "changed", mask=mask, peak=peak, opacity=0.85
         )
-    fig.suptitle(f"“{item.record.instruction}”", fontsize=11, style="italic")
+    fig.suptitle(f"“{figures.drawable(item.record.instruction)}”", fontsize=11, style="italic")
     return fig
 
 

@@ -1,7 +1,6 @@
 """The chapter on many turns: what five instructions in a row leave of a picture."""
 
 from collections.abc import Sequence
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -69,7 +68,7 @@ def curves(table: pd.DataFrame) -> Figure:
             )  # fmt: skip
         ax.set_xlabel("turn")
         ax.set_xticks(range(1, len(found) + 1))
-        ax.set_ylabel(fill(COLUMNS[column], 30))
+        ax.set_ylabel(figures.fill(COLUMNS[column], 30))
     lines, names = axes[0].get_legend_handles_labels()
     fig.legend(lines, names, fontsize=9, ncols=3, loc="outside upper center")
     return fig
@@ -95,7 +94,7 @@ def strip(models: Models, chain: turns.Chain, methods: Sequence[str]) -> Figure:
     fig, axes = figures.grid(len(rows), len(titles), side=1.55)
     figures.image_grid(axes, list(rows.values()), columns=titles, rows=list(rows))
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(fill(title, 22), fontsize=7.5, loc="center")
+        ax.set_title(figures.fill(title, 22), fontsize=7.5, loc="center")
     return fig
 
 

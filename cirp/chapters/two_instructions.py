@@ -1,6 +1,5 @@
 """Two instructions at once."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -42,7 +41,7 @@ def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Fig
         figures.show(axes[row, -1], Image.fromarray(render(second.target)))
         said = SEPARATOR.join(one.instruction for one in (first, second)).strip()
         axes[row, 0].text(
-            -0.06, 0.5, textwrap.fill(said, 26), transform=axes[row, 0].transAxes,
+            -0.06, 0.5, figures.fill(said, 26), transform=axes[row, 0].transAxes,
             rotation=90, ha="right", va="center", fontsize=7,
         )  # fmt: skip
     for ax, title in zip(axes[0], ["input", *columns, "exact answer"], strict=True):

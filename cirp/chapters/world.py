@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from textwrap import fill
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -150,7 +149,7 @@ def first_edits(count: int) -> Figure:
         for column, picture in enumerate((item.source(), edit.image, item.target())):
             figures.show(axes[row, 3 * left + column], picture)
         axes[row, 3 * left + 1].set_title(
-            fill(item.record.instruction, 34), fontsize=6.5, loc="center", pad=2
+            figures.fill(item.record.instruction, 34), fontsize=6.5, loc="center", pad=2
         )
     return fig
 

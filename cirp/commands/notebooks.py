@@ -46,6 +46,7 @@ def quiet_environment(models: str) -> dict[str, str]:
     """
     wanted = {
         "OMP_NUM_THREADS": str(cores()),
+        "OMP_WAIT_POLICY": "PASSIVE",  # spinning threads take the cores of what runs beside
         "TQDM_DISABLE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",

@@ -152,6 +152,10 @@ class EditItem:
     def at(self, size: tuple[int, int]) -> "EditItem":
         return replace(self, fitted=size)
 
+    def worded(self, words: list[str]) -> "EditItem":
+        """The same with these as the words of the instruction that carry the edit."""
+        return replace(self, record=self.record.model_copy(update={"words": words}))
+
     def source(self) -> Image.Image:
         return self._image(self.record.source_file_name)
 

@@ -66,6 +66,11 @@ class Study:
         return usual and _is_default(self.folder, self.models.name, self.seeds[0])
 
     @property
+    def shown_as(self) -> str:
+        """What a table calls the models: the miniature by its name, others by theirs."""
+        return "miniature" if self.models.is_miniature else Path(self.models.name).name
+
+    @property
     def results(self) -> Path:
         """Where a full run writes its tables: the book's folder only for the book's own run."""
         return paths.RESULTS if self.is_default else paths.own() / "results"

@@ -5,7 +5,6 @@ told steps, results and errors. A run never blocks the kernel, and a second expl
 first one, since both share the models.
 """
 
-import base64
 import hashlib
 import io
 import json
@@ -17,7 +16,6 @@ from pathlib import Path
 from string import Template
 
 import anywidget
-import matplotlib as mpl
 import numpy as np
 import traitlets
 from PIL import Image
@@ -27,7 +25,7 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
-from cirp.figures.explorers import as_script, data_uri, module
+from cirp.figures.explorers import as_script, colour_table, data_uri, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
 from cirp.metrics.scores import score
@@ -41,12 +39,6 @@ SCORES = {
     "clip_i_source": "CLIP-I to the input",
 }
 ONE_AT_A_TIME = threading.Lock()  # the models are shared
-
-
-def colour_table(name: str = "inferno") -> str:
-    """matplotlib's colours as 256 RGB triples, base64."""
-    table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
-    return base64.b64encode(table.tobytes()).decode()
 
 
 def maps_message(seen: Seen) -> dict:

@@ -23,6 +23,7 @@ from cirp.figures.style import (
     save,
     use_style,
 )
+from cirp.figures.text import drawable, fill
 
 __all__ = [
     "BASELINE",
@@ -32,6 +33,8 @@ __all__ = [
     "MARKERS",
     "NOISY",
     "PALETTE",
+    "drawable",
+    "fill",
     "forest",
     "grid",
     "image_grid",

@@ -15,10 +15,13 @@ from pathlib import Path
 from string import Template
 
 import anywidget
+import matplotlib as mpl
 import numpy as np
 import traitlets
 from jaxtyping import Bool, Float
 from PIL import Image
+
+from cirp.figures.style import HEAT
 
 STATIC = Path(__file__).parent / "static"
 Maps = Float[np.ndarray, "time word _ _"]  # then rows and columns, of any number
@@ -81,6 +84,7 @@ class AttentionExplorer(Explorer):
     maps = traitlets.Bytes().tag(sync=True)
     peaks = traitlets.List().tag(sync=True)  # (layer, word): what 255 stands for
     mask = traitlets.Bytes().tag(sync=True)  # one byte a pixel, or none at all
+    colours = traitlets.Unicode().tag(sync=True)
     word = traitlets.Int(0).tag(sync=True)
     layer = traitlets.Int(0).tag(sync=True)
     time = traitlets.Int(0).tag(sync=True)
@@ -115,6 +119,7 @@ class AttentionExplorer(Explorer):
             layers=layers,
             maps=data,
             peaks=peaks,
+            colours=colour_table(),
             mask=b"" if mask is None else mask.astype(np.uint8).tobytes(),
             **chosen,
         )
@@ -176,6 +181,12 @@ class GuidanceExplorer(Explorer):
             scores=[_finite((scores or {}).get(key, {})) for key in keys],
             **chosen,
         )
+
+
+def colour_table(name: str = HEAT) -> str:
+    """matplotlib's colours as 256 RGB triples, base64."""
+    table = mpl.colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return base64.b64encode(table.tobytes()).decode()
 
 
 def data_uri(image: Image.Image | None) -> str | None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cirp.figures.style import HEAT
+from cirp.figures.text import drawable
 
 Heat = Float[np.ndarray, "rows columns"]
 Mask = Bool[np.ndarray, "height width"]
@@ -40,7 +41,7 @@ def show(ax: Axes, picture: Picture, title: str = "", *, mask: Mask | None = Non
         interpolation="nearest" if max(height, width) < SMALL else "antialiased",
         extent=(0, width, height, 0),
     )
-    ax.set_title(title, fontsize=10, loc="center")
+    ax.set_title(drawable(title), fontsize=10, loc="center")
     ax.set_axis_off()
     if mask is not None:
         outline(ax, mask, size=(width, height))
@@ -73,15 +74,15 @@ def image_grid(
             if picture is not None:
                 show(ax, picture, mask=masks[r] if masks else None)
             if r == 0 and columns:
-                ax.set_title(columns[c], fontsize=10, loc="center")
+                ax.set_title(drawable(columns[c]), fontsize=10, loc="center")
             if captions and captions[r][c]:
                 ax.text(
-                    0.5, -0.03, captions[r][c], transform=ax.transAxes, ha="center", va="top",
-                    fontsize=8,
+                    0.5, -0.03, drawable(captions[r][c]), transform=ax.transAxes, ha="center",
+                    va="top", fontsize=8,
                 )  # fmt: skip
         if rows:
             axes[r, 0].text(
-                -0.06, 0.5, rows[r], transform=axes[r, 0].transAxes, rotation=90,
+                -0.06, 0.5, drawable(rows[r]), transform=axes[r, 0].transAxes, rotation=90,
                 ha="right", va="center", fontsize=9,
             )  # fmt: skip
 
@@ -140,6 +141,6 @@ def overlay(
     )
     if mask is not None:
         outline(ax, mask, size=(width, height))
-    ax.set_title(title, fontsize=10, loc="center")
+    ax.set_title(drawable(title), fontsize=10, loc="center")
     ax.set_axis_off()
     return drawn

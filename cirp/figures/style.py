@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from cirp.figures.text import families
 from cirp.paths import FIGURES, ROOT, own
 
 FOLDERS = {"full": FIGURES, "quick": ROOT / "_build" / "figures"}
@@ -34,7 +35,7 @@ def use_style() -> None:
             "figure.dpi": 110,
             "figure.facecolor": "white",  # so that labels can be read in dark mode, too
             "figure.figsize": (6.4, 4.0),
-            "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+            "font.family": list(families()),
             "font.size": 11,
             "grid.color": "#e6e6e6",
             "image.cmap": HEAT,

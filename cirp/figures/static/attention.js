@@ -1,16 +1,9 @@
 // Where a word looks, by layer and time. Draws the state of `cirp.figures.explorers.AttentionExplorer`.
 
-const INFERNO = [ // nine stops of matplotlib's colour map of that name
-  [0, 0, 4], [33, 12, 74], [87, 16, 110], [138, 34, 106], [188, 55, 84],
-  [228, 90, 49], [249, 142, 9], [249, 203, 53], [252, 255, 164],
-];
-
-/** The colour of 0..1, as [red, green, blue]. */
-function heatColour(value) {
-  const at = Math.min(Math.max(value, 0), 1) * (INFERNO.length - 1);
-  const low = Math.min(Math.floor(at), INFERNO.length - 2);
-  return INFERNO[low].map((start, i) =>
-    Math.round(start + (at - low) * (INFERNO[low + 1][i] - start)));
+/** The colour of 0..1 in matplotlib's table, as [red, green, blue]. */
+function heatColour(colours, share) {
+  const at = 3 * Math.round(255 * Math.min(Math.max(share, 0), 1));
+  return colours.subarray(at, at + 3);
 }
 
 /** One map as bytes, out of a layer's (time, word, row, column). */
@@ -57,7 +50,7 @@ function svg(tag, attributes, ...children) {
 function render({ model, el }) {
   host(el);
   const words = model.get("words"), times = model.get("times"), layers = model.get("layers");
-  const peaks = model.get("peaks"), size = model.get("size");
+  const peaks = model.get("peaks"), size = model.get("size"), colours = bytesOf(model.get("colours"));
   const maps = bytesOf(model.get("maps")), mask = bytesOf(model.get("mask"));
   const area = mask.reduce((sum, inside) => sum + inside, 0) / (size[0] * size[1]);
   let cell = null; // the cell under the pointer or the keyboard's cursor: [column, row]
@@ -100,7 +93,7 @@ function render({ model, el }) {
       said, probed,
     ),
   );
-  paintScale(scale);
+  paintScale(scale, colours);
   stop();
 
   function start() {
@@ -132,7 +125,7 @@ function render({ model, el }) {
 
     [canvas.width, canvas.height] = [shape.columns, shape.rows];
     const pixels = new ImageData(shape.columns, shape.rows);
-    map.forEach((value, i) => pixels.data.set([...heatColour(value / 255), 255], 4 * i));
+    map.forEach((value, i) => pixels.data.set([...heatColour(colours, value / 255), 255], 4 * i));
     canvas.getContext("2d").putImageData(pixels, 0, 0);
     canvas.style.opacity = model.get("opacity");
 
@@ -180,10 +173,10 @@ function render({ model, el }) {
   return () => { stop(); undo(); };
 }
 
-function paintScale(canvas) {
+function paintScale(canvas, colours) {
   const pixels = new ImageData(canvas.width, 1);
   for (let i = 0; i < canvas.width; i++) {
-    pixels.data.set([...heatColour(i / (canvas.width - 1)), 255], 4 * i);
+    pixels.data.set([...heatColour(colours, i / (canvas.width - 1)), 255], 4 * i);
   }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }

@@ -1,0 +1,139 @@
+"""The chapter on one's own pictures: what is known of them, from an instruction alone upwards."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.attention.tokens import content_words
+from cirp.data.edits import EditItem
+from cirp.diffusion.tasks import Edit
+from cirp.experiments import cache, configurations, report
+from cirp.experiments.configurations import Methods
+from cirp.experiments.study import ASKED, Study
+from cirp.experiments.word_maps import Watched, watch
+from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.tables import named, wide
+from cirp.metrics import similarity
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
+
+OURS = configurations.OURS
+PAPER = 7.5  # text guidance of InstructPix2Pix where nobody has looked for a better one
+TOTAL = "l1_source"
+COLUMNS = (
+    SUCCESS, PRIMARY, TOTAL, "l1_source_inside", "clip_i_source", "dinov2_source", "clip_t",
+    "region_iou",
+)  # fmt: skip
+FEW = 5  # pictures; of fewer an interval says nothing
+WORDS = 4  # maps a picture
+
+
+def pictures(s: Study) -> list[EditItem]:
+    """All of one's own pictures, however quick the run; of the book's the ten examples."""
+    return s.items if s.is_default else s.everything
+
+
+def methods(s: Study) -> Methods:
+    """What is run on the pictures of a study."""
+    return chosen(pictures(s), steps=s.steps, miniature=s.models.is_miniature)
+
+
+def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods:
+    """The baseline, remap at the same scales, the noisy input if there are captions, controls."""
+    text = configurations.TEXT_SCALE if miniature else PAPER
+    scales = dict(steps=steps, text_scale=text, image_scale=configurations.IMAGE_SCALE)
+    known, settings = configurations.found(steps)[OURS]
+    report_s = report.main_methods(steps)
+    found: dict[str, tuple[str, Mapping]] = {
+        report.BASELINE: ("ip2p", scales), OURS: (known, {**settings, **scales}),
+    }  # fmt: skip
+    captioned = all(ASKED["target caption"](item) for item in items)
+    for name in (*[report.NOISY] * captioned, report.NOTHING, report.TRIP):
+        found[name] = report_s[name]
+    return found
+
+
+def scores(s: Study, chosen: Methods) -> pd.DataFrame:
+    """A row per picture and method, computed here and now; nothing of it is recorded."""
+    return cache.table(s.models, s.items, chosen, s.features, seeds=s.seeds[:1], progress=False)
+
+
+def finding(table: pd.DataFrame) -> Markdown:
+    """Remap minus baseline: how much of the picture changes, and how similar it stays."""
+    said, count = {}, table["id"].nunique()
+    for metric in (TOTAL, "clip_i_source", "dinov2_source"):
+        images = by_image(table, metric)
+        ours, base = (images[name].to_numpy(float) for name in (OURS, report.BASELINE))
+        said[metric] = (ours, base)
+    ours, base = said[TOTAL]
+    if count < FEW:
+        return say(
+            f"**On {count} picture{'s' * (count > 1)} remap changes {ours.mean():.3f} of the "
+            f"picture, InstructPix2Pix {base.mean():.3f} (mean absolute change of a pixel, 0 to "
+            "1).** Of so few no interval is given."
+        )
+    change, clip, dino = (paired_interval(*both) for both in said.values())
+    return say(
+        f"**On {count} pictures remap changes "
+        + by_interval(change.low, change.high, above="more", below="less", open="about as much")
+        + f" of the picture than InstructPix2Pix does ({spanned(*change[:3], signed=True)}).**",
+        f"CLIP-I to the input differs by {spanned(*clip[:3], signed=True)}, DINOv2 by "
+        f"{spanned(*dino[:3], signed=True)}. Less change is not yet a better edit: look.",
+    )  # fmt: skip
+
+
+def numbers(table: pd.DataFrame) -> pd.DataFrame:
+    """Methods by what can be known of these pictures; says what cannot, and why."""
+    shown = [name for name in COLUMNS if name in table and table[name].notna().any()]
+    lacking = [named(name) for name in COLUMNS if name not in shown]
+    if lacking:
+        print(
+            f"left out: {', '.join(lacking)}. Success needs labels and a judge that knows them, "
+            "inside and outside need a mask, CLIP-T a target caption (data/README.md)."
+        )
+    return wide(table, shown).T.rename(index={named(TOTAL): "change of the picture (L1)"})
+
+
+def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
+    """A row per picture: input, each output, and what the first two change, on one scale."""
+    names, both = list(made), list(made)[:2]
+    pictures, captions = [], []
+    fig, axes = figures.grid(len(items), 1 + len(names) + len(both), side=1.7)
+    axes = np.atleast_2d(axes)
+    for item in items:
+        outputs = [made[name][len(pictures)].image for name in names]
+        pictures.append([item.source(), *outputs, *[None] * len(both)])
+        captions.append([""] * len(pictures[-1]))
+    heads = ["input", *names, *(f"changed by\n{name}" for name in both)]
+    figures.image_grid(
+        axes, pictures, columns=heads, captions=captions,
+        rows=[figures.fill(item.record.instruction, 20) for item in items],
+    )  # fmt: skip
+    for row, item in enumerate(items):
+        source = similarity.to_array(item.source())
+        changes = [
+            similarity.change(similarity.to_array(made[name][row].image), source) for name in both
+        ]
+        peak = max(float(np.quantile(change, 0.995)) for change in changes)
+        for column, (name, change) in enumerate(zip(both, changes, strict=True)):
+            edit = made[name][row]
+            found = None if edit.mask is None else np.asarray(edit.mask) >= 128
+            ax = axes[row, 1 + len(names) + column]
+            title = heads[1 + len(names) + column] if row == 0 else ""
+            figures.overlay(ax, edit.image, change, title, mask=found, peak=peak, opacity=0.85)
+    return fig
+
+
+def watched(s: Study, items: Sequence[EditItem]) -> list[Watched]:
+    """The baseline's attention on each, for the words that carry the edit or all content words."""
+    name, settings = methods(s)[report.BASELINE]
+    seen = []
+    for item in items:
+        if not item.record.words:
+            found = content_words(s.models.instruct.tokenizer, item.record.instruction)
+            item = item.worded(found[:WORDS])
+        seen.append(watch(s.models, item, name, seed=s.seeds[0], settings=settings))
+    return seen

@@ -1,0 +1,80 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Your pictures
+#
+# What do InstructPix2Pix and remap make of pictures of your own? A picture and an instruction are enough: what else is
+# known of an edit adds its columns, and what cannot be known is left out, with a line that says why.
+#
+# *Runs in a minute on the ten examples that are shown here; three commands show yours:*
+#
+# ```console
+# cirp curate --photos my-photos --out my-edits
+# cirp refine --edits my-edits
+# make book EDITS=my-edits MODELS=real
+# ```
+#
+# The first takes a folder of pictures, each with its instruction in a text file of the same name or in a `metadata.csv`
+# (`file_name,text`); what lacks one is written in `cirp.review("my-edits")`, where regions can be painted, too. The
+# second is optional, and needs source captions.
+
+# %% tags=["parameters", "hide-input"]
+profile: str = "quick"
+edits: str = "data/edits"
+models: str = "miniature"
+device: str = "cpu"
+seed: int = 0
+steps: int = 20
+# %% tags=["hide-input"]
+from cirp import figures
+from cirp.chapters import attention
+from cirp.chapters import your_pictures as chapter
+from cirp.experiments import study
+
+figures.use_style()
+s = study.open_study(
+    profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps, usual_steps=20,
+)
+methods = chapter.methods(s)
+table = chapter.scores(s, methods)
+chapter.finding(table)
+
+# %% [markdown]
+# ## Numbers
+#
+# Means over the pictures with 95 % intervals. *Do nothing* and *autoencoder alone* are controls: similarity to the
+# input is highest where nothing is edited.
+
+# %%
+chapter.numbers(table)
+
+# %% [markdown]
+# ## Side by side
+#
+# At the right: what changed, bright where most did. The line is the region that remap has found by itself.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Each picture, what both make of it, and what they change.", "name": "fig-own-pictures"}, "image": {"alt": "Rows of input, outputs and change maps."}}
+shown = chapter.pictures(s)[:12]
+made = s.made(shown, {name: methods[name] for name in list(methods)[:-2]})
+_ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=profile)
+# %% [markdown]
+# ## Where the words look
+#
+# The words that carry the edit, if they are known, otherwise all but function words. Brighter is more attention; within
+# a row all maps share one scale.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: cross-attention of each word over the edited picture.", "name": "fig-own-words"}, "image": {"alt": "Attention maps of words for four pictures."}}
+seen = chapter.watched(s, shown[:4])
+titles = [figures.fill(one.prompt, 24) for one in seen]
+_ = figures.save(attention.word_maps(seen, titles=titles), "19_word_maps", profile=profile)
+# %% [markdown]
+# ## What this does not show
+#
+# Whether an edit is good. Without a mask nothing tells wanted from unwanted change, and without labels nobody says
+# whether the edit happened: see {doc}`07_what_scores_cannot_tell`.

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from cirp.chapters import attention
 from cirp.data.edits import EditItem, EditRecord
+from cirp.diffusion.pipelines import Models
 from cirp.experiments import word_maps
 from tests.conftest import painted
+from tests.tiny import tiny_ip2p, tiny_sd, tiny_unet
 
 
 @pytest.fixture
@@ -59,6 +62,19 @@ def test_layers_heads_and_times_have_a_score_each(models, item):
     assert layers.shape == (len(one[0].record.layers), 4) and layers.notna().all().all()
     times = word_maps.by_time(one)
     assert set(times["timestep"]) == {0, 500} and times["roc_auc"].between(0, 1).all()
+
+
+def test_a_middle_block_with_a_resolution_of_its_own_is_left_out_everywhere(item):
+    """As in Stable Diffusion, whose coarsest level has no cross-attention."""
+    pipe = tiny_ip2p()
+    pipe.unet = tiny_unet(in_channels=8, channels=(32, 64, 64), plain_last=True)
+    one = watched(Models("tiny", pipe, tiny_sd(), "tiny-fingerprint"), item)
+    middle = [name for name in one.record.layers if name.startswith("mid_block")]
+    assert middle and one.record.stride(middle[0]) == 4
+    assert one.record.strides == [1, 2]
+    assert set(word_maps.by_time([one])["maps"]) == {"16 x 16", "8 x 8"}
+    assert attention.attention_explorer(one).layers
+    assert word_maps.by_layer([one]).shape == (len(one.record.layers), 4)
 
 
 def test_edits_without_an_outside_or_words_are_passed_over(models, item):

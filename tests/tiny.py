@@ -73,8 +73,16 @@ def tiny_unet(
     text_width: int = 32,
     sharpness: float = 6.0,
     seed: int = 0,
+    plain_last: bool = False,
 ) -> UNet2DConditionModel:
-    """A UNet with cross-attention at every level and in the middle, in evaluation mode."""
+    """A UNet with cross-attention at every level and in the middle, in evaluation mode.
+
+    With `plain_last` the coarsest level has none, as in Stable Diffusion: the middle block has a
+    resolution of its own.
+    """
+    down = ["CrossAttnDownBlock2D"] * len(channels)
+    if plain_last:
+        down[-1] = "DownBlock2D"
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(
         sample_size=sample_size,
@@ -82,8 +90,8 @@ def tiny_unet(
         out_channels=4,
         block_out_channels=channels,
         layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * len(channels),
-        up_block_types=("CrossAttnUpBlock2D",) * len(channels),
+        down_block_types=tuple(down),
+        up_block_types=tuple(name.replace("Down", "Up") for name in reversed(down)),
         cross_attention_dim=text_width,
         attention_head_dim=heads,  # diffusers' name for the number of heads
         norm_num_groups=8,

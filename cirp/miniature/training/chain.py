@@ -147,6 +147,7 @@ def main(
         "command": f"cirp miniature train {stage} --samples {setup.samples} --seed {seed}"
         f" --leak {leak:g} --batch {setup.batch * world} --pairs {count}"
         + (f" --rate {setup.rate:g}" if setup.rate else "")
+        + (f" --start {'/'.join(start.parts[-2:])}" if start else "")  # no path of this machine
         + (f" --name {name}" if label != stage else ""),
         "stage": stage, "batch": setup.batch * world, "seed": seed, "pairs": count,
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",

@@ -139,6 +139,8 @@ function render({ model, el }) {
     const opened = await picture(state.picture);
     if (mine !== state) return; // another edit was asked for meanwhile
     source = opened; canvas.width = columns; canvas.height = rows;
+    canvas.style.width = `min(100%, ${(75 * columns) / rows}vh)`; // a tall picture is seen whole
+    canvas.style.imageRendering = Math.max(columns, rows) < 256 ? "pixelated" : "auto";
     busy(false); draw();
   }
 

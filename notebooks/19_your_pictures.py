@@ -70,7 +70,7 @@ _ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=
 # a row all maps share one scale.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: cross-attention of each word over the edited picture.", "name": "fig-own-words"}, "image": {"alt": "Attention maps of words for four pictures."}}
-seen = chapter.watched(s, shown[:4])
+seen = chapter.watched(s, shown[:4], methods)
 titles = [figures.fill(one.prompt, 24) for one in seen]
 _ = figures.save(attention.word_maps(seen, titles=titles), "19_word_maps", profile=profile)
 # %% [markdown]

@@ -4,6 +4,7 @@ import functools
 import http.server
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,3 +70,20 @@ def chromium(profile: Path, *, size: tuple[int, int] = (1280, 1000), dark: bool 
 def errors(driver) -> list[str]:
     """What the page said went wrong."""
     return [one["message"] for one in driver.get_log("browser") if one["level"] == "SEVERE"]
+
+
+def until(driver, script, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := driver.execute_script(f"return {script}"):
+            return found
+        time.sleep(0.1)
+    said = driver.execute_script("return document.querySelector('.cirp-said')?.textContent")
+    raise AssertionError(f"{script} never came true; it says {said!r}; {errors(driver)}")
+
+
+SAID = "(document.querySelector('.cirp-said')?.textContent ?? '')"
+
+
+def button(driver, text):
+    return driver.find_element("xpath", f"//button[normalize-space()='{text}']")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-from tests.test_explorer_page import until
+from tests.browser import until
 
 
 @contextmanager

@@ -2,9 +2,8 @@
 
 import pytest
 
-from tests.browser import chromium, errors, needs_browser
+from tests.browser import SAID, button, chromium, errors, needs_browser, until
 from tests.lab import jupyterlab, run_cell
-from tests.test_explorer_page import SAID, button, until
 
 pytestmark = [pytest.mark.slow, needs_browser]
 

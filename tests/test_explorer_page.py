@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import shutil
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from PIL import Image
 from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.runs import Request, run
-from tests.browser import chromium, errors, needs_browser, served
+from tests.browser import SAID, button, chromium, errors, needs_browser, served, until
 
 pytestmark = [pytest.mark.slow, needs_browser]
 STEPS = 4
@@ -96,23 +95,6 @@ def test_ten_edits_are_those_of_python(site, known, tmp_path):
                 ours = np.concatenate([value.ravel() for value in one.maps.values()])
                 assert np.abs(maps - ours).max() <= 1e-3, (item.id, own)
         assert errors(driver) == []
-
-
-def until(driver, script, seconds=60):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := driver.execute_script(f"return {script}"):
-            return found
-        time.sleep(0.1)
-    said = driver.execute_script("return document.querySelector('.cirp-said')?.textContent")
-    raise AssertionError(f"{script} never came true; it says {said!r}; {errors(driver)}")
-
-
-SAID = "(document.querySelector('.cirp-said')?.textContent ?? '')"
-
-
-def button(driver, text):
-    return driver.find_element("xpath", f"//button[normalize-space()='{text}']")
 
 
 def test_a_reader_runs_holds_and_compares(site, tmp_path):

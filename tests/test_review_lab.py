@@ -4,9 +4,8 @@ import pytest
 
 from cirp.curation.review import open_review
 from cirp.data.edits import load_edits
-from tests.browser import chromium, errors, needs_browser
+from tests.browser import button, chromium, errors, needs_browser, until
 from tests.lab import jupyterlab, run_cell
-from tests.test_explorer_page import button, until
 from tests.test_review import drawn
 
 pytestmark = [pytest.mark.slow, needs_browser]

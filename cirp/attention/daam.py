@@ -43,7 +43,7 @@ def _heatmap():
 
 def daam_layers(record: Record) -> list[str]:
     """The layers daam looks at, in its order; a layer's place here is daam's `layer_idx`."""
-    return [name for name in record.layers if not name.startswith("mid_block")]
+    return record.outer_layers
 
 
 def raw_heat_maps(record: Record, *, image: int = 0, branch: int = TEXT) -> "RawHeatMapCollection":

@@ -129,8 +129,7 @@ def token_maps(
 
 
 def _daam_layers(record: Record, strides: Collection[int] | None) -> list[str]:
-    outer = (name for name in record.layers if not name.startswith("mid_block"))
-    return [name for name in outer if _keeps(strides, record.stride(name))]
+    return [name for name in record.outer_layers if _keeps(strides, record.stride(name))]
 
 
 def _keeps(strides: Collection[int] | None, stride: int) -> bool:

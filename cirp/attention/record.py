@@ -169,8 +169,12 @@ class Record(Control):
         Of the layers outside of the middle block, which maps leave out; in Stable Diffusion it has
         a resolution that no other layer with cross-attention has.
         """
-        outer = (layer for layer in self.layers if not layer.startswith("mid_block"))
-        return sorted({self.stride(layer) for layer in outer})
+        return sorted({self.stride(layer) for layer in self.outer_layers})
+
+    @property
+    def outer_layers(self) -> list[str]:
+        """`layers` without the middle block, which DAAM leaves out."""
+        return [layer for layer in self.layers if not layer.startswith("mid_block")]
 
     @property
     def times(self) -> list[float]:

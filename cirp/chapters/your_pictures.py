@@ -46,13 +46,13 @@ def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods
     text = configurations.TEXT_SCALE if miniature else PAPER
     scales = dict(steps=steps, text_scale=text, image_scale=configurations.IMAGE_SCALE)
     known, settings = configurations.found(steps)[OURS]
-    report_s = report.main_methods(steps)
+    known_ones = report.main_methods(steps)
     found: dict[str, tuple[str, Mapping]] = {
         report.BASELINE: ("ip2p", scales), OURS: (known, {**settings, **scales}),
     }  # fmt: skip
     captioned = all(ASKED["target caption"](item) for item in items)
     for name in (*[report.NOISY] * captioned, report.NOTHING, report.TRIP):
-        found[name] = report_s[name]
+        found[name] = known_ones[name]
     return found
 
 
@@ -100,16 +100,15 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
     """A row per picture: input, each output, and what the first two change, on one scale."""
     names, both = list(made), list(made)[:2]
-    pictures, captions = [], []
     fig, axes = figures.grid(len(items), 1 + len(names) + len(both), side=1.7)
     axes = np.atleast_2d(axes)
-    for item in items:
-        outputs = [made[name][len(pictures)].image for name in names]
-        pictures.append([item.source(), *outputs, *[None] * len(both)])
-        captions.append([""] * len(pictures[-1]))
+    pictures = [
+        [item.source(), *(made[name][row].image for name in names), *[None] * len(both)]
+        for row, item in enumerate(items)
+    ]
     heads = ["input", *names, *(f"changed by\n{name}" for name in both)]
     figures.image_grid(
-        axes, pictures, columns=heads, captions=captions,
+        axes, pictures, columns=heads,
         rows=[figures.fill(item.record.instruction, 20) for item in items],
     )  # fmt: skip
     for row, item in enumerate(items):
@@ -127,9 +126,9 @@ def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) 
     return fig
 
 
-def watched(s: Study, items: Sequence[EditItem]) -> list[Watched]:
+def watched(s: Study, items: Sequence[EditItem], chosen: Methods) -> list[Watched]:
     """The baseline's attention on each, for the words that carry the edit or all content words."""
-    name, settings = methods(s)[report.BASELINE]
+    name, settings = chosen[report.BASELINE]
     seen = []
     for item in items:
         if not item.record.words:

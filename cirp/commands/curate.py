@@ -35,8 +35,7 @@ def main(
 ) -> None:
     """Draw edits and write them with references, hashes and attributions."""
     try:
-        if out.exists():
-            raise DataError(f"{out} is there already; name another folder, or move it away")
+        folders.check_new(out)
         if revision and len(source) > 1:
             raise DataError(f"--revision is of one collection; {len(source)} are asked for")
         known, found = _copies(copies), []

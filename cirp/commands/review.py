@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cirp.curation.folder import check_new
 from cirp.curation.review import DROP, KEEP, Review, open_review
 
 HELP = "k keep, d drop, c correct the instruction, u undo, q stop (all is saved)"
@@ -15,8 +16,8 @@ def main(
     out: Annotated[Path | None, typer.Option(help="All decided: where the kept ones go.")] = None,
 ) -> None:
     """Keep, drop or correct each edit; saved after each decision, and gone on with."""
-    if out is not None and out.exists():
-        raise ValueError(f"{out} is there already; name another folder, or move it away")
+    if out is not None:
+        check_new(out)
     review = open_review(folder)
     while review.left:
         if not _asked(review):

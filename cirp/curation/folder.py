@@ -8,7 +8,8 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -31,12 +32,7 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
 
     Raises `DataError` if the folder is there already, or nothing could be written with its pixels.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise DataError(f"{folder} is there already; name another folder, or move it away")
-    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    half.mkdir(parents=True)
-    try:
+    with whole(Path(folder)) as half:
         rows, references = [], []
         for number, one in enumerate(found):
             name = f"{one.source}-{number:02d}"
@@ -51,10 +47,29 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
         (half / ATTRIBUTIONS).write_text(_attributions(found))
         file = METADATA if all(row.instruction for row in rows) else DRAFT
         (half / file).write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    return Path(folder)
+
+
+def check_new(folder: Path) -> None:
+    """Raise `DataError` if the folder is there already."""
+    if folder.exists():
+        raise DataError(f"{folder} is there already; name another folder, or move it away")
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder to write into that becomes `folder` when the block ends well, and is gone else.
+
+    Raises `DataError` if `folder` is there already.
+    """
+    check_new(folder)
+    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    half.mkdir(parents=True)
+    try:
+        yield half
         os.replace(half, folder)
     finally:
         shutil.rmtree(half, ignore_errors=True)
-    return folder
 
 
 def _row(one: Candidate, name: str, folder: Path) -> EditRecord:

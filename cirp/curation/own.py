@@ -6,23 +6,23 @@ dog.jpg                         no instruction yet: it is written in the review
 """
 
 import csv
+import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 
 from cirp.curation.candidate import Candidate
-from cirp.data.edits import METADATA, EditItem, EditRecord, load_edits, one_line
+from cirp.data.edits import METADATA, EditItem, EditRecord, load_edits, record_of
 from cirp.data.images import DataError, open_image
+from cirp.data.text_files import read_text
 
 OWN = "folder"
 TABLE = "metadata.csv"
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 KEPT = ("words", "target_words", "edit_type", "is_global")  # columns that a draw leaves as they are
 ONE_A_LINE = "one edit a line, columns in the first"
-LONGEST = 50_000  # characters of an instruction's file that are read at most
 
 
 def own(folder: Path) -> Iterator[Candidate]:
@@ -54,15 +54,11 @@ def _candidate(item: EditItem) -> Candidate:
 def _of_table(folder: Path) -> Iterator[Candidate]:
     """Rows of a CSV file; empty cells are left out, as imagefolder does."""
     path = folder / TABLE
+    text = io.StringIO(read_text(path), newline="")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+        rows = list(csv.DictReader(text))
     except csv.Error as error:
-        raise DataError(
-            f"{path}: not CSV ({error}); one edit a line, columns in the first"
-        ) from error
+        raise DataError(f"{path}: not CSV ({error}); {ONE_A_LINE}") from error
     if not rows:
         raise DataError(f"{path}: has no rows; {ONE_A_LINE}")
     seen: dict[str, int] = {}
@@ -85,10 +81,7 @@ def _record(row: Mapping[str, str], where: str) -> EditRecord:
         name for name, field in EditRecord.model_fields.items() if field.annotation == list[str]
     }
     cells = {k: v.split(";") if k in lists else v for k, v in row.items()}
-    try:
-        return EditRecord.model_validate(cells)
-    except ValidationError as error:
-        raise DataError(f"{where}: {one_line(error, cells)}") from error
+    return record_of(cells, where)
 
 
 def _bare(folder: Path) -> Iterator[Candidate]:
@@ -108,13 +101,7 @@ def _bare(folder: Path) -> Iterator[Candidate]:
 def instruction_beside(picture: Path) -> str:
     """The text of the file beside a picture, in one line; "" without one."""
     path = picture.with_suffix(".txt")
-    if not path.is_file():
-        return ""
-    try:
-        text = path.read_bytes()[:LONGEST].decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    return " ".join(text.split())
+    return " ".join(read_text(path).split()) if path.is_file() else ""
 
 
 def as_picture(mask: np.ndarray) -> Image.Image:

@@ -16,12 +16,20 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
-from pydantic import ValidationError
 
-from cirp.curation.folder import ATTRIBUTIONS, REFERENCES
+from cirp.curation.folder import ATTRIBUTIONS, REFERENCES, check_new, whole
 from cirp.curation.own import as_picture
-from cirp.data.edits import DRAFT, METADATA, EditRecord, load_edits, one_line
+from cirp.data.edits import (
+    DRAFT,
+    METADATA,
+    EditItem,
+    EditRecord,
+    check_files,
+    load_edits,
+    record_of,
+)
 from cirp.data.images import DataError, open_image, open_mask
+from cirp.data.text_files import json_lines
 
 LOG, MASKS = "review.jsonl", "review-masks"
 KEEP, DROP = "keep", "drop"
@@ -132,24 +140,18 @@ class Review:
         Raises `DataError` if some edits have no decision, none is kept, or `out` is there already.
         """
         out = Path(out)
-        if out.exists():
-            raise DataError(f"{out} is there already; name another folder, or move it away")
+        check_new(out)
         if self.left:
             raise DataError(f"{len(self.left)} edits have no decision yet, first {self.left[0]!r}")
         kept = [row for row in self.rows if self.decided[row["id"]].verdict == KEEP]
         if not kept:
             raise DataError("every edit was dropped; keep at least one")
-        half = out.with_name(f"{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-        half.mkdir(parents=True)
-        try:
+        with whole(out) as half:
             records = [self._copied(row, half) for row in kept]
             lines = "".join(record.model_dump_json() + "\n" for record in records)
             (half / METADATA).write_text(lines, encoding="utf-8")
             self._copy_origins({record.id for record in records}, half)
             load_edits(half)
-            os.replace(half, out)
-        finally:
-            shutil.rmtree(half, ignore_errors=True)
         return out
 
     def _copied(self, row: dict, half: Path) -> EditRecord:
@@ -167,7 +169,7 @@ class Review:
             if last.mask:
                 _copy(self.folder / last.mask, half / new["mask_file_name"])
         new["notes"] = "; ".join(filter(None, (row.get("notes", ""), *changed)))
-        record = _record(new, f"{self.folder} {row['id']}")
+        record = record_of(new, f"{self.folder} {row['id']}")
         for name in record.file_names:
             if not (half / name).exists():
                 _copy(self.folder / name, half / name)
@@ -192,13 +194,6 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-def _record(row: dict, where: str) -> EditRecord:
-    try:
-        return EditRecord.model_validate(row)
-    except ValidationError as error:
-        raise DataError(f"{where}: {one_line(error, row)}") from error
-
-
 def open_review(folder: Path | str) -> Review:
     """A folder of edits, or a draft whose instructions are not all written, with its decisions.
 
@@ -209,7 +204,7 @@ def open_review(folder: Path | str) -> Review:
     if metadata.is_file():
         rows = [item.record.model_dump() for item in load_edits(folder)]
     elif draft.is_file():
-        rows = [_draft_row(folder, n, line) for n, line in enumerate(_lines(draft), start=1)]
+        rows = [_draft_row(folder, where, row) for where, row in json_lines(draft)]
     else:
         raise DataError(f"{folder}: has no {METADATA} and no {DRAFT}; make one with: cirp curate")
     found = Review(folder, rows)
@@ -228,19 +223,14 @@ def open_review(folder: Path | str) -> Review:
     return found
 
 
-def _draft_row(folder: Path, number: int, line: str) -> dict:
-    where = f"{folder / DRAFT} line {number}"
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where}: not JSON ({error.msg})") from error
-    if not isinstance(row, dict):
-        raise DataError(f"{where}: {row!r} is not an object")
-    said = str(row.get("instruction") or "")
-    checked = _record(row | {"instruction": said or "x"}, where)  # all but the instruction
-    for name in checked.file_names:
-        if not (folder / name).is_file():
-            raise DataError(f"{where}: {folder / name}: no such file; add it or correct its name")
+def _draft_row(folder: Path, where: str, row: object) -> dict:
+    """A row of a draft, checked in all but its instruction."""
+    said, filled = "", row  # what is no object is refused by `record_of`
+    if isinstance(row, dict):
+        said = str(row.get("instruction") or "")
+        filled = {**row, "instruction": said or "x"}
+    checked = record_of(filled, where)
+    check_files(where, EditItem(checked, folder))
     return checked.model_dump() | {"instruction": said}
 
 

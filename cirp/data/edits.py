@@ -9,9 +9,7 @@ needs `source_file_name` and `instruction` in each row; all the rest is optional
 Everything wrong with a folder ends in one `DataError`: which file and row, which value, what to do.
 """
 
-import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -29,6 +27,7 @@ from cirp.data.images import (
     open_image,
     open_mask,
 )
+from cirp.data.text_files import json_lines
 
 __all__ = [
     "DataError",
@@ -209,12 +208,13 @@ def load_edits(folder: Path | str, limit: int | None = None) -> list[EditItem]:
         raise DataError(f"{folder}: has no {METADATA}; write one line per edit (data/README.md)")
 
     items, lines = [], {}
-    for where, record in _records(metadata):
+    for where, row in json_lines(metadata):
+        record = record_of(row, where)
         if record.id in lines:
             raise DataError(f"{where}: id {record.id!r} is taken by {lines[record.id]}; rename one")
         lines[record.id] = where
         item = EditItem(record, folder)
-        _check_files(where, item)
+        check_files(where, item)
         items.append(item)
         if len(items) == limit:
             break
@@ -223,28 +223,15 @@ def load_edits(folder: Path | str, limit: int | None = None) -> list[EditItem]:
     return items
 
 
-def _records(metadata: Path) -> Iterator[tuple[str, EditRecord]]:
+def record_of(row: Any, where: str) -> EditRecord:
+    """A row as a record. Raises `DataError`: where, which value, what would be right."""
     try:
-        text = metadata.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{metadata}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{metadata} line {number}"
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"{where}: not JSON ({error.msg} at column {error.colno}); one object per line"
-            ) from error
-        try:
-            yield where, EditRecord.model_validate(row)
-        except ValidationError as error:
-            raise DataError(f"{where}: {one_line(error, row)}") from error
+        return EditRecord.model_validate(row)
+    except ValidationError as error:
+        raise DataError(f"{where}: {_one_line(error, row)}") from error
 
 
-def one_line(error: ValidationError, row: Any) -> str:
+def _one_line(error: ValidationError, row: Any) -> str:
     """What pydantic found, as one sentence about the first problem."""
     if not isinstance(row, dict):
         return f"{row!r} is not an object; write {{...}} with the columns of an edit"
@@ -265,7 +252,7 @@ def one_line(error: ValidationError, row: Any) -> str:
     return f"{label}{column} is {first['input']!r}; {message[0].lower()}{message[1:]}{more}"
 
 
-def _check_files(where: str, item: EditItem) -> None:
+def check_files(where: str, item: EditItem) -> None:
     """Decode every file of a row; masks and target must be as large as the source."""
     record = item.record
     try:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cirp.curation.review import DROP, KEEP, Review, open_review
 from cirp.data.images import fit_mask, fit_size
-from cirp.figures.explorers import data_uri, module
+from cirp.figures.explorers import as_text, data_uri, module
 
 STATIC = Path(__file__).parent / "static"
 SHOWN = 512  # pixels of the longer side that are shown and painted on
@@ -38,9 +38,7 @@ class Reviewer(anywidget.AnyWidget):
     def _state(self, name: str, said: str) -> dict:
         review, row = self._review, self._review.row(name)
         picture, mask = review.picture(name), review.mask(name)
-        size = picture.size
-        if max(size) > SHOWN:
-            size = fit_size(size, multiple=1, longest=SHOWN)
+        size = shown_size(picture)
         if mask is not None:
             mask = fit_mask(mask, size=size)
         decided = review.decided
@@ -51,7 +49,7 @@ class Reviewer(anywidget.AnyWidget):
             "origin": row.get("source_dataset") or "",
             "picture": data_uri(picture.resize(size, Image.Resampling.LANCZOS)),
             "size": list(size),
-            "mask": "" if mask is None else "".join("1" if m else "0" for m in mask.flat),
+            "mask": "" if mask is None else as_text(mask),
             "items": [
                 [r["id"], decided[r["id"]].verdict if r["id"] in decided else ""]
                 for r in review.rows
@@ -105,16 +103,18 @@ class Reviewer(anywidget.AnyWidget):
         """The region as the page has painted it; None if it was not touched."""
         if not message.get("painted") or not buffers:
             return None
-        width, height = self._shown_size(name)
+        width, height = shown_size(self._review.picture(name))
         cells = np.frombuffer(buffers[0], np.uint8)
         if cells.size != width * height:
             raise ValueError(f"a region of {cells.size} pixels for a picture of {width}x{height}")
         return cells.reshape(height, width) > 0
 
-    def _shown_size(self, name: str) -> tuple[int, int]:
-        if name == self.state["id"]:
-            return tuple(self.state["size"])
-        return tuple(self._state(name, "")["size"])
+
+def shown_size(picture: Image.Image) -> tuple[int, int]:
+    """(width, height) at which a picture is shown and painted on."""
+    if max(picture.size) <= SHOWN:
+        return picture.size
+    return fit_size(picture.size, multiple=1, longest=SHOWN)
 
 
 def review(folder: str | Path) -> Reviewer:

@@ -25,7 +25,7 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
-from cirp.figures.explorers import as_script, colour_table, data_uri, module
+from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
 from cirp.metrics.scores import score
@@ -245,11 +245,6 @@ class LiveExplorer(anywidget.AnyWidget):
             "<figcaption>This explorer needs a kernel: open the chapter in JupyterLab "
             "(<code>make lab</code>).</figcaption></figure>"
         )
-
-
-def as_text(mask: np.ndarray) -> str:
-    """A mask by pixel, row by row, as a page and a request write it."""
-    return "".join("1" if m else "0" for m in mask.flat)
 
 
 def _png(picture: Image.Image) -> bytes:

@@ -219,6 +219,11 @@ def _plain(value):
     return base64.b64encode(value).decode() if isinstance(value, bytes) else value
 
 
+def as_text(mask: np.ndarray) -> str:
+    """A mask by pixel, row by row, as a page and a request write it."""
+    return "".join("1" if m else "0" for m in mask.flat)
+
+
 def as_script(value) -> str:
     """JSON that may stand inside a <script>."""
     return json.dumps(value, allow_nan=False, sort_keys=True).replace("<", "\\u003c")

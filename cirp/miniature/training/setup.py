@@ -79,6 +79,14 @@ def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]
     return load(path) if made is None else made
 
 
+def keep_array(path: Path, array: np.ndarray) -> np.ndarray:
+    """Write `path` beside its place and move it there; what then lies in it."""
+    unfinished = path.with_suffix(".tmp.npy")
+    np.save(unfinished, array)
+    unfinished.replace(path)
+    return np.load(path)
+
+
 def bytes_of(pictures: np.ndarray) -> UInt8[Tensor, "n row column 3"]:
     """What a batch carries to the device."""
     return torch.from_numpy(np.array(pictures))

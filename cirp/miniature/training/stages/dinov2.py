@@ -28,7 +28,15 @@ from cirp.miniature.scene import SIZE, render
 from cirp.miniature.training.loop import fit
 from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
-from cirp.miniature.training.setup import Setup, bytes_of, first_makes, half, save_half, tensor
+from cirp.miniature.training.setup import (
+    Setup,
+    bytes_of,
+    first_makes,
+    half,
+    keep_array,
+    save_half,
+    tensor,
+)
 
 PROTOTYPES = 1024
 STUDENT, TEACHER = 0.1, 0.04  # temperatures
@@ -121,10 +129,7 @@ def draw_twice(path: Path, *, count: int) -> np.ndarray:
     """(scene, 2, row, column, 3): each scene and its things elsewhere, written to `path`."""
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         drawn = tqdm(pool.map(_twice, range(count), chunksize=100), "scenes, twice", count)
-        unfinished = path.with_suffix(".tmp.npy")
-        np.save(unfinished, np.stack(list(drawn)))
-    unfinished.replace(path)
-    return np.load(path)
+        return keep_array(path, np.stack(list(drawn)))
 
 
 class SelfDistillation(Objective):

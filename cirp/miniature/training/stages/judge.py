@@ -27,7 +27,7 @@ from cirp.miniature.scene import all_labels
 from cirp.miniature.training.loop import fit
 from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
-from cirp.miniature.training.setup import Setup, first_makes, half, save_half, tensor
+from cirp.miniature.training.setup import Setup, first_makes, half, keep_array, save_half, tensor
 
 SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small
 DAMAGED = "damaged"
@@ -189,10 +189,7 @@ def decoded(setup: Setup, gallery: Gallery, path: Path) -> np.ndarray:
             y = vae.decode(vae.encode(tensor(some, setup.device)).latent_dist.mode()).sample
         y = ((y.float().clamp(-1, 1) + 1) * 127.5).round().byte()
         found.append(y.permute(0, 2, 3, 1).cpu().numpy())
-    half = path.with_suffix(".tmp.npy")
-    np.save(half, np.concatenate(found))
-    half.replace(path)
-    return np.load(path)
+    return keep_array(path, np.concatenate(found))
 
 
 def train(setup: Setup) -> Outcome:

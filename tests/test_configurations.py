@@ -14,15 +14,18 @@ from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import aims, cache, configurations, frontiers
 
-ALL = {**configurations.found(), **configurations.told(), **configurations.controls()}
+ALONE = {**configurations.found(), **configurations.controls()}
 
 
-@pytest.mark.parametrize("label", ALL)
-def test_every_contender_is_a_method_with_settings_it_knows(label):
-    method, settings = ALL[label]
+@pytest.mark.parametrize(
+    ("told", "method", "settings"),
+    [(False, *one) for one in ALONE.values()]
+    + [(True, *o) for o in configurations.told().values()],
+)
+def test_every_contender_is_a_method_with_settings_it_knows(told, method, settings):
     whole = cache.completed(method, settings)
     assert whole.get("steps", configurations.STEPS) == configurations.STEPS
-    assert ("true mask" in label) == (whole.get("region") == "given")
+    assert told == (whole.get("region") == "given")
 
 
 def test_every_method_with_a_region_is_compared_told_and_untold():

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import itertools
+import json
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from cirp import paths
+from cirp.chapters import scores
 from cirp.diffusion.pipelines import fingerprint
 from cirp.experiments import cache, records, report, study
 from cirp.experiments.records import CHECKED
@@ -39,11 +41,35 @@ def test_a_study_checks_everything_before_it_loads_anything(monkeypatch, bad, wo
 def test_the_ablation_has_all_eight_cells_and_changes_one_thing_at_a_time():
     cells = report.ablation_methods()
     assert len(cells) == 8
-    assert len({tuple(name.split(" | ")) for name in cells}) == 8
-    for name, (method, settings) in cells.items():
-        form, scale, prompt = name.split(" | ")
-        assert (method == "ip2p") == (form == "concatenated")
-        assert settings["text_scale"] == float(scale) and settings["prompt"] == prompt
+    tried = {(method, own["text_scale"], own["prompt"]) for method, own in cells.values()}
+    assert tried == set(
+        itertools.product(("ip2p", "noisy"), (7.5, 12.0), ("instruction", "caption"))
+    )
+    rest = [
+        {k: v for k, v in own.items() if k not in ("text_scale", "prompt")}
+        for method, own in cells.values() if method == "noisy"
+    ]  # fmt: skip
+    assert all(own == rest[0] for own in rest)
+
+
+def test_the_effect_of_each_factor_is_read_from_settings_not_from_labels():
+    """Noising is worth .4, the text scale .1, the caption nothing, whatever cells are called."""
+    rows = []
+    for n, (method, own) in enumerate(report.ablation_methods().values()):
+        value = 0.4 * (method == "noisy") + 0.1 * (own["text_scale"] == 12.0)
+        rows += [
+            {"id": name, "method": f"cell {n}", "seed": 0, "settings": json.dumps(own),
+             "success": value + extra}
+            for name, extra in (("a", 0.0), ("b", 0.2), ("c", 0.3))
+        ]  # fmt: skip
+    effects = scores.main_effects(pd.DataFrame(rows), ["success"])
+    assert effects["difference"].round(9).tolist() == [0.4, 0.1, 0.0]
+
+
+def test_a_label_that_stands_for_two_settings_is_refused():
+    rows = pd.DataFrame({"method": ["a", "a"], "settings": ['{"steps": 1}', '{"steps": 2}']})
+    with pytest.raises(ValueError, match="'a' stands for several settings"):
+        records.settings_by_label(rows, "steps")
 
 
 def known(models, items, methods, seeds=(0,)) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments.drawn import right_answers
+from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import named, per_cent, points, wide
@@ -88,25 +89,32 @@ def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
     """The eight cells with input form, text scale and prompt as columns of their own."""
     columns = ("success", "l1_source_outside_excess", "clip_i_source", "dinov2_source", "clip_t")
     found = points(table, columns)
-    parts = found["method"].str.split(" | ", regex=False, expand=True)
-    parts.columns = ["input", "text scale", "prompt"]
+    parts = _factors(table).loc[found["method"]].reset_index(drop=True)
+    parts = parts.rename(columns={"text_scale": "text scale"})
     numbers = found[list(columns)].rename(columns=named).round(3)
-    return pd.concat([parts, numbers], axis=1).sort_values(["input", "text scale", "prompt"])
+    return pd.concat([parts, numbers], axis=1).sort_values(list(parts))
+
+
+def _factors(table: pd.DataFrame) -> pd.DataFrame:
+    """The three things that the ablation changes, by label."""
+    own = settings_by_label(table, "variant", "text_scale", "prompt")
+    noised = own["variant"].notna().map({True: "noised", False: "concatenated"})
+    return own.drop(columns="variant").assign(input=noised)[["input", "text_scale", "prompt"]]
 
 
 def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """What each of the three changes does by itself: mean over the other two, paired by image."""
     images = average_seeds(table, list(columns))
-    parts = images["method"].str.split(" | ", regex=False, expand=True)
+    images = images.join(_factors(table), on="method")
     rows = []
-    for position, name, a, b in (
-        (0, "noised instead of concatenated", "noised", "concatenated"),
-        (1, "text scale 12 instead of 7.5", "12", "7.5"),
-        (2, "caption instead of instruction", "caption", "instruction"),
+    for factor, name, a, b in (
+        ("input", "noised instead of concatenated", "noised", "concatenated"),
+        ("text_scale", "text scale 12 instead of 7.5", 12.0, 7.5),
+        ("prompt", "caption instead of instruction", "caption", "instruction"),
     ):
         for metric in columns:
             sides = [
-                images[parts[position] == level].groupby("id")[metric].mean() for level in (a, b)
+                images[images[factor] == level].groupby("id")[metric].mean() for level in (a, b)
             ]
             found = paired_interval(*(side.to_numpy(dtype=float) for side in sides))
             rows.append(

@@ -11,6 +11,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import right_answers
+from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import SWEEP_STEPS
 from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.sentences import by_interval, say, spanned
@@ -64,22 +65,20 @@ def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
     """The sweep's rows as curves: which curve, which setting, and the metrics with intervals."""
     columns = (SUCCESS, PRIMARY, "clip_i_source", "dinov2_source", "clip_t")
     found = points(table, columns)
-    split = found["method"].str.extract(
-        r"(?P<system>\w+): (?P<first>\w+) (?P<a>[\d.]+), \w+ (?P<b>[\d.]+)"
-    )
-    noisy = split["system"] == "noisy"
-    text_sweep = ~noisy & (split["b"] == "1.5")
-    image_sweep = ~noisy & (split["a"] == "7.5")
+    scales = ["strength", "text_scale", "image_scale"]
+    found = found.join(settings_by_label(table, *scales), on="method")
+    noisy = found["strength"].notna()
     curves = []
     for chosen, name, setting in (
-        (text_sweep, "baseline: text scale, image 1.5", "a"),
-        (image_sweep, "baseline: image scale, text 7.5", "b"),
+        (~noisy & (found["image_scale"] == 1.5), "baseline: text scale, image 1.5", "text_scale"),
+        (~noisy & (found["text_scale"] == 7.5), "baseline: image scale, text 7.5", "image_scale"),
         *(
-            (noisy & (split["b"] == text), f"noisy: strength, text {text}", "a")
-            for text in ("12", "15")
+            (noisy & (found["text_scale"] == text), f"noisy: strength, text {text:g}", "strength")
+            for text in (12.0, 15.0)
         ),
     ):
-        part = found[chosen].assign(curve=name, setting=split.loc[chosen, setting].astype(float))
+        part = found[chosen].assign(curve=name, setting=found.loc[chosen, setting])
+        part = part.drop(columns=scales)
         curves.append(part.sort_values("setting"))
     return pd.concat(curves, ignore_index=True)
 

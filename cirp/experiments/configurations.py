@@ -17,7 +17,6 @@ BASELINE = "InstructPix2Pix"
 NOISY = "noisy input"
 TRUTH = "latent blending, true mask"
 OURS = "remap (ours)"
-TOLD = ", true mask"  # of a label: the same method, told the true region
 
 Methods = Mapping[str, tuple[str, Mapping]]
 TEXT_SCALE, IMAGE_SCALE = 2.5, 1.5  # as good as any on validation edits
@@ -114,7 +113,7 @@ def found(steps: int = STEPS) -> Methods:
 def told(steps: int = STEPS) -> Methods:
     """The same, each told the true region: what is left is the error of editing, not of finding."""
     methods = {
-        f"{name}{TOLD}": (method, {**settings, "region": "given"})
+        name: (method, {**settings, "region": "given"})
         for name, (method, settings) in found(steps).items()
         if "region" in METHODS[method].settings.model_fields and method != "blending"
     }

@@ -69,9 +69,7 @@ def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
                 shown = point == configurations.SHOWN
                 yield Cell(label, point, False, shown, shown, *one)
     for label, one in configurations.told(steps).items():
-        name = label.removesuffix(configurations.TOLD)
-        name = configurations.TRUTH if label == configurations.TRUTH else name
-        yield Cell(name, configurations.SHOWN, True, False, True, *one)
+        yield Cell(label, configurations.SHOWN, True, False, True, *one)
     for label, one in configurations.controls(steps).items():
         yield Cell(label, 0, False, True, True, *one)
 

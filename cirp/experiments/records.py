@@ -125,6 +125,23 @@ def recorded(name: str) -> pd.DataFrame | None:
     return read(path) if path.exists() else None
 
 
+def settings_by_label(table: pd.DataFrame, *names: str) -> pd.DataFrame:
+    """These settings of each `method` label, as columns; a setting that was not given is missing.
+
+    Raises `ValueError` for a label with two values of one setting.
+    """
+    own = table[["method", "settings"]].drop_duplicates()
+    values = pd.DataFrame.from_records(
+        [{name: json.loads(text).get(name) for name in names} for text in own["settings"]],
+        columns=list(names), index=own["method"],
+    )  # fmt: skip
+    values = values[~values.reset_index().duplicated().to_numpy()]
+    if not values.index.is_unique:
+        label = values.index[values.index.duplicated()][0]
+        raise ValueError(f"{label!r} stands for several settings: {values.loc[label].to_dict()}")
+    return values
+
+
 def required(name: str, remedy: str = REMEDY) -> pd.DataFrame:
     """A table of the full run. Raises `ValueError` if it was not run yet."""
     table = recorded(name)

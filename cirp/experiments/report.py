@@ -59,11 +59,11 @@ def ablation_methods(steps: int = SWEEP_STEPS) -> Methods:
     found: dict[str, tuple[str, Mapping]] = {}
     for text in (7.5, 12.0):
         for prompt in ("instruction", "caption"):
-            found[f"concatenated | {text:g} | {prompt}"] = (
+            found[f"concatenated, text {text:g}, {prompt}"] = (
                 "ip2p",
                 dict(steps=steps, text_scale=text, image_scale=1.5, prompt=prompt),
             )
-            found[f"noised | {text:g} | {prompt}"] = (
+            found[f"noised, text {text:g}, {prompt}"] = (
                 "noisy",
                 dict(
                     variant="instruct-pix2pix",

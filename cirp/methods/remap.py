@@ -26,6 +26,7 @@ from typing import Annotated
 import torch
 from jaxtyping import Float
 from pydantic import Field, Strict
+from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from cirp.attention.control import Control
@@ -48,19 +49,10 @@ from cirp.editing.method import Count, Flag, Regional, Scale, Share, Strides, me
 from cirp.editing.noise_probe import probe
 
 
-def otsu(maps: Masks, bins: int = 64) -> Float[Tensor, "image 1 1"]:
+def otsu(maps: Masks) -> Float[Tensor, "image 1 1"]:
     """The threshold that parts each map's values into two groups furthest apart (Otsu 1979)."""
-    found = []
-    for one in maps.flatten(1).float():
-        edges = torch.linspace(float(one.min()), float(one.max()), bins + 1)[1:-1]
-        low = one[None] < edges[:, None].to(one)
-        share = low.float().mean(dim=1)
-        first = (one * low).sum(dim=1) / low.sum(dim=1).clamp_min(1)
-        second = (one * ~low).sum(dim=1) / (~low).sum(dim=1).clamp_min(1)
-        between = share * (1 - share) * (second - first).square()
-        best = between == between.max()  # a plateau's middle
-        found.append(edges[best].mean())
-    return torch.stack(found)[:, None, None].to(maps)
+    found = [threshold_otsu(one) for one in maps.double().cpu().numpy()]
+    return torch.tensor(found)[:, None, None].to(maps)
 
 
 @dataclass(frozen=True)
@@ -187,7 +179,7 @@ def region(seen: Signs, settings: Settings) -> Masks:
     )  # fmt: skip
 
 
-@method("remap", Settings)
+@method("remap", Settings, version=2)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:

@@ -10,8 +10,9 @@ from diffusers import DDIMScheduler
 from cirp.attention.control import Control
 from cirp.diffusion.ddim_inversion import ddim, invert, latents_after, remaining
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, encode, states
+from cirp.diffusion.sampling import decode, encode
 from cirp.diffusion.tasks import Task
+from cirp.diffusion.text import states
 from cirp.editing.driver import begin_edit
 from cirp.methods import diffedit
 from cirp.methods.diffedit import differences, mask

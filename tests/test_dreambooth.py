@@ -10,7 +10,8 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from cirp.diffusion import dreambooth
 from cirp.diffusion.dreambooth import class_latents, denoising_loss, tune
 from cirp.diffusion.pipelines import INSTRUCT, TEXT, Models
-from cirp.diffusion.sampling import encode, states
+from cirp.diffusion.sampling import encode
+from cirp.diffusion.text import states
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 

@@ -13,8 +13,9 @@ from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import combine, pixels, scheduler_of, states
+from cirp.diffusion.sampling import combine, pixels, scheduler_of
 from cirp.diffusion.tasks import Task
+from cirp.diffusion.text import states
 from cirp.editing import driver, holds, noise_probe
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import Look, look, positions

@@ -10,8 +10,9 @@ from diffusers import EulerDiscreteScheduler
 from cirp.attention.control import Control, controlled
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import scheduler_of, states
+from cirp.diffusion.sampling import scheduler_of
 from cirp.diffusion.tasks import Task
+from cirp.diffusion.text import encode_prompts
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import positions
 from cirp.editing.masks import given
@@ -113,7 +114,7 @@ def prepared(models, tasks, **settings):
     start = begin_edit(models, tasks)
     unet = twin(models.instruct.unet)
     words = [positions(models.instruct.tokenizer, one) for one in tasks]
-    text = states([one.instruction for one in tasks], models.instruct)
+    text = encode_prompts([one.instruction for one in tasks], models.instruct)
     masks = given(tasks, start.grid)
     losses, active = attention_losses(
         models, unet, text, start.source, masks, words, stride=2, **settings

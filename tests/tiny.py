@@ -14,10 +14,17 @@ from diffusers import (
     DDIMScheduler,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
+    StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
 
 WORDS = """
 a an the with of on in at to into and from by is it its his her no not this that
@@ -103,6 +110,21 @@ def tiny_unet(
     return unet.eval().requires_grad_(False)
 
 
+def _tower(tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=tokenizer.model_max_length,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        projection_dim=width,
+    )
+
+
 def _parts(
     unet: UNet2DConditionModel,
     *,
@@ -124,19 +146,7 @@ def _parts(
         layers_per_block=1,
         sample_size=unet.config.sample_size * vae_scale,
     )
-    text_encoder = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=text_width,
-            intermediate_size=2 * text_width,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=tokenizer.model_max_length,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
+    text_encoder = CLIPTextModel(_tower(tokenizer, text_width))
     if scheduler is None:
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
@@ -214,3 +224,53 @@ def tiny_ip2p(
     pipe = StableDiffusionInstructPix2PixPipeline(**parts)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def tiny_xl_unet(*, in_channels: int = 4, sample_size: int = 32, seed: int = 0):
+    """SDXL's shape: no attention at the finest level, more heads and deeper blocks below it."""
+    torch.manual_seed(seed)
+    unet = UNet2DConditionModel(
+        sample_size=sample_size,
+        in_channels=in_channels,
+        out_channels=4,
+        block_out_channels=(16, 32, 64),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=24 + 32,  # both towers' states, side by side
+        attention_head_dim=(2, 2, 4),
+        transformer_layers_per_block=(1, 1, 2),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=32 + 6 * 8,
+        norm_num_groups=8,
+    )
+    for name, module in unet.named_modules():
+        if name.endswith("attn2"):
+            module.to_q.weight.data *= 6.0
+            module.to_k.weight.data *= 6.0
+    return unet.eval().requires_grad_(False)
+
+
+def tiny_xl(kind: type, *, sample_size: int = 32, zeros_for_empty: bool = True, seed: int = 0):
+    """A fresh SDXL pipeline: `StableDiffusionXLPipeline`, or InstructPix2Pix's of that kind."""
+    instruct = kind is StableDiffusionXLInstructPix2PixPipeline
+    unet = tiny_xl_unet(in_channels=8 if instruct else 4, sample_size=sample_size, seed=seed)
+    parts = _parts(unet, vae_scale=4, text_width=24, scheduler=None, max_length=77, seed=seed)
+    for name in ("safety_checker", "feature_extractor", "requires_safety_checker"):
+        parts.pop(name)
+    torch.manual_seed(seed + 2)
+    second = CLIPTextModelWithProjection(_tower(parts["tokenizer"], 32))
+    parts |= {"text_encoder_2": second.eval().requires_grad_(False)}
+    parts |= {"tokenizer_2": parts["tokenizer"]}
+    pipe = kind(
+        **parts, force_zeros_for_empty_prompt=zeros_for_empty, add_watermarker=False
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_xl_pair():
+    """An instruction editor of SDXL's kind, and a text-to-image model."""
+    return tiny_xl(StableDiffusionXLInstructPix2PixPipeline), tiny_xl(StableDiffusionXLPipeline)

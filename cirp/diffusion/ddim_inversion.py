@@ -27,8 +27,9 @@ from transformers import CLIPTokenizer
 from cirp.attention.site import TEXT
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, denoise, finish, states
+from cirp.diffusion.sampling import Latents, denoise, finish
 from cirp.diffusion.tasks import Task
+from cirp.diffusion.text import encode_prompts, predict
 
 Path = Float[Tensor, "step image channel row column"]  # from clean to noisy
 PREDICTIONS = ("epsilon", "v_prediction")
@@ -102,14 +103,13 @@ def back(scheduler: DDIMScheduler, output: Latents, after: Latents, timestep: Te
 
 def predictor(models: Models, prompts: Sequence[str]) -> Callable[[Latents, Tensor], Latents]:
     """The text-to-image UNet on these prompts, one for each image, without guidance."""
-    text = states(prompts, models.text)
+    text = encode_prompts(prompts, models.text)
 
-    def predict(latents: Latents, timestep: Tensor) -> Latents:
+    def without_guidance(latents: Latents, timestep: Tensor) -> Latents:
         with models.arithmetic():
-            out = models.text.unet(latents, timestep, encoder_hidden_states=text, return_dict=False)
-        return out[0].to(latents)
+            return predict(models.text.unet, latents, timestep, text).to(latents)
 
-    return predict
+    return without_guidance
 
 
 @torch.no_grad()
@@ -129,12 +129,12 @@ def invert(
     of the UNet at each step.
     """
     check_iterations(iterations)
-    predict = predictor(models, prompts)
+    output = predictor(models, prompts)
     path = [clean]
     for t in timesteps.flip(0):
-        found = up(scheduler, predict(path[-1], t), path[-1], t)
+        found = up(scheduler, output(path[-1], t), path[-1], t)
         for _ in range(iterations - 1):
-            found = back(scheduler, predict(found, t), path[-1], t)
+            found = back(scheduler, output(found, t), path[-1], t)
         path.append(found)
     return torch.stack(path)
 
@@ -152,7 +152,7 @@ def reconstruct(
     prompts: Sequence[str],
 ) -> Latents:
     """Down again at guidance 1, from the last latents of a path: what the inversion is worth."""
-    text = {TEXT: states(prompts, models.text)}
+    text = {TEXT: encode_prompts(prompts, models.text)}
     loop = denoise(
         models, models.text.unet, scheduler, timesteps, latents, [],
         branches=(TEXT,), text=text, image=None, guide=lambda e: e[TEXT],

@@ -37,9 +37,9 @@ from cirp.diffusion.sampling import (
     finish,
     instruct_steps,
     scheduler_of,
-    states,
 )
 from cirp.diffusion.tasks import Task, check_settings, initial_noise
+from cirp.diffusion.text import is_xl, states
 
 WHICH = (TEXT, INSTRUCT)  # the models that can be tuned
 
@@ -242,4 +242,7 @@ def _field(which: str) -> str:
 
 
 def _pipe(models: Models, which: str):
-    return getattr(models, _field(which))
+    pipe = getattr(models, _field(which))
+    if is_xl(pipe):
+        raise ValueError(f"{type(pipe).__name__} cannot be tuned here; give models of SD 1 or 2")
+    return pipe

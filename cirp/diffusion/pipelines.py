@@ -5,7 +5,7 @@ models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +17,8 @@ from diffusers import (
     DiffusionPipeline,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLInstructPix2PixPipeline,
+    StableDiffusionXLPipeline,
 )
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import HfApi, try_to_load_from_cache
@@ -30,7 +32,11 @@ INSTRUCT, TEXT = "instruct-pix2pix", "text-to-image"
 PRESETS = {
     "miniature": (str(MODELS / INSTRUCT), str(MODELS / TEXT)),
     "real": ("timbrooks/instruct-pix2pix", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
+    "real-xl": ("diffusers/sdxl-instructpix2pix-768", "stabilityai/stable-diffusion-xl-base-1.0"),
 }
+EDITORS = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
+PAINTERS = (StableDiffusionPipeline, StableDiffusionXLPipeline)
+TOWERS = ("text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Models:
     """An instruction editor and the text-to-image model it was fine-tuned from."""
 
     name: str
-    instruct: StableDiffusionInstructPix2PixPipeline
-    text: StableDiffusionPipeline
+    instruct: StableDiffusionInstructPix2PixPipeline | StableDiffusionXLInstructPix2PixPipeline
+    text: StableDiffusionPipeline | StableDiffusionXLPipeline
     fingerprint: str  # of the weights, for cache keys
     bfloat16: bool = False  # the UNets multiply in bfloat16; all else stays as it was loaded
 
@@ -52,7 +58,7 @@ class Models:
     @property
     def is_miniature(self) -> bool:
         """Whether numbers from these models are numbers of the miniature."""
-        return self.name not in ("real",) and self.instruct.unet.config.sample_size < 32
+        return self.name not in ("real", "real-xl") and self.instruct.unet.config.sample_size < 32
 
     @property
     def resolution(self) -> int:
@@ -157,28 +163,43 @@ def load(
     check_device(device)
     for place in (first, second):
         check_reachable(place)
+    kinds = [_kind(first, EDITORS), _kind(second, PAINTERS)]
     pipes = [
         _pipeline(kind, place, dtype).to(device)
-        for kind, place in (
-            (StableDiffusionInstructPix2PixPipeline, first),
-            (StableDiffusionPipeline, second),
-        )
+        for kind, place in zip(kinds, (first, second), strict=True)
     ]
-    parts = [part for pipe in pipes for part in (pipe.unet, pipe.vae, pipe.text_encoder)]
-    return Models(name, pipes[0], pipes[1], fingerprint(*parts), bfloat16)
+    weights = fingerprint(*(part for pipe in pipes for part in parts(pipe)))
+    return Models(name, pipes[0], pipes[1], weights, bfloat16)
+
+
+def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[DiffusionPipeline]:
+    """The pipeline's class as its folder names it. Raises `ValueError` for one not known here."""
+    with quiet():
+        said = DiffusionPipeline.load_config(place)["_class_name"]
+    for kind in known:
+        if kind.__name__ == said:
+            return kind
+    raise ValueError(
+        f"{place} is a {said}; give a {' or a '.join(kind.__name__ for kind in known)}"
+    )
+
+
+def parts(pipe: DiffusionPipeline) -> list[nn.Module]:
+    """What a result depends on: UNet, autoencoder, and one text tower or two."""
+    towers = (getattr(pipe, name, None) for name in TOWERS)
+    return [pipe.unet, pipe.vae, *(tower for tower in towers if tower is not None)]
 
 
 def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> DiffusionPipeline:
+    plain = dict(safety_checker=None, requires_safety_checker=False)
+    bare = dict(add_watermarker=False)  # our pictures are scored, so they carry no hidden marks
+    xl = "XL" in kind.__name__
     with quiet():
         pipe = kind.from_pretrained(
-            place,
-            dtype=dtype,
-            use_safetensors=True,
-            safety_checker=None,
-            requires_safety_checker=False,
+            place, dtype=dtype, use_safetensors=True, **(bare if xl else plain)
         )
     pipe.set_progress_bar_config(disable=True)
-    for part in (pipe.unet, pipe.vae, pipe.text_encoder):
+    for part in parts(pipe):
         part.eval().requires_grad_(False)
     return pipe
 

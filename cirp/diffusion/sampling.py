@@ -23,6 +23,7 @@ from torch import Tensor
 from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task, generator
+from cirp.diffusion.text import Text, encode_prompts, joined, predict
 
 Latents = Float[Tensor, "image channel row column"]
 
@@ -72,19 +73,6 @@ def decode(latents: Latents, models: Models) -> list[Image.Image]:
     return models.instruct.image_processor.postprocess(x, output_type="pil")
 
 
-@torch.no_grad()
-def states(prompts: Sequence[str], pipe) -> Float[Tensor, "prompt token channel"]:
-    """The text tower's last hidden states, padded to its full length, as pipelines feed them."""
-    ids = pipe.tokenizer(
-        list(prompts),
-        padding="max_length",
-        max_length=pipe.tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
-    return pipe.text_encoder(ids.to(pipe.unet.device))[0].to(pipe.unet.dtype)
-
-
 def scheduler_of(pipe, steps: int):
     """A copy of the pipeline's scheduler of its own, set to `steps`."""
     scheduler = copy.deepcopy(pipe.scheduler)
@@ -117,7 +105,7 @@ def denoise(
     generators: list[torch.Generator],
     *,
     branches: tuple[int, ...],
-    text: dict[int, Tensor],
+    text: dict[int, Text],
     image: dict[int, Tensor] | None,
     guide: Callable[[dict[int, Latents]], Latents],
 ) -> Steps:
@@ -125,10 +113,10 @@ def denoise(
 
     `guide` makes one prediction of those of the branches; methods give their own.
 
-    `text` maps a branch to its text states, `image` to its image latents (None: nothing is
+    `text` maps a branch to its prompts as read, `image` to its image latents (None: nothing is
     concatenated).
     """
-    context = torch.cat([text[b] for b in branches])
+    context = joined([text[b] for b in branches])
     beside = None if image is None else torch.cat([image[b] for b in branches])
     extra = _extra(scheduler, generators)
     for step, t in enumerate(timesteps):
@@ -136,7 +124,7 @@ def denoise(
         if beside is not None:
             x = torch.cat([x, beside], dim=1)
         with models.arithmetic():
-            out = unet(x, t, encoder_hidden_states=context, return_dict=False)[0].to(latents)
+            out = predict(unet, x, t, context).to(latents)
         predictions = dict(zip(branches, out.chunk(len(branches)), strict=True))
         guided = guide(predictions)
         after = scheduler.step(guided, t, latents, **extra, return_dict=False)[0]
@@ -162,7 +150,7 @@ def instruct_steps(
     `guide` takes the place of `combine`, and then the scales say nothing.
     """
     pipe = models.instruct
-    empty = states([""], pipe).expand(len(latents), -1, -1)
+    empty = encode_prompts([""], pipe).repeated(len(latents))
     nothing = torch.zeros_like(latents)
     shown = nothing if image_latents is None else image_latents
     return denoise(
@@ -173,7 +161,7 @@ def instruct_steps(
         latents,
         generators,
         branches=(TEXT, IMAGE, NEITHER),
-        text={TEXT: states(prompts, pipe), IMAGE: empty, NEITHER: empty},
+        text={TEXT: encode_prompts(prompts, pipe), IMAGE: empty, NEITHER: empty},
         image={TEXT: shown, IMAGE: shown, NEITHER: nothing},
         guide=guide
         or (
@@ -205,8 +193,8 @@ def caption_steps(
         generators,
         branches=(NEITHER, TEXT),
         text={
-            NEITHER: states([""], pipe).expand(len(latents), -1, -1),
-            TEXT: states(prompts, pipe),
+            NEITHER: encode_prompts([""], pipe).repeated(len(latents)),
+            TEXT: encode_prompts(prompts, pipe),
         },
         image=None,
         guide=lambda e: e[NEITHER] + text_scale * (e[TEXT] - e[NEITHER]),

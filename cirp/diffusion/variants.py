@@ -15,7 +15,7 @@ from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from cirp.diffusion.pipelines import Models, fingerprint
+from cirp.diffusion.pipelines import Models, fingerprint, parts
 
 LEVELS = 7  # steps of a scale to either side of zero
 PARTS = ("unet", "text_encoder")  # what the training of an editor moves
@@ -81,6 +81,6 @@ def load_variant(base: Models, path: Path) -> Models:
                 difference = unpacked(steps, scale, tuple(value.shape))
             state[name] = value + difference.to(value)
         module.load_state_dict(state)
-    parts = [p for one in (pipe, base.text) for p in (one.unet, one.vae, one.text_encoder)]
+    every = [part for one in (pipe, base.text) for part in parts(one)]
     return replace(base, name=f"{base.name} {path.stem}", instruct=pipe,
-                   fingerprint=fingerprint(*parts))  # fmt: skip
+                   fingerprint=fingerprint(*every))  # fmt: skip

@@ -19,6 +19,7 @@ from cirp.diffusion import sampling
 from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
+from cirp.diffusion.text import encode_prompts
 from cirp.editing.driver import Start, copy_of
 from cirp.editing.first_pass import outputs
 from cirp.editing.masks import Masks, at
@@ -58,18 +59,18 @@ def probe(
     level: float,
     draws: int = 4,
     prompt: str = "instruction",
-    strides: Sequence[int] = (1,),
+    strides: Sequence[int] | None = None,
 ) -> Probe:
     """Ask about the source noised to `level`, a share of the noise schedule, `draws` times.
 
-    `strides`, in latent cells, are of the layers whose writing is looked at. The batch's own
-    generators are left as they are.
+    `strides`, in latent cells, are of the layers whose writing is looked at; by default the finest
+    there are (1 in Stable Diffusion, 2 in SDXL). The batch's own generators are left as they are.
     """
     pipe = models.instruct
     count = len(tasks)
     generators = [copy_of(one) for one in start.generators]
-    empty = sampling.states([""], pipe).expand(count, -1, -1)
-    said = sampling.states([getattr(task, prompt) for task in tasks], pipe)
+    empty = encode_prompts([""], pipe).repeated(count)
+    said = encode_prompts([getattr(task, prompt) for task in tasks], pipe)
     guidance, wrote = Mean(), Mean()
     with outputs(pipe.unet, lambda name: name.endswith("attn2")) as kept:
         for _ in range(draws):
@@ -87,9 +88,14 @@ def probe(
             )  # fmt: skip
             answers = next(loop).predictions
             guidance.add((answers[TEXT] - answers[IMAGE]).abs().mean(dim=1))
-            for out in kept.values():
-                if stride_of(out.shape[1], start.grid) in strides:
+            at_stride = [(stride_of(out.shape[1], start.grid), out) for out in kept.values()]
+            known = sorted({stride for stride, _ in at_stride})
+            for stride, out in at_stride:
+                if stride in (strides or known[:1]):
                     wrote.add(at(written(out, start.grid), start.grid))
     if not wrote.count:
-        raise ValueError(f"no cross-attention layer has a stride of {tuple(strides)} latent cells")
+        raise ValueError(
+            f"no cross-attention layer has a stride of {tuple(strides)} latent cells; this UNet "
+            f"has {', '.join(map(str, known))}"
+        )
     return Probe(guidance.value, wrote.value, draws * len(BRANCHES))

@@ -26,8 +26,9 @@ from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, decode, denoise, scheduler_of, states
+from cirp.diffusion.sampling import Latents, decode, denoise, scheduler_of
 from cirp.diffusion.tasks import Made, Task
+from cirp.diffusion.text import encode_prompts
 from cirp.editing.driver import begin_edit, copy_of, drive
 from cirp.editing.first_pass import look, positions
 from cirp.editing.masks import Found, Masks, abstaining, at, blurred, normalised, regions
@@ -202,9 +203,9 @@ def edit(
         until=float(scheduler.timesteps[last]),
     )  # fmt: skip
     branches = (TEXT, IMAGE, NEITHER, *texts[1:])
-    empty = states([""], pipe).expand(len(tasks), -1, -1)
+    empty = encode_prompts([""], pipe).repeated(len(tasks))
     prompts = {
-        branch: states([getattr(task, settings.prompt) for task in part], pipe)
+        branch: encode_prompts([getattr(task, settings.prompt) for task in part], pipe)
         for branch, part in zip(texts, parts, strict=True)
     }
     shown = {branch: start.source for branch in branches}

@@ -34,9 +34,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
     Latents,
     decode,
-    states,
 )
 from cirp.diffusion.tasks import Made, Task, check_prompts
+from cirp.diffusion.text import Text, encode_prompts, joined, predict
 from cirp.editing.driver import begin_edit
 from cirp.editing.masks import Masks, given
 from cirp.editing.method import Count, Flag, MethodSettings, Portion, Scale, Share, Strides, method
@@ -172,7 +172,7 @@ def side_by_side(
     scheduler,
     timesteps: Tensor,
     path: Float[Tensor, "step image channel row column"],
-    text: dict[int, Tensor],
+    text: dict[int, Text],
     *,
     text_scale: float,
     exact: bool,
@@ -182,12 +182,12 @@ def side_by_side(
 
     `mask(step)` says, after each step, where the target may differ from the source; None: anywhere.
     """
-    context = torch.cat([text[branch] for branch in BRANCHES])
+    context = joined([text[branch] for branch in BRANCHES])
     source = target = path[-1]
     for step, t in enumerate(timesteps):
         x = torch.cat([target, target, source])
         with models.arithmetic():
-            out = models.text.unet(x, t, encoder_hidden_states=context, return_dict=False)[0]
+            out = predict(models.text.unet, x, t, context)
         neither, wanted, kept = out.to(source).chunk(len(BRANCHES))
         guided = neither + text_scale * (wanted - neither)
         target = scheduler.step(guided, t, target, return_dict=False)[0]
@@ -274,9 +274,9 @@ def edit(
     blends = settings.local_blend and settings.region == "found"
     seen = [record] if blends else []  # what was really used: last
     text = {
-        NEITHER: states([""], models.text).expand(len(tasks), -1, -1),
-        TEXT: states([task.caption for task in tasks], models.text),
-        SOURCE: states(sources, models.text),
+        NEITHER: encode_prompts([""], models.text).repeated(len(tasks)),
+        TEXT: encode_prompts([task.caption for task in tasks], models.text),
+        SOURCE: encode_prompts(sources, models.text),
     }
     with controlled(models.text.unet, *own, *controls, *seen, branches=BRANCHES):
         latents, masks = side_by_side(

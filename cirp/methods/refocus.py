@@ -38,8 +38,9 @@ from torch.nn.functional import adaptive_max_pool2d
 from cirp.attention.control import Attn, Control, controlled
 from cirp.attention.site import TEXT, Site
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, decode, scheduler_of, states
+from cirp.diffusion.sampling import Latents, State, decode, scheduler_of
 from cirp.diffusion.tasks import Made, Task
+from cirp.diffusion.text import Text, encode_prompts, predict
 from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.first_pass import Look, positions, seen_regions
 from cirp.editing.masks import Masks, normalised
@@ -167,7 +168,7 @@ def descend(
 def attention_losses(
     models: Models,
     unet,
-    text: Float[Tensor, "image token width"],
+    text: Text,
     source: Latents,
     masks: Masks,
     words: Sequence[Sequence[int]],
@@ -188,7 +189,7 @@ def attention_losses(
     def losses(x: Latents, which: list[int], t: Tensor) -> Losses:
         seen = torch.cat([x, source[which]], dim=1)
         with controlled(unet, keep, branches=(TEXT,)), models.arithmetic():
-            unet(seen, t, encoder_hidden_states=text[which], return_dict=False)
+            predict(unet, seen, t, text[which])
         cross = without_begin(torch.stack(keep.cross).mean(dim=0))
         own = torch.stack(keep.own).mean(dim=0)
         keep.begin()  # the graph is the caller's alone
@@ -237,7 +238,7 @@ def edit(
         lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
     )  # fmt: skip
     losses, active = attention_losses(
-        models, twin(pipe.unet), states([getattr(t, settings.prompt) for t in tasks], pipe),
+        models, twin(pipe.unet), encode_prompts([getattr(t, settings.prompt) for t in tasks], pipe),
         start.source, found.masks,
         [positions(pipe.tokenizer, task, settings.prompt) for task in tasks],
         stride=settings.stride or known[-1],

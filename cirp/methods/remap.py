@@ -74,7 +74,7 @@ def signs(
     far: Sequence[float] = (0.9, 1.0),
     writing: float = 0.6,
     draws: int = 4,
-    strides: Sequence[int] = (1,),
+    strides: Sequence[int] | None = None,
     prompt: str = "instruction",
 ) -> Signs:
     """Ask about the source at each level once; `near` and `far` are means over theirs."""
@@ -148,7 +148,7 @@ class Settings(Regional):
     )
     writing: Level = Field(0.6, description="level at which attention's writing is looked at")
     draws: Count = Field(4, description="noises at each level")
-    strides: Strides = Field((1,), description="layers whose writing counts")
+    strides: Strides = Field(None, description="layers whose writing counts; None: finest")
     weight: Share = Field(0.5, description="of the writing, against the guidance")
     sigma: Scale = Field(1.0, description="blur of the evidence, latent cells")
     grow: Scale = Field(1.0, description="of Otsu's threshold; under 1 takes more")

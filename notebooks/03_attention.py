@@ -32,12 +32,11 @@ from cirp.attention.daam import daam_slices
 from cirp.attention.site import INSTRUCT_BRANCHES
 from cirp.chapters import attention as chapter
 from cirp.experiments import study, word_maps
-from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption", "mask", "words",),
+    prefers=("words", "mask", "target caption",),
 )
 look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
@@ -93,11 +92,9 @@ _ = figures.save(chapter.slices_figure(pair, slices, position=2), "03_daam_slice
 # Most of it goes to no word at all, but to begin of text, end of text, and padding.
 
 # %%
-mass = pd.DataFrame({
-    "InstructPix2Pix": pd.DataFrame([one.mass() for one in baseline]).mean(),
-    "noisy input": pd.DataFrame([one.mass() for one in noisy]).mean(),
-})  # fmt: skip
-mass.map("{:.1%}".format)
+systems = {"InstructPix2Pix": baseline, "noisy input": noisy}
+mass = {name: pd.DataFrame([one.mass() for one in seen]).mean() for name, seen in systems.items() if seen}
+pd.DataFrame(mass).map("{:.1%}".format)
 
 # %% [markdown]
 # ## Do the words find the region?
@@ -107,20 +104,16 @@ mass.map("{:.1%}".format)
 # Maps that know nothing set the floor.
 
 # %%
-board = pd.concat([
-    word_maps.leaderboard(baseline, by="InstructPix2Pix"),
-    word_maps.leaderboard(noisy, by="noisy input"),
-]).drop_duplicates(["id", "map"]).assign(seed=seed)  # fmt: skip
-columns = ["best_iou", "pointing", "energy_gain", "roc_auc", "average_precision"]
-tables.wide(board, columns, method="map")
+scored = word_maps.with_masks(baseline)
+chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 
 # %% [markdown]
 # ## Which layer, which head, when?
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 knows nothing).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
-_ = figures.save(chapter.layers_figure(baseline), "03_layers_heads", profile=profile)
+_ = figures.save(chapter.layers_figure(scored), "03_layers_heads", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC over the course of denoising, by the resolution of the maps.", "name": "fig-time"}, "image": {"alt": "Lines of ROC-AUC over time steps for three resolutions."}}
-_ = figures.save(chapter.time_figure(baseline), "03_over_time", profile=profile)
+_ = figures.save(chapter.time_figure(scored), "03_over_time", profile=profile)
 
 # %% [markdown]
 # ## What reading costs

@@ -29,7 +29,7 @@ from cirp.figures import tables
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption",),
+    prefers=("target caption",),
 )
 table = s.table("main", report.main_methods(steps))
 chapter.finding(table)
@@ -45,7 +45,15 @@ chapter.finding(table)
 # writes that by rule, and `cirp refine` has a language model write it. The report's own edits:
 
 # %%
-chapter.captions([item for item in s.items if item.record.example][:5] or s.items[:3])
+worked = [item for item in s.items if item.record.example][:5] or s.items[:3]
+chapter.captions(worked)
+
+# %% [markdown]
+# Write a caption of your own: what it changes is underlined, what it leaves out is struck through. In JupyterLab it
+# can also be run, at 20 steps, on the same noise.
+
+# %% tags=["hide-input"]
+chapter.caption_editor(s, worked)
 
 # %% [markdown]
 # ## Side by side
@@ -73,7 +81,7 @@ _ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_
 # Reading 4 edits less for that reason alone, and similarity rewards it:
 
 # %%
-readings = s.table("readings", report.reading_methods(), seeds=s.seeds[:1])
+readings = s.table("readings", report.reading_methods(s.sweep_steps), seeds=s.seeds[:1])
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every reading of the report's setting, on one axis of success and one of similarity: the readings are different experiments.", "name": "fig-readings"}, "image": {"alt": "Points of success against CLIP-I for each reading."}}
@@ -83,7 +91,7 @@ _ = figures.save(chapter.readings_figure(readings), "04_readings", profile=profi
 # same picture, to the last bit:
 
 # %%
-chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)])
+chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)], steps=min(10, steps))
 
 # %% [markdown]
 # ## What this does not show

@@ -29,9 +29,9 @@ from cirp.figures import tables
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption",),
+    prefers=("target caption",),
 )
-sweep = s.table("sweeps", report.sweep_methods(), seeds=s.seeds[:1])
+sweep = s.table("sweeps", report.sweep_methods(s.sweep_steps), seeds=s.seeds[:1])
 planned = records.recorded("frontiers") if s.is_default else None
 chapter.finding(planned)
 
@@ -75,7 +75,7 @@ chapter.guidance_explorer(s, s.items[:6])
 # same images and noise:
 
 # %%
-by_steps = s.table("steps", report.step_methods(), seeds=s.seeds[:1])
+by_steps = s.table("steps", report.step_methods(steps), seeds=s.seeds[:1])
 tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]

@@ -22,18 +22,16 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 150
 # %% tags=["hide-input"]
-import matplotlib.pyplot as plt
-
 from cirp import figures
 from cirp.chapters import scores as chapter
 from cirp.experiments import report, study
 from cirp.figures import tables
-from cirp.statistics.bootstrap import PRIMARY, compare
+from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption", "mask",),
+    prefers=("target caption", "mask",),
 )
 table = s.table("main", report.main_methods(steps))
 chapter.tables_finding(table)
@@ -71,21 +69,16 @@ tables.wide(table, columns).T
 # sign flips and are corrected after Holm {cite}`holm1979` over the secondary metrics.
 
 # %%
-paired = compare(table, report.NOISY, report.BASELINE, [PRIMARY, "success", "clip_i_source",
-                 "dinov2_source", "clip_t", "ssim_source_outside"])  # fmt: skip
-paired.drop(columns=["kind", "primary"]).round(4)
+paired = chapter.paired(table)
+paired.drop(columns=["kind", "primary"]).round(4) if paired is not None else None
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input minus baseline. A hollow point's interval reaches zero.", "name": "fig-forest"}, "image": {"alt": "Paired differences of six metrics with intervals."}}
-fig, ax = plt.subplots(figsize=(6.6, 3.2))
-figures.forest(ax, paired.assign(metric=paired["metric"].map(tables.named)),
-               sides=("noisy input lower", "noisy input higher"))  # fmt: skip
-_ = figures.save(fig, "06_forest", profile=profile)
+_ = figures.save(chapter.forest_figure(paired), "06_forest", profile=profile)
 # %% [markdown]
 # ## By kind of edit
 
 # %%
-kinds = table[table["method"].isin([report.BASELINE, report.NOISY])]
-kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMARY]).round(3)
+chapter.by_kind(table)
 
 # %% [markdown]
 # ## What did it? The 2 x 2 x 2
@@ -94,7 +87,7 @@ kinds.pivot_table(index="edit_type", columns="method", values=["success", PRIMAR
 # into caption. Here each is changed by itself, on one and the same InstructPix2Pix UNet.
 
 # %%
-ablation = s.table("ablation", report.ablation_methods(), seeds=s.seeds[:1])
+ablation = s.table("ablation", report.ablation_methods(s.sweep_steps), seeds=s.seeds[:1])
 tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
 # %%

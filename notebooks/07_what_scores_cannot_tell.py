@@ -31,7 +31,7 @@ from cirp.statistics.bootstrap import PRIMARY
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption", "mask",),
+    prefers=("target caption", "mask",),
 )
 table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))

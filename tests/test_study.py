@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler
 from cirp import paths
 from cirp.chapters import scores
 from cirp.diffusion.pipelines import fingerprint
-from cirp.experiments import cache, records, report, study
+from cirp.experiments import cache, needs, records, report, study
 from cirp.experiments.records import CHECKED
 from cirp.methods import METHODS
 
@@ -179,7 +179,7 @@ def test_a_run_on_ones_own_never_touches_the_books_tables(tmp_path, monkeypatch,
 def test_a_chapter_of_recorded_tables_is_left_out_of_a_book_of_ones_own(monkeypatch, tmp_path):
     monkeypatch.setenv("CIRP_OUT", str(tmp_path))
     monkeypatch.setattr(study, "load", None)
-    with pytest.raises(study.LeftOut, match="tables of hours .frontiers.* is left out"):
+    with pytest.raises(needs.LeftOut, match="tables of hours .frontiers.* is left out"):
         study.open_study(steps=20, needs=("frontiers",))
 
 
@@ -194,10 +194,10 @@ def test_a_parameter_of_the_wrong_type_is_named(bad, monkeypatch):
 
 
 def test_edits_without_what_a_chapter_shows_are_left_out_with_a_line(items, capsys):
-    assert study.showable(items, ()) == list(items)
-    assert study.showable(items, ("target caption",)) == list(items)
+    assert needs.showable(items, ()) == list(items)
+    assert needs.showable(items, ("target caption",)) == list(items)
     bare = replace(items[0], record=items[0].record.model_copy(update={"target_caption": None}))
-    assert study.showable([bare, *items], ("target caption",)) == list(items)
+    assert needs.showable([bare, *items], ("target caption",)) == list(items)
     assert "1 of 4 edits have no target caption and are left out here" in capsys.readouterr().out
-    with pytest.raises(study.LeftOut, match="no edit has target caption and mask"):
-        study.showable([bare], ("target caption", "mask"))
+    with pytest.raises(needs.LeftOut, match="no edit has target caption and mask"):
+        needs.showable([bare], ("target caption", "mask"))

@@ -10,12 +10,18 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.attention.maps import word_map
 from cirp.experiments import records
-from cirp.experiments.word_maps import Watched, by_layer, by_time
+from cirp.experiments.word_maps import Watched, by_layer, by_time, leaderboard
+from cirp.figures import tables
 from cirp.figures.explorers import AttentionExplorer
 
+NO_MASK = "None of these edits has a mask to score against (data/README.md)."
 
-def word_maps(watched: Sequence[Watched], *, titles: Sequence[str] = ()) -> Figure:
+
+def word_maps(watched: Sequence[Watched], *, titles: Sequence[str] = ()) -> Figure | None:
     """A row per edit: the picture, and where each word that carries the edit looks."""
+    if not watched:
+        print("left out: words of captions. None of these edits names target words in one.")
+        return None
     most = max(len(one.words) for one in watched)
     fig, axes = figures.grid(len(watched), most + 1, side=1.75)
     axes = np.atleast_2d(axes)
@@ -29,15 +35,39 @@ def word_maps(watched: Sequence[Watched], *, titles: Sequence[str] = ()) -> Figu
     return fig
 
 
-def layers_figure(watched: Sequence[Watched]) -> Figure:
+def board(
+    baseline: Sequence[Watched], noisy: Sequence[Watched], *, seed: int
+) -> pd.DataFrame | None:
+    """How well the maps of both systems find the true regions, beside maps that know nothing."""
+    parts = [
+        leaderboard(some, by=name)
+        for some, name in ((baseline, "InstructPix2Pix"), (noisy, "noisy input"))
+        if some
+    ]
+    if not parts:
+        print(f"left out: scores of the maps. {NO_MASK}")
+        return None
+    table = pd.concat(parts).drop_duplicates(["id", "map"]).assign(seed=seed)
+    columns = ["best_iou", "pointing", "energy_gain", "roc_auc", "average_precision"]
+    return tables.wide(table, columns, method="map")
+
+
+def layers_figure(watched: Sequence[Watched]) -> Figure | None:
     """ROC-AUC of the edit words' map by layer and head."""
-    fig, ax = plt.subplots(figsize=(5.2, 4.0))
-    figures.number_grid(ax, by_layer(watched), centre=0.5, bar="ROC-AUC")
+    if not watched:
+        print(f"left out: scores by layer and head. {NO_MASK}")
+        return None
+    table = by_layer(watched)
+    fig, ax = plt.subplots(figsize=(1.2 + 0.5 * table.shape[1] + 2, 1.5 + 0.36 * len(table)))
+    figures.number_grid(ax, table, centre=0.5, bar="ROC-AUC")
     return fig
 
 
-def time_figure(watched: Sequence[Watched]) -> Figure:
+def time_figure(watched: Sequence[Watched]) -> Figure | None:
     """ROC-AUC of the edit words' map over time, by resolution."""
+    if not watched:
+        print(f"left out: scores over time. {NO_MASK}")
+        return None
     fig, ax = plt.subplots(figsize=(6.2, 3.6))
     figures.over_time(ax, by_time(watched), y="roc_auc", curve="maps", unit="ROC-AUC")
     ax.axhline(0.5, color="#888888", linewidth=1, linestyle=":")

@@ -12,9 +12,16 @@ from cirp.experiments.drawn import right_answers
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.sentences import by_interval, say, spanned
-from cirp.figures.tables import named, per_cent, points, wide
+from cirp.figures.tables import ANSWERS, known, known_best, named, per_cent, points, wide
 from cirp.metrics.scores import score_all
-from cirp.statistics.bootstrap import SUCCESS, average_seeds, by_image, paired_interval
+from cirp.statistics.bootstrap import (
+    PRIMARY,
+    SUCCESS,
+    average_seeds,
+    by_image,
+    compare,
+    paired_interval,
+)
 
 WHERE = ("l1_source_outside", "l1_source_inside")
 COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}
@@ -22,6 +29,10 @@ COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}
 
 def tables_finding(table: pd.DataFrame) -> Markdown:
     """Whether the miniature's table goes the report's way."""
+    idle = by_image(table, "clip_i_source")[NOTHING].mean()
+    wins = f"Doing nothing scores {idle:.2f} on CLIP-I to the input and wins both columns outright."
+    if NOISY not in set(table["method"]):
+        return say(f"**{wins}** These edits have no target captions, which the noisy input needs.")
     ways = []
     for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
         wide = by_image(table, metric)
@@ -31,10 +42,9 @@ def tables_finding(table: pd.DataFrame) -> Markdown:
             + by_interval(by.low, by.high, above="the same direction",
                           below="the other direction", open="no direction that can be told")
         )  # fmt: skip
-    idle = by_image(table, "clip_i_source")[NOTHING].mean()
     return say(
         f"**Noisy input minus baseline: {'; '.join(ways)}.**",
-        f"Doing nothing scores {idle:.2f} on the first and wins both columns outright.",
+        wins,
     )
 
 
@@ -48,6 +58,11 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
     faded = paired_interval(wide[max(wide)].to_numpy(float), wide[min(wide)].to_numpy(float))
     base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
     rho = {m: base[["clip_i_source", m]].corr(method="spearman").iloc[0, 1] for m in WHERE}
+    if base[WHERE[0]].isna().all():
+        return say(
+            f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I "
+            f"by {spanned(*faded[:3], signed=True)}, and nothing became more local.**"
+        )
     return say(
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
         f"{spanned(*faded[:3], signed=True)}, and nothing became more local.**",
@@ -85,9 +100,40 @@ def report_table(table: pd.DataFrame, models: str = "miniature") -> pd.DataFrame
     )
 
 
+def paired(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Noisy input against baseline, image by image, on what is known of these pictures."""
+    if NOISY not in set(table["method"]):
+        print("left out: the comparison. The noisy input needs target captions (data/README.md).")
+        return None
+    similar = ("clip_i_source", "dinov2_source", "clip_t", "ssim_source_outside")
+    shown = known(table, [PRIMARY, SUCCESS, *similar])
+    return compare(table, NOISY, BASELINE, shown, primary=shown[0])
+
+
+def forest_figure(found: pd.DataFrame | None) -> Figure | None:
+    """The differences with their intervals."""
+    if found is None:
+        return None
+    fig, ax = plt.subplots(figsize=(6.6, 3.2))
+    figures.forest(
+        ax, found.assign(metric=found["metric"].map(named)),
+        sides=("noisy input lower", "noisy input higher"),
+    )  # fmt: skip
+    return fig
+
+
+def by_kind(table: pd.DataFrame) -> pd.DataFrame | None:
+    """Both systems' success and outside change by kind of edit."""
+    both = table[table["method"].isin([BASELINE, NOISY])]
+    columns = known(both, [SUCCESS, PRIMARY])
+    if not columns:
+        return None
+    return both.pivot_table(index="edit_type", columns="method", values=columns).round(3)
+
+
 def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
     """The eight cells with input form, text scale and prompt as columns of their own."""
-    columns = ("success", "l1_source_outside_excess", "clip_i_source", "dinov2_source", "clip_t")
+    columns = known(table, ["success", PRIMARY, "clip_i_source", "dinov2_source", "clip_t"])
     found = points(table, columns)
     parts = _factors(table).loc[found["method"]].reset_index(drop=True)
     parts = parts.rename(columns={"text_scale": "text scale"})
@@ -104,7 +150,8 @@ def _factors(table: pd.DataFrame) -> pd.DataFrame:
 
 def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """What each of the three changes does by itself: mean over the other two, paired by image."""
-    images = average_seeds(table, list(columns))
+    columns = known(table, columns)
+    images = average_seeds(table, columns)
     images = images.join(_factors(table), on="method")
     rows = []
     for factor, name, a, b in (
@@ -113,6 +160,8 @@ def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
         ("prompt", "caption instead of instruction", "caption", "instruction"),
     ):
         for metric in columns:
+            if not {a, b} <= set(images[factor]):  # captions are not known of these edits
+                continue
             sides = [
                 images[images[factor] == level].groupby("id")[metric].mean() for level in (a, b)
             ]
@@ -124,28 +173,34 @@ def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def fade_figure(table: pd.DataFrame, blends: pd.DataFrame) -> Figure:
+def fade_figure(table: pd.DataFrame, blends: pd.DataFrame) -> Figure | None:
     """CLIP-I to the source against success, with blending as the line to beat."""
+    x = known_best(table, ANSWERS)
+    if x is None:
+        return None
     fig, ax = plt.subplots(figsize=(6.6, 4.2))
     mixed = points(
-        blends.assign(method=[f"{a:g}" for a in blends["alpha"]]), (SUCCESS, "clip_i_source")
+        blends.assign(method=[f"{a:g}" for a in blends["alpha"]]), (x, "clip_i_source")
     ).assign(method="baseline blended with its input")
     figures.trade_off(
         ax,
-        pd.concat([points(table, (SUCCESS, "clip_i_source")), mixed], ignore_index=True),
-        x=SUCCESS,
+        pd.concat([points(table, (x, "clip_i_source")), mixed], ignore_index=True),
+        x=x,
         y="clip_i_source",
         controls=("baseline blended with its input", NOTHING, TRIP),
-        labels=("edit success (judge)", named("clip_i_source")),
+        labels=(named(x), named("clip_i_source")),
         better="upper right",
     )
     return fig
 
 
-def where_figure(table: pd.DataFrame) -> Figure:
+def where_figure(table: pd.DataFrame) -> Figure | None:
     """By image: CLIP-I to the source against the change outside, and against the change inside."""
     columns = ["clip_i_source", "l1_source_outside", "l1_source_inside"]
     images = average_seeds(table[table["method"] == BASELINE], columns)
+    if images[columns[1]].isna().all():
+        print("left out: inside and outside. None of these edits has a mask (data/README.md).")
+        return None
     fig, axes = plt.subplots(1, 2, figsize=(8, 3.4), sharey=True)
     for ax, column, colour in zip(
         axes, columns[1:], (figures.BASELINE, figures.NOISY), strict=True
@@ -156,7 +211,7 @@ def where_figure(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def where_table(table: pd.DataFrame) -> pd.DataFrame:
+def where_table(table: pd.DataFrame) -> pd.DataFrame | None:
     """Spearman's rank correlation of CLIP-I to the source with change outside and inside."""
     columns = [
         "clip_i_source",
@@ -166,13 +221,18 @@ def where_table(table: pd.DataFrame) -> pd.DataFrame:
         "inside_area",
     ]
     images = average_seeds(table[table["method"] == BASELINE], columns)
+    if images[columns[2]].isna().all():
+        return None
     rows = images[columns].corr(method="spearman").loc[columns[2:], columns[:2]]
     return rows.rename(index=named, columns=named).rename(index={"inside_area": "area"}).round(2)
 
 
-def truth_table(study) -> pd.DataFrame:
+def truth_table(study) -> pd.DataFrame | None:
     """The exact targets, scored as if an editor had made them."""
     items = [item for item in study.everything if item.record.target_file_name]
+    if not items:
+        print("left out: the exact answers. None of these edits has one.")
+        return None
     scored = score_all(
         items, [item.target() for item in items], study.features, answers=right_answers(items)
     )

@@ -11,11 +11,11 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import right_answers
+from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
-from cirp.experiments.report import SWEEP_STEPS
 from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.sentences import by_interval, say, spanned
-from cirp.figures.tables import named, points
+from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.metrics import similarity
 from cirp.metrics.scores import score_all
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
@@ -63,8 +63,8 @@ def plane_figure(table: pd.DataFrame) -> Figure:
 
 def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
     """The sweep's rows as curves: which curve, which setting, and the metrics with intervals."""
-    columns = (SUCCESS, PRIMARY, "clip_i_source", "dinov2_source", "clip_t")
-    found = points(table, columns)
+    columns = (*ANSWERS, *CHANGES, "clip_i_source", "dinov2_source")
+    found = points(table, [name for name in columns if name in table])
     scales = ["strength", "text_scale", "image_scale"]
     found = found.join(settings_by_label(table, *scales), on="method")
     noisy = found["strength"].notna()
@@ -83,18 +83,24 @@ def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)
 
 
-def sweep_figure(table: pd.DataFrame, y: str = PRIMARY, label: str = "") -> Figure:
-    """One trade-off curve per dial."""
+def sweep_figure(table: pd.DataFrame, *ys: str) -> Figure | None:
+    """One trade-off curve per dial: what was done against the first of `ys` that is known.
+
+    None if nobody knows whether the edits happened.
+    """
+    x, y = known_best(table, ANSWERS), known_best(table, ys or CHANGES)
+    if x is None or y is None:
+        return None
     fig, ax = plt.subplots(figsize=(7.2, 4.8))
     better = "lower right" if similarity.better(y) == "lower" else "upper right"
     figures.trade_off(
         ax,
         sweep_points(table),
-        x=SUCCESS,
+        x=x,
         y=y,
         curve="curve",
         setting="setting",
-        labels=("edit success (judge)", label or named(y)),
+        labels=(named(x), named(y)),
         better=better,
     )
     return fig
@@ -102,6 +108,10 @@ def sweep_figure(table: pd.DataFrame, y: str = PRIMARY, label: str = "") -> Figu
 
 def guidance_explorer(study, items: Sequence[EditItem]):
     """The interactive explorer of the noisy input: strength and text scale, precomputed."""
+    items = [item for item in items if ASKED["target caption"](item)]
+    if not items:
+        print("left out: the noisy input's dials. None of these edits has a target caption.")
+        return None
     strengths, scales = (0.4, 0.5, 0.55, 0.7, 0.9), (12.0, 15.0)
     made, scores = {}, {}
     trips = [e.image for e in cache.edits(study.models, items, "round trip", progress=False)]
@@ -109,7 +119,10 @@ def guidance_explorer(study, items: Sequence[EditItem]):
     for strength in strengths:
         for scale in scales:
             settings = dict(
-                variant="text-to-image", steps=SWEEP_STEPS, strength=strength, text_scale=scale
+                variant="text-to-image",
+                steps=study.sweep_steps,
+                strength=strength,
+                text_scale=scale,
             )
             edits = cache.edits(
                 study.models, items, "noisy", seeds=study.seeds[:1], settings=settings,
@@ -131,4 +144,4 @@ def guidance_explorer(study, items: Sequence[EditItem]):
 
 
 def _label(item: EditItem) -> str:
-    return f"{item.record.target_caption} ({item.id})"
+    return f"{cache.target_caption(item.record)} ({item.id})"

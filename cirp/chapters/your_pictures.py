@@ -8,13 +8,13 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.attention.tokens import content_words
 from cirp.data.edits import EditItem
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations, report
 from cirp.experiments.configurations import Methods
-from cirp.experiments.study import ASKED, Study
-from cirp.experiments.word_maps import Watched, watch
+from cirp.experiments.needs import ASKED
+from cirp.experiments.study import Study
+from cirp.experiments.word_maps import Watched, watch, with_words
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import named, wide
 from cirp.metrics import similarity
@@ -28,7 +28,6 @@ COLUMNS = (
     "region_iou",
 )  # fmt: skip
 FEW = 5  # pictures; of fewer an interval says nothing
-WORDS = 4  # maps a picture
 
 
 def pictures(s: Study) -> list[EditItem]:
@@ -87,14 +86,7 @@ def finding(table: pd.DataFrame) -> Markdown:
 
 def numbers(table: pd.DataFrame) -> pd.DataFrame:
     """Methods by what can be known of these pictures; says what cannot, and why."""
-    shown = [name for name in COLUMNS if name in table and table[name].notna().any()]
-    lacking = [named(name) for name in COLUMNS if name not in shown]
-    if lacking:
-        print(
-            f"left out: {', '.join(lacking)}. Success needs labels and a judge that knows them, "
-            "inside and outside need a mask, CLIP-T a target caption (data/README.md)."
-        )
-    return wide(table, shown).T.rename(index={named(TOTAL): "change of the picture (L1)"})
+    return wide(table, COLUMNS).T.rename(index={named(TOTAL): "change of the picture (L1)"})
 
 
 def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
@@ -129,10 +121,7 @@ def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) 
 def watched(s: Study, items: Sequence[EditItem], chosen: Methods) -> list[Watched]:
     """The baseline's attention on each, for the words that carry the edit or all content words."""
     name, settings = chosen[report.BASELINE]
-    seen = []
-    for item in items:
-        if not item.record.words:
-            found = content_words(s.models.instruct.tokenizer, item.record.instruction)
-            item = item.worded(found[:WORDS])
-        seen.append(watch(s.models, item, name, seed=s.seeds[0], settings=settings))
-    return seen
+    return [
+        watch(s.models, with_words(item, s.models), name, seed=s.seeds[0], settings=settings)
+        for item in items
+    ]

@@ -22,7 +22,7 @@ from transformers import CLIPTokenizer
 
 from cirp import paths
 from cirp.attention.tokens import check_length, word_positions
-from cirp.data.edits import EditItem
+from cirp.data.edits import EditItem, EditRecord
 from cirp.data.images import DataError, Mask, fingerprint
 from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
@@ -37,13 +37,17 @@ WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
 CACHE = paths.cache() / "runs"
 
 
+def target_caption(record: EditRecord) -> str | None:
+    """The record's own, or, with a source caption, one written by rule; None if there is none."""
+    if record.target_caption is None and record.source_caption:
+        with suppress(ValueError):  # what the rules cannot say, a person must: it stays unknown
+            return refine(record.instruction, record.source_caption)
+    return record.target_caption
+
+
 def task(item: EditItem, seed: int) -> Task:
     """What a method is given of an item; a missing target caption is written by rule."""
-    record = item.record
-    caption = record.target_caption
-    if caption is None and record.source_caption:
-        with suppress(ValueError):  # what the rules cannot say, a person must: it stays unknown
-            caption = refine(record.instruction, record.source_caption)
+    record, caption = item.record, target_caption(item.record)
     image, mask = item.source(), item.mask()
     if record.is_global:
         mask = np.ones(image.size[::-1], dtype=bool)

@@ -22,6 +22,7 @@ from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, records, report
 from cirp.experiments.configurations import Methods
 from cirp.experiments.drawn import right_answers
+from cirp.experiments.needs import LeftOut, possible, preferred, showable
 from cirp.experiments.records import CHECKED, agreement, recorded
 from cirp.methods import METHODS
 from cirp.methods.references import blend
@@ -31,18 +32,6 @@ from cirp.metrics.scores import score_all
 EDITS = "data/edits"
 SEEDS = 2
 STEPS = 150  # the report's
-
-
-class LeftOut(ValueError):
-    """A chapter cannot be shown of these edits, and the book goes on without it."""
-
-
-ASKED = {  # what a chapter may ask of an edit
-    "target caption": lambda item: cache.task(item, 0).caption is not None,
-    "source caption": lambda item: item.record.source_caption is not None,
-    "mask": lambda item: item.record.mask_file_name is not None or item.record.is_global,
-    "words": lambda item: bool(item.record.words),
-}
 
 
 @dataclass(frozen=True)
@@ -75,6 +64,11 @@ class Study:
         """Where a full run writes its tables: the book's folder only for the book's own run."""
         return paths.RESULTS if self.is_default else paths.own() / "results"
 
+    @property
+    def sweep_steps(self) -> int:
+        """Of tables that turn many dials: fewer than the report's, never more than asked."""
+        return min(report.SWEEP_STEPS, self.steps)
+
     def item(self, name: str) -> EditItem:
         found = {item.id: item for item in self.everything}
         if name not in found:
@@ -90,7 +84,8 @@ class Study:
         """
         if methods is None:
             both = report.main_methods(self.steps)
-            methods = {name: both[name] for name in (report.BASELINE, report.NOISY)}
+            both = {name: both[name] for name in (report.BASELINE, report.NOISY)}
+            methods = possible(both, items)
         return {
             name: cache.edits(
                 self.models,
@@ -119,6 +114,7 @@ class Study:
         """
         items = self.items if items is None else items
         seeds = self.seeds if seeds is None else seeds
+        methods = possible(methods, items)
         known = None
         path = self.results / f"{name}.csv"
         if self.profile == "full" and path.exists():
@@ -194,12 +190,14 @@ def open_study(
     usual_steps: int = STEPS,
     needs: Sequence[str] = (),
     asks: Sequence[str] = (),
+    prefers: Sequence[str] = (),
 ) -> Study:
     """Check everything, then load it.
 
     `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run
     that the chapter only reads. `asks` names what an edit must have to be shown in it, of `ASKED`;
-    edits without are left out, with a line that says so.
+    edits without are left out, with a line that says so. What it `prefers` it asks for only where
+    some edit has it.
 
     Raises `ValueError` in one line for an unknown profile, bad edits or unknown models, and
     `LeftOut` if tables are needed that speak of other edits, models, steps or seeds, or if no edit
@@ -223,7 +221,7 @@ def open_study(
             f"this chapter shows tables of hours ({', '.join(needs)}) that speak of the book's own "
             "edits, models, steps and seed; with others it is left out"
         )
-    everything = showable(everything, asks)
+    everything = preferred(showable(everything, asks), prefers)
     cache.check_items(everything, load_tokenizer(models))
     loaded = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
     everything = cache.fitted(everything, loaded)
@@ -239,22 +237,6 @@ def open_study(
         folder,
         usual_steps,
     )
-
-
-def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
-    """The edits that have all of `asks`; says how many have not.
-
-    Raises `LeftOut` if none has.
-    """
-    shown = [item for item in items if all(ASKED[name](item) for name in asks)]
-    if not shown:
-        raise LeftOut(f"no edit has {' and '.join(asks)}, which this chapter shows; it is left out")
-    if len(shown) < len(items):
-        lacking = len(items) - len(shown)
-        print(
-            f"{lacking} of {len(items)} edits have no {' or no '.join(asks)} and are left out here"
-        )
-    return shown
 
 
 def missing(

@@ -15,7 +15,7 @@ from cirp.attention import localisation
 from cirp.attention.maps import token_maps, word_map
 from cirp.attention.record import Record
 from cirp.attention.site import TEXT
-from cirp.attention.tokens import check_length, word_positions
+from cirp.attention.tokens import check_length, content_words, word_positions
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit
@@ -97,12 +97,34 @@ def watch(
     return Watched(item, made, record, pipe.tokenizer, getattr(one, said), words)
 
 
+WORDS = 4  # of an instruction whose words nobody has named
+
+
+def with_words(item: EditItem, models: Models) -> EditItem:
+    """The item with words to look at: its own, or the first content words of the instruction."""
+    if item.record.words:
+        return item
+    found = content_words(models.instruct.tokenizer, item.record.instruction)
+    return item.worded(found[:WORDS])
+
+
 def watch_all(models: Models, items: Sequence[EditItem], method: str, **how) -> Iterator[Watched]:
-    """One after the other; only edits that have an inside, an outside and words to look at."""
+    """One after the other. The noisy input only where there are a caption and words of it.
+
+    Edits of the whole picture are left out: nothing is inside or outside of them.
+    """
     for item in items:
-        words = item.record.words and (item.record.target_words or method == "ip2p")
-        if words and not item.record.is_global and item.record.mask_file_name:
+        if item.record.is_global:
+            continue
+        if method == "ip2p":
+            yield watch(models, with_words(item, models), method, **how)
+        elif item.record.target_words and cache.target_caption(item.record):
             yield watch(models, item, method, **how)
+
+
+def with_masks(watched: Sequence[Watched]) -> list[Watched]:
+    """Those whose true region is known, so that maps can be scored."""
+    return [one for one in watched if one.item.mask() is not None]
 
 
 def score(watched: Watched, heat: Heat | None = None, **columns) -> dict:
@@ -131,7 +153,6 @@ def leaderboard(watched: Sequence[Watched], *, by: str, seed: int = 0) -> pd.Dat
 def by_layer(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFrame:
     """Layers by heads: the mean score of the edit words' map of that layer and head alone."""
     first = watched[0].record
-    heads = first.layer(first.layers[0]).shape[0]
     rows = {
         short(name): [
             float(
@@ -139,11 +160,12 @@ def by_layer(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFram
                     [score(one, one.heat(layers=[name], heads=[h]))[metric] for one in watched]
                 )
             )
-            for h in range(heads)
+            for h in range(len(first.layer(name)))
         ]
         for name in first.layers
     }
-    return pd.DataFrame(rows, index=[f"head {h}" for h in range(heads)]).T
+    table = pd.DataFrame.from_dict(rows, orient="index")  # layers of fewer heads end early
+    return table.rename(columns="head {}".format)
 
 
 def by_time(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFrame:
@@ -160,11 +182,16 @@ def by_time(watched: Sequence[Watched], metric: str = "roc_auc") -> pd.DataFrame
 
 
 def short(layer: str) -> str:
-    """ "up_blocks.1.attentions.0.transformer_blocks.0.attn2" -> "up 1.0"."""
+    """ "up_blocks.1.attentions.0.transformer_blocks.0.attn2" -> "up 1.0".
+
+    Further blocks of one attention, which SDXL has, are numbered: "up 1.0 block 1".
+    """
     parts = layer.split(".")
+    block = parts[parts.index("transformer_blocks") + 1]
+    last = f" block {block}" if block != "0" else ""
     if parts[0] == "mid_block":
-        return "mid"
-    return f"{parts[0].removesuffix('_blocks')} {parts[1]}.{parts[3]}"
+        return f"mid{last}"
+    return f"{parts[0].removesuffix('_blocks')} {parts[1]}.{parts[3]}{last}"
 
 
 def reworded(item: EditItem, instruction: str) -> EditItem:

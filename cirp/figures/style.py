@@ -67,7 +67,9 @@ def log_y(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None = None) -> None:
+def save(
+    fig: Figure | None, name: str, *, profile: str = "full", folder: Path | None = None
+) -> None:
     """Write `name`.png and, if it holds no picture, `name`.svg; the same figure, the same bytes.
 
     Pictures of pixels are a hundred times as large in an SVG, and no sharper.
@@ -76,12 +78,16 @@ def save(fig: Figure, name: str, *, profile: str = "full", folder: Path | None =
     that it never replaces what the README shows, and one on edits or models of one's own to
     `CIRP_OUT`. `folder` overrides all.
 
+    None is nothing to draw: who has made none has said why.
+
     Raises `ValueError` for another profile or a name that is not a plain file name.
     """
     if profile not in FOLDERS:
         raise ValueError(f"profile={profile!r}; it must be one of {', '.join(FOLDERS)}")
     if not name or Path(name).name != name or name.endswith((".svg", ".png")):
         raise ValueError(f"name={name!r}; give a plain name without folder or ending, 03_maps say")
+    if fig is None:
+        return
     if folder is None:
         folder = own() / "figures" if "CIRP_OUT" in os.environ else FOLDERS[profile]
     folder = Path(folder)

@@ -8,6 +8,8 @@ from pandas.io.formats.style import Styler
 
 from cirp.statistics.bootstrap import summarise
 
+ANSWERS = ("success", "clip_direction", "clip_t")  # whether the edit happened, best first
+CHANGES = ("l1_source_outside_excess", "l1_source")  # what it changed, likewise
 NAMES = {
     "success": "edit success",
     "success_soft": "edit success, soft",
@@ -38,6 +40,33 @@ def named(metric: str) -> str:
     return NAMES.get(metric, metric.replace("_", " "))
 
 
+WHY = (
+    "Success needs labels and a judge that knows them, inside and outside need a mask, CLIP-T a "
+    "target caption, CLIP direction both captions (data/README.md)."
+)
+
+
+def known(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Those of `columns` of which the table knows anything; says which are left out, and why."""
+    shown = [name for name in columns if name in table and table[name].notna().any()]
+    if lacking := [named(name) for name in columns if name not in shown]:
+        print(f"left out: {', '.join(lacking)}. {WHY}")
+    return shown
+
+
+def known_best(table: pd.DataFrame, columns: Sequence[str]) -> str | None:
+    """The first of `columns` of which the table knows anything; None if there is none.
+
+    Of pictures without labels nobody can say whether an edit succeeded, but with captions CLIP can
+    say whether it went the right way.
+    """
+    for name in columns:
+        if name in table and table[name].notna().any():
+            return name
+    print(f"left out: what is drawn against {named(columns[0])}. {WHY}")
+    return None
+
+
 def points(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method") -> pd.DataFrame:
     """One row per method with each metric's mean and, as `_low` and `_high`, its interval."""
     long = summarise(table, list(columns), method=method)
@@ -49,7 +78,11 @@ def points(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method
 
 
 def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method") -> pd.DataFrame:
-    """Methods by metrics, as "mean [low, high]"; a dash where nothing is defined."""
+    """Methods by metrics, as "mean [low, high]"; a dash where nothing is defined.
+
+    A metric of which nothing is known at all is left out, with a line that says so.
+    """
+    columns = known(table, columns)
     found = points(table, columns, method=method)
     text = {
         named(name): [
@@ -70,4 +103,4 @@ def unnumbered(table: pd.DataFrame) -> Styler:
 
 def per_cent(values: pd.Series) -> str:
     """Mean over images, as the report prints similarities."""
-    return f"{100 * values.mean():.2f}"
+    return "-" if values.isna().all() else f"{100 * values.mean():.2f}"

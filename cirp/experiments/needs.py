@@ -1,0 +1,68 @@
+"""What edits must have for a chapter or a method to be shown of them, and what is said if not."""
+
+from collections.abc import Sequence
+
+from cirp.data.edits import EditItem
+from cirp.experiments import cache
+from cirp.experiments.configurations import Methods
+
+
+class LeftOut(ValueError):
+    """A chapter cannot be shown of these edits, and the book goes on without it."""
+
+
+ASKED = {  # what a chapter may ask of an edit
+    "target caption": lambda item: cache.target_caption(item.record) is not None,
+    "source caption": lambda item: item.record.source_caption is not None,
+    "mask": lambda item: item.record.mask_file_name is not None or item.record.is_global,
+    "words": lambda item: bool(item.record.words),
+}
+
+
+def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
+    """The edits that have all of `asks`; says how many have not.
+
+    Raises `LeftOut` if none has.
+    """
+    shown = [item for item in items if all(ASKED[name](item) for name in asks)]
+    if not shown:
+        raise LeftOut(f"no edit has {' and '.join(asks)}, which this chapter shows; it is left out")
+    _say_lacking(items, shown, asks)
+    return shown
+
+
+def preferred(items: Sequence[EditItem], wishes: Sequence[str]) -> list[EditItem]:
+    """The edits that have each of `wishes`, one after the other; where none has it, all go on."""
+    for wish in wishes:
+        having = [item for item in items if ASKED[wish](item)]
+        if having:
+            _say_lacking(items, having, [wish])
+            items = having
+    return list(items)
+
+
+def _say_lacking(items: Sequence[EditItem], shown: Sequence[EditItem], asks: Sequence[str]) -> None:
+    if lacking := len(items) - len(shown):
+        print(
+            f"{lacking} of {len(items)} edits have no {' or no '.join(asks)} and are left out here"
+        )
+
+
+def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
+    """Those of `methods` that these edits have prompts for; says which not, and the remedy."""
+    if all(ASKED["target caption"](item) for item in items):
+        return methods
+    found = {
+        label: (method, settings)
+        for label, (method, settings) in methods.items()
+        if cache.completed(method, settings).get("prompt") != "caption"
+    }
+    if lacking := [label for label in methods if label not in found]:
+        few = (
+            ", ".join(lacking) if len(lacking) < 3 else f"{len(lacking)} of {len(methods)} settings"
+        )
+        print(
+            f"left out: {few}. An edit without a target caption is among these; "
+            "cirp refine writes captions (data/README.md)."
+        )
+    return found

@@ -6,6 +6,7 @@
 #   SEED, STEPS, DEVICE   the other parameters of the notebooks. Any of these five makes a book of your
 #            own, with no number of ours in it:
 #   OUT      where that goes: notebooks, tables, figures and pages (default: _build/own)
+#   SITE     the address at which the book will stand, https://host/path/: adds sitemap and cards
 #   JOBS     how many notebooks are executed side by side; by default one for each core, at most 4
 # Where packages come from is pip's business: PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf are honoured.
 
@@ -39,6 +40,9 @@ JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(JOBS)
 endif
+
+# Read by book/_ext/publish.py.
+export CIRP_SITE ?= $(SITE)
 
 # A book of one's own.
 OUT ?= _build/own

@@ -82,6 +82,7 @@ def test_a_saved_figure_carries_no_date(tmp_path):
 
 
 def test_a_quick_run_does_not_touch_the_committed_figures(tmp_path, monkeypatch):
+    monkeypatch.delenv("CIRP_OUT", raising=False)
     folders = {"full": tmp_path / "figures", "quick": tmp_path / "quick"}
     monkeypatch.setattr(style, "FOLDERS", folders)
     figures.save(plt.figure(), "a", profile="quick")
@@ -262,3 +263,19 @@ def test_a_logarithmic_axis_is_numbered_plainly():
     fig.canvas.draw()
     said = [label.get_text() for label in ax.get_yticklabels() if label.get_text()]
     assert "0.1" in said and not any("$" in text or "\\" in text for text in said)
+
+
+def test_a_metric_of_which_nothing_is_known_is_left_out_and_said(capsys):
+    rows = pd.DataFrame({"id": ["a", "b"], "method": "x", "seed": 0, "success": np.nan,
+                         "clip_direction": [0.1, np.nan], "clip_i_source": [0.5, 0.7]})  # fmt: skip
+    found = tables.wide(rows, ["success", "clip_i_source"])
+    assert list(found) == ["CLIP-I to source"]
+    assert "left out: edit success. Success needs labels" in capsys.readouterr().out
+    assert tables.known_best(rows, tables.ANSWERS) == "clip_direction"
+    assert tables.known_best(rows, ("success",)) is None
+    assert tables.known_best(rows, ("clip_t",)) is None
+
+
+def test_nothing_to_draw_is_not_saved(tmp_path):
+    figures.save(None, "01_none", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -201,3 +201,32 @@ def test_edits_without_what_a_chapter_shows_are_left_out_with_a_line(items, caps
     assert "1 of 4 edits have no target caption and are left out here" in capsys.readouterr().out
     with pytest.raises(needs.LeftOut, match="no edit has target caption and mask"):
         needs.showable([bare], ("target caption", "mask"))
+
+
+def without(item, **nothing):
+    return replace(item, record=item.record.model_copy(update=dict.fromkeys(nothing)))
+
+
+def test_what_a_chapter_prefers_it_asks_for_only_where_there_is_some(items, capsys):
+    bare = without(items[0], target_caption=True)
+    assert needs.preferred([bare, *items], ("target caption", "mask")) == list(items)
+    assert "1 of 4 edits have no target caption" in capsys.readouterr().out
+    assert needs.preferred([bare, bare], ("target caption", "mask")) == [bare, bare]
+    assert capsys.readouterr().out == ""
+
+
+def test_methods_that_need_captions_are_left_out_with_a_line_where_there_are_none(items, capsys):
+    methods = report.main_methods(4)
+    assert needs.possible(methods, items) == methods
+    bare = without(items[0], target_caption=True)
+    assert set(methods) - set(needs.possible(methods, [bare, *items])) == {report.NOISY}
+    assert "left out: noisy input." in capsys.readouterr().out
+    needs.possible(report.sweep_methods(), [bare])
+    assert "left out: 10 of 17 settings." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 20, 150])
+def test_no_table_takes_more_steps_than_were_asked_for(steps):
+    tables = (report.main_methods(steps), report.step_methods(steps))
+    taken = {own.get("steps", 0) for table in tables for _, own in table.values()}
+    assert max(taken) <= steps and taken - {0}

@@ -77,12 +77,34 @@ def test_a_middle_block_with_a_resolution_of_its_own_is_left_out_everywhere(item
     assert word_maps.by_layer([one]).shape == (len(one.record.layers), 4)
 
 
-def test_edits_without_an_outside_or_words_are_passed_over(models, item):
-    blind = word_maps.reworded(item, "make it happy")
-    assert list(word_maps.watch_all(models, [blind], "ip2p", seed=0, settings={"steps": 1})) == []
-    assert blind.record.instruction == "make it happy"
+def test_words_that_nobody_has_named_are_the_content_words_of_the_instruction(models, item):
+    blind = word_maps.reworded(item, "make it happy on the beach")
+    (one,) = word_maps.watch_all(models, [blind], "ip2p", seed=0, settings={"steps": 1})
+    assert one.words == ["make", "happy", "beach"] or one.words == ["happy", "beach"]
+    assert blind.record.instruction == "make it happy on the beach" and blind.record.words == []
+
+
+def test_the_noisy_input_is_watched_only_where_there_are_words_of_a_caption(models, item):
+    told = {"seed": 0, "settings": {"steps": 2}}
+    assert len(list(word_maps.watch_all(models, [item], "noisy", **told))) == 1
+    for bare in ({"target_caption": None}, {"target_words": []}):
+        other = EditItem(item.record.model_copy(update=bare), item.folder)
+        assert list(word_maps.watch_all(models, [other], "noisy", **told)) == []
+
+
+def test_edits_of_the_whole_picture_are_passed_over_and_unmasked_ones_not_scored(models, item):
+    whole = EditItem(item.record.model_copy(update={"is_global": True}), item.folder)
+    bare = EditItem(item.record.model_copy(update={"mask_file_name": None}), item.folder)
+    seen = list(
+        word_maps.watch_all(models, [whole, bare, item], "ip2p", seed=0, settings={"steps": 1})
+    )
+    assert [one.item.record.mask_file_name for one in seen] == [None, "mask.png"]
+    assert [one.item for one in word_maps.with_masks(seen)] == [item]
 
 
 def test_layer_names_are_short():
     assert word_maps.short("up_blocks.1.attentions.0.transformer_blocks.0.attn2") == "up 1.0"
     assert word_maps.short("mid_block.attentions.0.transformer_blocks.0.attn2") == "mid"
+    assert (
+        word_maps.short("up_blocks.1.attentions.0.transformer_blocks.1.attn2") == "up 1.0 block 1"
+    )

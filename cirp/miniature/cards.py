@@ -25,13 +25,14 @@ ABOUT = {
         ("judge",),
         "Scores whether an edit happened, nothing else; it was never used to train or guide "
         "another model. It alone has seen every combination of thing and setting, on scenes "
-        "of its own (`cirp.miniature.gallery`), with damage and with edits left half done. New "
-        "settings and styles of which only half is drawn still pass too often.",
+        "of its own (`cirp.miniature.gallery`), with damage and with edits left half done. A "
+        "face that is blurred, or painted over with what surrounds it, still passes too often "
+        "for another expression.",
     ),
     "dinov2": (
         "Dinov2Model, self-supervised",
         ("dinov2",),
-        "It tells settings apart, and kinds of thing hardly. DINO's loss without DINOv2's iBOT and "
+        "It tells settings apart, and most kinds of thing. DINO's loss without DINOv2's iBOT and "
         "KoLeo terms: of DINOv2 it has the class, not the data or the recipe.",
     ),
     "text-to-image": (

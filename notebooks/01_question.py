@@ -18,7 +18,14 @@
 # same code takes the real models by name (`models="real"`).
 # :::
 #
-# *Runs in about a minute on two cores; needs nothing beyond this repository.*
+# :::{admonition} In this part
+# :class: tip
+# You will learn to measure over-editing: to tell an edit that happened from one that did not, wanted change from
+# unwanted, and a score that means something from one that rewards doing nothing; and to read where words look. Chapters
+# 7 and 8 have exercises with answers to open.
+# :::
+#
+# *Needs nothing beyond this repository.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -13,8 +13,6 @@
 # knows exactly which pixels "make the dog happy" should change. So we draw a world in which every
 # edit has an exact answer: the target picture, and the region in which it differs from the source.
 # On this world we train small models of exactly the classes that the real systems use.
-#
-# *Runs in seconds.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -14,8 +14,6 @@
 # prompt; read the other way, each token has a map. DAAM {cite}`tang2023daam` averages these maps over
 # layers, heads and time. InstructPix2Pix evaluates three rows at every step (text and image, image
 # alone, neither), and only the first has ever seen the instruction.
-#
-# *Runs in a minute or two.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

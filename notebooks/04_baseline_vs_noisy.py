@@ -10,8 +10,6 @@
 # # Baseline versus noisy input
 #
 # The noisy input keeps more of the picture. Does it still make the edit?
-#
-# *Runs in a minute or two.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

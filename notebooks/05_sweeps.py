@@ -10,8 +10,6 @@
 # # Guidance sweeps
 #
 # Any editor can be made to keep more by making it edit less. What does each dial give, and what does it take?
-#
-# *Runs in two or three minutes.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -12,7 +12,7 @@
 # What becomes of the report's table when it is given controls, intervals, tests, and the question whether the edit
 # happened?
 #
-# *Runs in a minute; the full run's tables are recorded, and a slice is computed again here.*
+# *The full run's tables are recorded, and a slice is computed again here.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

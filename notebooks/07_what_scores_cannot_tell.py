@@ -11,8 +11,6 @@
 #
 # CLIP-I and DINOv2 to the input are highest for doing nothing, so a system that edits less looks as if it over-edits
 # less. By how much, and what is to be read instead?
-#
-# *Runs in a minute.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -69,6 +67,17 @@ chapter.truth_table(s)
 _ = figures.save(chapter.where_figure(table), "07_where", profile=profile)
 # %%
 chapter.where_table(table)
+
+# %% [markdown]
+# ## Exercise
+#
+# How much of the input has to be mixed back until the baseline is more like the input than the noisy input is, by
+# CLIP-I? And what has become of its edits by then? Write it down before you open the answer.
+
+# %% tags=["hide-cell"]
+mean = blends.groupby("alpha")[["clip_i_source", "success"]].mean()
+rival = table.loc[table["method"] == report.NOISY, "clip_i_source"].mean()
+mean.assign(above_the_noisy_input=mean["clip_i_source"] > rival).rename(columns=tables.named).round(3)
 
 # %% [markdown]
 # ## What to read instead

@@ -13,7 +13,7 @@
 # Prompt-to-Prompt {cite}`hertz2023prompttoprompt`, in which more changes than the instruction says. In the drawn
 # world that flaw is a dial.
 #
-# *Runs in a minute. Numbers are of the miniature.*
+# *Numbers are of the miniature.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -68,6 +68,28 @@ shown = [item for item in factorial.items()[:12:2]][:4]
 _ = figures.save(chapter.pictures(s.models, shown), "08_leak_pictures", profile=profile)
 
 # %% [markdown]
+# ## Exercise
+#
+# Compare the three at one setting, text 2.5 and image 1.5, instead of at equal success. Is the order the same? Which
+# of the two comparisons could a timid editor win?
+
+# %% tags=["hide-cell"]
+one = table[(table["text_scale"] == 2.5) & (table["image_scale"] == 1.5)]
+one.groupby("leak")[["success", "l1_source_outside_excess"]].mean().round(4)
+
+# %% [markdown]
+# ## The first part in short
+#
+# Each chapter answers its question in its first sentence, with an interval:
+#
+# - what over-editing looks like ({doc}`01_question`), and what one has to know to measure it ({doc}`02_world`);
+# - where words look ({doc}`03_attention`);
+# - what the report's noisy input is worth against the baseline ({doc}`04_baseline_vs_noisy`), and what its dials do
+#   ({doc}`05_sweeps`);
+# - what the report's table becomes with controls ({doc}`06_tables`), and what its scores cannot tell
+#   ({doc}`07_what_scores_cannot_tell`);
+# - where an editor learns to stray: this chapter. Whether it can be kept from it when it runs is the next part's.
+#
 # ## What this does not show
 #
 # That a clean data set would cure the real InstructPix2Pix: nobody has one. Each editor was trained once, with one

@@ -11,6 +11,12 @@
 #
 # What does each way of keeping an edit local do, to the same pictures, with the same model and the same noise?
 #
+# :::{admonition} In this part
+# :class: tip
+# You will learn what can be held so that an edit stays in its place, what each hold is worth, and how to compare
+# methods so that nobody wins by doing less. Chapters 12 and 13 have exercises with answers to open.
+# :::
+#
 # The methods are re-implementations on one attention interface, on the *miniature*; none of these numbers is a
 # number of the papers. FoI {cite}`guo2024foi` never released its code, and our version fills the gaps by its own
 # choices.
@@ -29,8 +35,6 @@
 # | Watch Your Steps {cite}`mirzaei2023wys` | change of the prediction with the text | latents blended, pixels pasted |
 # | DiffEdit {cite}`couairon2023diffedit` | change of the prediction with the caption | inverted latents kept outside |
 # | remap (ours) | what the text changes in the noised source, and what attention writes; Otsu's threshold {cite}`otsu1979` | attention, guidance, latents, pixels |
-#
-# *Runs in a few minutes.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

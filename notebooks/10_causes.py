@@ -12,7 +12,7 @@
 # Of all that the instruction moves inside the model, what carries the change beyond its place, and what stops it when
 # it is held?
 #
-# *Runs in a minute or two. Numbers are of the miniature.*
+# *Numbers are of the miniature.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -32,7 +32,7 @@ figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     usual_steps=20,
-    needs=("factorial", "frontiers", "traces"),
+    needs=("factorial", "frontiers", "strays", "traces"),
 )
 
 # %% tags=["hide-input"]
@@ -72,6 +72,19 @@ tables.unnumbered(found[shown]).format(precision=3)
 # %% [markdown]
 # *Pasted* rows have the source's own pixels outside of the region, which is free for whoever knows one.
 #
+# ## Where it lands
+#
+# Every pixel outside belongs to one ring around the region, and to one meaning. If an instruction strayed because its
+# words fit other things as well, those would change most; if it strayed because latents smear, the nearest ring would.
+
+# %% tags=["hide-input"]
+landed = evidence.table(s, "strays")
+chapter.strays_finding(landed)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Excess change outside of the true region, by distance from it and by what is seen there; means over the local test edits that have such pixels, with 95 % intervals.", "name": "fig-strays"}, "image": {"alt": "Two panels of dots with intervals, a colour a method: by ring, and by meaning."}}
+_ = figures.save(chapter.strays_figure(landed), "10_strays", profile=profile)
+
+# %% [markdown]
 # ## What goes with it
 #
 # Going with is no cause, but it shows where to look. For every local edit: how much of the edit words' attention,

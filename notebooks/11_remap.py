@@ -25,8 +25,6 @@
 # does; text guidance acts inside $R$ only; latents outside are the noised source's, and pixels are the source's.
 # There is no mask, no other model, no training, and no list of the words that matter. Because what strays is
 # caught, the text guidance may be stronger than the baseline's: the chapter on frontiers turns that dial.
-#
-# *Runs in a minute.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -15,7 +15,7 @@
 # reverse. So every method gets the same number of points, its own knob at three values and text guidance at two,
 # all named before a test edit was looked at (`data/plan.toml`).
 #
-# *Runs in a minute or two; the table is recorded, and its first edits are computed again in each build (all methods but
+# *The table is recorded, and its first edits are computed again in each build (all methods but
 # attention refocusing, whose gradient steps amplify the rounding of another batch). Numbers are of the miniature, and
 # methods are re-implementations.*
 
@@ -128,6 +128,20 @@ aims.reached(table, costs).set_index("aim")
 
 # %%
 aims.rivals(own).set_index("method").round(3)
+
+# %% [markdown]
+# ## Exercise
+#
+# The area weighs all limits of outside change alike. Rank the methods by the least outside change at the baseline's
+# success instead: who rises, and who falls? A method that never comes near that success has no rank.
+
+# %% tags=["hide-cell"]
+both = summary.set_index("method")[["area - baseline", "outside at level - baseline"]]
+ranks = both.assign(
+    by_area=both["area - baseline"].rank(ascending=False),
+    by_outside_change=both["outside at level - baseline"].rank(),
+)
+ranks.sort_values("by_area").round(4)
 
 # %% [markdown]
 # ## What this does not show

@@ -11,7 +11,7 @@
 #
 # A person who edits does not stop after one instruction. What is left, after five, of what nobody touched?
 #
-# *Runs in a minute. Numbers are of the miniature.*
+# *Numbers are of the miniature.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -22,6 +22,8 @@ seed: int = 0
 steps: int = 20
 
 # %% tags=["hide-input"]
+import pandas as pd
+
 from cirp import figures
 from cirp.chapters import turns as chapter
 from cirp.experiments import configurations, evidence, study, turns
@@ -59,6 +61,25 @@ chapter.last_turn(table)
 # %% [markdown]
 # Where a turn was not done, a later one may find nothing to lose and count as done: read *done* beside what is
 # still seen.
+
+# %% [markdown]
+# ## Exercise
+#
+# Is the damage of five turns five times that of one? Guess for the baseline, the noisy input and remap.
+
+# %% tags=["hide-cell"]
+one, five = (chapter.wide(table, "untouched_change", turn).mean() for turn in (1, 5))
+pd.DataFrame({"after one turn": one, "after five": five, "times": five / one}).round(4)
+
+# %% [markdown]
+# ## The second part in short
+#
+# To keep an edit in its place is two tasks: find the place, and hold the rest.
+#
+# - What each method does on the same pictures: {doc}`09_methods`. What holding each quantity is worth: {doc}`10_causes`.
+# - How remap finds and holds, and what each of its parts is worth: {doc}`11_remap`.
+# - Who is better than whom, over the whole dial and by interval: {doc}`12_frontiers`.
+# - What little strays add up to: this chapter.
 #
 # ## What this does not show
 #

@@ -11,7 +11,13 @@
 #
 # Four methods change where words look. Does that keep an edit where it belongs?
 #
-# *Runs in a minute. Numbers are of the miniature, and methods are re-implementations.*
+# :::{admonition} In this part
+# :class: tip
+# You will learn how each method works, from its equation and the lines of code that are its own, and where it fails.
+# Chapters 14 and 16 have exercises with answers to open.
+# :::
+#
+# *Numbers are of the miniature, and methods are re-implementations.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -25,7 +31,8 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import methods
 from cirp.chapters import two_instructions as two
-from cirp.experiments import records, study
+from cirp.experiments import cache, configurations, records, study
+from cirp.figures import tables
 from cirp.methods import dense, foi, lime, p2p
 
 figures.use_style()
@@ -137,6 +144,19 @@ methods.listing(dense.Modulate)
 
 # %%
 methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion']).T
+
+# %% [markdown]
+# ## Exercise
+#
+# Prompt-to-Prompt replaces maps *and* pastes the source outside the words' maps (local blend). Which of the two keeps
+# the rest of the picture? Run it without the paste.
+
+# %% tags=["hide-cell"]
+local = [item for item in s.items if not item.record.is_global][:6]
+method, settings = configurations.found(steps)["Prompt-to-Prompt"]
+tried = {"with local blend": (method, settings), "without": (method, {**settings, "local_blend": False})}
+cells = cache.table(s.models, local, tried, s.features, seeds=s.seeds[:1], progress=False)
+tables.wide(cells, ["success", "l1_source_outside_excess", "clip_i_source"])
 
 # %% [markdown]
 # ## What this does not show

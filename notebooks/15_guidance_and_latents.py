@@ -11,7 +11,7 @@
 #
 # Two methods leave the maps as they are and act on what follows from them.
 #
-# *Runs in a minute. Numbers are of the miniature, and methods are re-implementations.*
+# *Numbers are of the miniature, and methods are re-implementations.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

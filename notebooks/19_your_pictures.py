@@ -12,7 +12,7 @@
 # What do InstructPix2Pix and remap make of pictures of your own? A picture and an instruction are enough: what else is
 # known of an edit adds its columns, and what cannot be known is left out, with a line that says why.
 #
-# *Runs in a minute on the ten examples that are shown here; three commands show yours:*
+# *On the ten examples here; three commands show yours:*
 #
 # ```console
 # cirp curate --photos my-photos --out my-edits

@@ -1,13 +1,15 @@
-"""The directive `provenance`: a table of what was executed, when, with what and for how long.
+"""The directives `provenance`, a table of what was executed, when, with what and for how long,
+`times`, how long each chapter takes to read and to run, and `finding`, what a chapter begins with.
 
     ```{provenance} notebooks
     ```
 
-Its argument is the folder of the manifests that `tools/run_notebooks.py` writes, relative to the
+Its argument is the folder of the manifests that `cirp notebooks` writes, relative to the
 page. A folder without manifests gives one sentence that says so.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from docutils import nodes
@@ -26,15 +28,15 @@ def row_of(manifest: dict) -> list[str]:
     return [str(known.get(column, "–")) for column in COLUMNS]
 
 
-def table_of(rows: list[list[str]]) -> nodes.table:
-    group = nodes.tgroup(cols=len(COLUMNS))
-    group += [nodes.colspec(colwidth=1) for _ in COLUMNS]
+def table_of(rows: list[list[str]], columns: Sequence[str] = COLUMNS) -> nodes.table:
+    group = nodes.tgroup(cols=len(columns))
+    group += [nodes.colspec(colwidth=1) for _ in columns]
 
     def line(cells: list[str]) -> nodes.row:
         entries = [nodes.entry("", nodes.paragraph(text=cell)) for cell in cells]
         return nodes.row("", *entries)
 
-    group += nodes.thead("", line(list(COLUMNS)))
+    group += nodes.thead("", line(list(columns)))
     group += nodes.tbody("", *(line(row) for row in rows))
     return nodes.table("", group, classes=["provenance"])
 
@@ -69,6 +71,64 @@ class Provenance(SphinxDirective):
         return [table_of([row_of(manifest) for manifest in manifests]), sentence_of(manifests)]
 
 
+WORDS_A_MINUTE = 220
+
+
+def length_of(notebook: Path) -> tuple[str, int]:
+    """The title of an executed notebook, and how many words its text has."""
+    cells = json.loads(notebook.read_text())["cells"]
+    text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
+    title = next(line for line in text.splitlines() if line.startswith("# "))
+    return title.removeprefix("# "), len(text.split())
+
+
+class Times(SphinxDirective):
+    """Each executed chapter: minutes to read, and seconds that this build took to run it.
+
+    Its argument is the folder of the executed notebooks, relative to the page.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        folder = Path(self.env.doc2path(self.env.docname)).parent / self.arguments[0]
+        rows = []
+        for path in sorted(folder.glob("*.ipynb")):
+            manifest = path.with_suffix(".json")
+            self.env.note_dependency(str(path))
+            title, words = length_of(path)
+            seconds = json.loads(manifest.read_text())["seconds"] if manifest.exists() else None
+            rows.append(
+                [path.stem[:2].lstrip("0"), title, f"{max(1, round(words / WORDS_A_MINUTE))} min",
+                 "–" if seconds is None else f"{seconds:.0f} s"]
+            )  # fmt: skip
+        if not rows:
+            return [nodes.paragraph(text="Nothing has been executed yet.")]
+        return [table_of(rows, ("chapter", "", "to read", "to run, in this build"))]
+
+
+class FirstSentence(SphinxDirective):
+    """The finding that an executed chapter begins with: its first output that is a sentence.
+
+    Its argument is the notebook, relative to the page.
+    """
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        path = Path(self.env.doc2path(self.env.docname)).parent / self.arguments[0]
+        self.env.note_dependency(str(path))
+        if not path.exists():
+            return [nodes.paragraph(text="Nothing has been executed yet.")]
+        for cell in json.loads(path.read_text())["cells"]:
+            for output in cell.get("outputs", []):
+                if said := output.get("data", {}).get("text/markdown"):
+                    return self.parse_text_to_nodes("".join(said))
+        raise self.error(f"{path.name} has no sentence among its outputs")
+
+
 def setup(app):
     app.add_directive("provenance", Provenance)
+    app.add_directive("finding", FirstSentence)
+    app.add_directive("times", Times)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,7 +7,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import factorial
+from cirp.experiments import configurations, factorial, strays
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -103,6 +103,52 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
              "minus the baseline's": spanned(*_by(row, OUTSIDE), digits=4, signed=True)}
         )  # fmt: skip
     return pd.DataFrame(rows).set_index("guidance kept")
+
+
+def strays_finding(table: pd.DataFrame) -> Markdown:
+    """Where the baseline's change outside lands: near or far, on what is alike or on the rest."""
+    base = configurations.BASELINE
+    near, far = (list(strays.wide(table, "distance", base))[place] for place in (0, -1))
+    away = strays.difference(table, "distance", base, near, far)
+    like = strays.difference(table, "meaning", base, strays.ALIKE, strays.SETTING)
+    other = strays.difference(table, "meaning", base, strays.OTHERS, strays.SETTING)
+    verbs = dict(above="more", below="less", open="about as much")
+    return say(
+        "**The baseline changes "
+        + by_interval(away.low, away.high, **verbs)
+        + f" next to the region ({near}) than far from it ({far}): "
+        f"{spanned(*away[:3], digits=4, signed=True)}.**",
+        "Things of the edited thing's kind or colour change "
+        + by_interval(like.low, like.high, **verbs)
+        + f" than the setting ({spanned(*like[:3], digits=4, signed=True)}, {like.n} edits that "
+        "have some), other things "
+        + by_interval(other.low, other.high, **verbs)
+        + f" ({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
+    )
+
+
+def strays_figure(table: pd.DataFrame) -> Figure:
+    """Change outside by distance from the region, and by what is seen there."""
+    fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
+    for ax, by in zip(axes, ("distance", "meaning"), strict=True):
+        found = strays.profile(table, by)
+        parts = list(dict.fromkeys(found["part"]))
+        for place, (name, mine) in enumerate(found.groupby("method", sort=False)):
+            mine = mine.set_index("part").loc[parts]
+            at = np.arange(len(parts)) + 0.11 * (place - 2)
+            reach = np.stack([mine["mean"] - mine["low"], mine["high"] - mine["mean"]])
+            ax.errorbar(
+                at, mine["mean"], yerr=np.nan_to_num(reach).clip(min=0), ms=5, capsize=2.5, lw=1.5,
+                marker=figures.MARKERS[place], color=figures.PALETTE[place], label=name,
+                ls="-" if by == "distance" else "none",
+            )  # fmt: skip
+        ax.axhline(0, color="#888888", lw=0.8, ls=":")
+        ax.set_xticks(range(len(parts)), [figures.fill(part, 14) for part in parts])
+        ax.set_xlabel("from the region" if by == "distance" else "what is seen there")
+    axes[0].set_ylabel("excess change (L1)  ↓ better")
+    lines, names = axes[0].get_legend_handles_labels()
+    fig.legend(lines, names, fontsize=9, ncols=3, loc="outside upper center")
+    return fig
 
 
 def scatter(traces: pd.DataFrame, base: pd.DataFrame, *, bins: int = 8) -> Figure:

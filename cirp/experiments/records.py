@@ -38,8 +38,8 @@ CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source",
 SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
 FLIPS = 0.1  # share of yes-or-no cells (and at least one) that another processor may turn
 REMEDY = "make full"
-KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "leak", "text_scale",
-        "image_scale", "seed", "alpha")  # fmt: skip
+KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "leak", "by", "part",
+        "text_scale", "image_scale", "seed", "alpha")  # fmt: skip
 
 
 def processor() -> str:

@@ -1,0 +1,153 @@
+"""Where the change outside goes: how far from the region it lands, and on what.
+
+Every pixel outside of the true region belongs to one ring of distance and to one meaning: a thing
+of the edited thing's kind or colour, another thing, or the setting. If an instruction strayed
+because its words also fit other things, those would change most; if it strayed because latents and
+convolutions smear, the nearest ring would.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool
+from scipy import ndimage
+
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.experiments import cache, configurations, factorial, records
+from cirp.methods import METHODS
+from cirp.metrics import similarity
+from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.regions import average, split
+from cirp.miniature import export
+from cirp.miniature.pairs import Pair
+from cirp.miniature.scene import Thing
+from cirp.miniature.scene import mask as seen_of
+from cirp.statistics.bootstrap import mean_interval, paired_interval
+
+Region = Bool[np.ndarray, "row column"]
+EDGES = (4, 12, 24, 48)  # pixels from the region; the guard band of regions.split is left out
+ALIKE, OTHERS, SETTING = "things of its kind or colour", "other things", "the setting"
+MEANINGS = (ALIKE, OTHERS, SETTING)
+SHOWN = (
+    configurations.BASELINE, configurations.NOISY, "FoI (re-implementation)", "Watch Your Steps",
+    configurations.OURS,
+)  # fmt: skip
+COLUMNS = (
+    "id", "edit_type", "method", "by", "part", "pixels", "change", "seed", "settings", "weights",
+    "scheduler", "processor", "item", "code",
+)  # fmt: skip
+CODE = 1  # raise it when parts or the measure change
+
+items = factorial.items
+
+
+def rings(region: Region) -> dict[str, Region]:
+    """The outside of a region by distance from it, in pixels."""
+    outside = split(region, shape=region.shape).outside
+    away = ndimage.distance_transform_edt(~region)
+    bounds = [0, *EDGES, np.inf]
+    found = {}
+    for low, high in zip(bounds, bounds[1:], strict=False):
+        name = f"over {low} px" if np.isinf(high) else f"up to {high} px"
+        found[name] = outside & (away > low) & (away <= high)
+    return found
+
+
+def _colours(things: Sequence[Thing]) -> set[str]:
+    return {state for t in things for name, state in t.states if name == "colour"}
+
+
+def edited(pair: Pair) -> list[Thing]:
+    """The things that the edit changes: those of either scene that the other does not have."""
+    before, after = list(pair.source.everything()), list(pair.target.everything())
+    return [t for t in before if t not in after] + [t for t in after if t not in before]
+
+
+def meanings(pair: Pair, region: Region) -> dict[str, Region]:
+    """The outside of a region by what is seen there."""
+    outside = split(region, shape=region.shape).outside
+    changed = edited(pair)
+    kinds, colours = {t.kind for t in changed}, _colours(changed)
+    found = {name: np.zeros_like(outside) for name in MEANINGS}
+    for one in pair.source.everything():
+        if one in changed:
+            continue
+        alike = one.kind in kinds or bool(_colours([one]) & colours)
+        found[ALIKE if alike else OTHERS] |= seen_of(pair.source, one) & outside
+    found[SETTING] = outside & ~found[ALIKE] & ~found[OTHERS]
+    for one in changed:  # what is left of the edited thing itself outside is no setting
+        if any(one is thing for thing in pair.source.everything()):
+            found[SETTING] &= ~seen_of(pair.source, one)
+    return found
+
+
+def _methods(steps: int) -> dict[str, tuple[str, dict]]:
+    known = configurations.found(steps)
+    return {name: known[name] for name in SHOWN}
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen items."""
+    some = cache.fitted([items[i] for i in chosen], models)
+    for name, (method, settings) in _methods(configurations.STEPS).items():
+        print(name, flush=True)
+        cache.edits(models, some, method, settings=settings, batch_size=24, progress=False)
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int],
+    features: FeatureExtractor | None = None, *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit, method and part of the outside: the change there, less the autoencoder's.
+
+    Needs no `features`; `shown` changes nothing.
+    """
+    some = cache.fitted([items[i] for i in chosen], models)
+    factorial.check_local(some)
+    trips = cache.edits(models, some, "round trip", progress=False)
+    parts = []
+    for item in some:
+        pair = export.drawn_pair(item.record)
+        parts.append({"distance": rings(item.mask()), "meaning": meanings(pair, item.mask())})
+    rows = []
+    for name, (method, settings) in _methods(configurations.STEPS).items():
+        made = cache.edits(models, some, method, settings=settings, batch_size=24, progress=False)
+        tied = records.provenance(
+            models, settings=settings, seed=0, code=f"{METHODS[method].code}, strays {CODE}"
+        )
+        for item, edit, trip, own in zip(some, made, trips, parts, strict=True):
+            source = similarity.to_array(item.source())
+            excess = similarity.change(similarity.to_array(edit.image), source)
+            excess = excess - similarity.change(similarity.to_array(trip.image), source)
+            rows += [
+                {"id": item.id, "edit_type": item.record.edit_type, "method": name, "by": by,
+                 "part": part, "pixels": float(where.mean()), "change": average(excess, where),
+                 **tied, "item": records.item_hash(item)}
+                for by, some_parts in own.items() for part, where in some_parts.items()
+            ]  # fmt: skip
+    return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+def wide(table: pd.DataFrame, by: str, method: str) -> pd.DataFrame:
+    """Edits by parts: the change there; empty where an edit has no such part."""
+    mine = table[(table["by"] == by) & (table["method"] == method)]
+    parts = list(dict.fromkeys(mine["part"]))
+    return mine.pivot_table(index="id", columns="part", values="change", dropna=False)[parts]
+
+
+def profile(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Methods by parts: mean change with its interval, and of how many edits."""
+    rows = []
+    for method in dict.fromkeys(table["method"]):
+        for part, values in wide(table, by, method).items():
+            found = mean_interval(values.to_numpy(float))
+            rows.append({"method": method, "part": part, **found._asdict()})
+    return pd.DataFrame(rows)
+
+
+def difference(table: pd.DataFrame, by: str, method: str, first: str, second: str):
+    """The interval of the change in one part minus that in another, over edits that have both."""
+    both = wide(table, by, method)
+    return paired_interval(both[first].to_numpy(float), both[second].to_numpy(float))

@@ -97,6 +97,20 @@ world.bars(bars)
 world.controls(bars)
 
 # %% [markdown]
+# One right answer is not enough where an instruction leaves something open: "add a car" does not say which. How far an
+# edit is from the nearest of so many right answers (mean absolute difference of a pixel, 0 to 1, inside of what they
+# change), by kind, over the first validation edits:
+
+# %%
+world.nearest_by_count(36 if profile == "full" else 16).round(4)
+
+# %% [markdown]
+# Two witnesses who know nothing of each other, the judge and that distance, on the baseline's local test edits:
+
+# %%
+world.verdicts(records.required("frontiers", "cirp evidence frontiers"))
+
+# %% [markdown]
 # ## What it makes of edits it has never seen
 #
 # The first validation edits, in the order they are drawn in: source, what InstructPix2Pix makes of it at its own

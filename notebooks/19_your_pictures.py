@@ -35,7 +35,7 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import attention
 from cirp.chapters import your_pictures as chapter
-from cirp.experiments import study
+from cirp.experiments import real_cost, study
 
 figures.use_style()
 s = study.open_study(
@@ -73,6 +73,17 @@ _ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=
 seen = chapter.watched(s, shown[:4], methods)
 titles = [figures.fill(one.prompt, 24) for one in seen]
 _ = figures.save(attention.word_maps(seen, titles=titles), "19_word_maps", profile=profile)
+# %% [markdown]
+# ## What real models cost
+#
+# Arithmetic, not a measurement: rows that the UNet is given (a property of methods and settings), times the operations of
+# one row of the real UNet at 512 x 512, over 40 % of what a card can do at most in float32. For ten edits and one seed, at
+# the chapters' own steps; `STEPS=20` takes about a seventh of the first line. Weights alone are 10 GB: both pipelines,
+# CLIP ViT-L/14 and DINOv2.
+
+# %%
+real_cost.table().round(0).astype(int)
+
 # %% [markdown]
 # ## What this does not show
 #

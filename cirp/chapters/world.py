@@ -9,9 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from cirp import figures
+from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import has_bfloat16_units, load
-from cirp.experiments import cache, configurations
-from cirp.experiments.drawn import load_drawn
+from cirp.diffusion.tasks import Edit
+from cirp.experiments import cache, configurations, frontiers
+from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.metrics.answers import by_count
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS, SETTINGS
@@ -22,6 +25,7 @@ from cirp.miniature.svg import Variation, document, pixels
 
 SIDE = 192  # pixels of a drawn picture in these figures
 CONTROL = "control succeeds"  # of `bars`: one line for each control and kind of edit
+COUNTS = (1, 2, 4, 8, 16, 32)  # right answers that an edit is compared with
 PAPER = np.array([246, 241, 230])
 
 
@@ -133,12 +137,39 @@ def controls(table: pd.DataFrame) -> pd.DataFrame:
     return wide.drop(columns="").round(3).rename_axis(index="control", columns="")
 
 
-def first_edits(count: int) -> Figure:
-    """The first validation edits as triples: source, the book's editor, exact answer."""
+def _first(count: int) -> tuple[list[EditItem], list[Edit]]:
+    """The first validation edits, and what the book's editor makes of them."""
     models = load("miniature", bfloat16=has_bfloat16_units())
     items = cache.fitted(load_drawn("validation", -(-count // 8) * 8), models)[:count]
     method, settings = configurations.found()[configurations.BASELINE]
-    made = cache.edits(models, items, method, settings=settings, progress=False)
+    return items, cache.edits(models, items, method, settings=settings, progress=False)
+
+
+def nearest_by_count(count: int) -> pd.DataFrame:
+    """Mean distance to the nearest of so many right answers, of edits that have more than one."""
+    items, made = _first(count)
+    rows = {}
+    for item, edit, answers in zip(items, made, right_answers(items), strict=True):
+        if len(answers) > 1:
+            distance = by_count(np.asarray(edit.image), np.asarray(item.source()), answers, COUNTS)
+            rows[item.id] = distance | {"kind": item.record.edit_type}
+    found = pd.DataFrame.from_dict(rows, orient="index")
+    return found.groupby("kind").mean().rename_axis(columns="right answers")
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """The judge's verdict against the nearest right answer's, over the baseline's test edits."""
+    base = frontiers.at_shown(frontiers.local(table))
+    base = base[base["method"] == configurations.BASELINE]
+    parts = ["gained_seen", "lost_gone", "kept_seen", "whole"]
+    says = (base[parts].fillna(1.0) >= 1.0).all(axis=1).map({True: "done", False: "not done"})
+    near = (base["nearer"] >= 1.0).map({True: "nearer", False: "not nearer"})
+    return pd.crosstab(says.rename("the judge"), near.rename("to a right answer than the source"))
+
+
+def first_edits(count: int) -> Figure:
+    """The first validation edits as triples: source, the book's editor, exact answer."""
+    items, made = _first(count)
     across = 4
     rows = -(-count // across)
     fig, axes = figures.grid(rows, 3 * across, side=0.95)

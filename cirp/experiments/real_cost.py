@@ -1,8 +1,8 @@
 """What chapters cost with real models on common cards: arithmetic, not a measurement.
 
 Rows that the UNet is given an edit are properties of methods and settings, and stand in the
-recorded tables. Operations a row are counted on the real UNet's structure without weights. Only the share of
-a card's peak that a run reaches is a guess, `REACHED`.
+recorded tables. Operations a row are counted on the real UNet's structure without weights. Only the
+share of a card's peak that a run reaches is a guess, `REACHED`.
 """
 
 from functools import cache

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.browser import SAID, button, chromium, errors, needs_browser, until
+from tests.conftest import painted
 from tests.lab import jupyterlab, run_cell
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -36,5 +37,21 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         until(driver, f"{SAID} === 'running'", 30)
         button(driver, "Cancel").click()
         until(driver, f"{SAID} === 'cancelled'", 30)
+        driver.find_element("css selector", ".cirp-more summary").click()
+        count = "document.querySelector('.cirp-panel select').options.length"
+        known = driver.execute_script(f"return {count}")
+        button(driver, "draw a scene").click()
+        until(driver, f"{SAID} === 'here it is' && {count} === {known + 1}", 30)
+        painted(96, 64).save(tmp_path / "mine.png")
+        mine = driver.find_element("css selector", ".cirp-more input[type=file]")
+        mine.send_keys(str(tmp_path / "mine.png"))
+        until(driver, f"{count} === {known + 2}", 30)
+        driver.execute_script(
+            "arguments[0].value = 3; arguments[0].dispatchEvent(new Event('input'))", steps
+        )
+        button(driver, "Run").click()
+        until(driver, f"{SAID} === 'done'", 120)
+        driver.find_element("css selector", ".cirp-stage canvas").click()
+        until(driver, "document.querySelectorAll('.cirp-bars meter').length > 3", 10)
         driver.save_screenshot(str(tmp_path / "lab.png"))
         assert [one for one in errors(driver) if "favicon" not in one] == []

@@ -149,6 +149,46 @@ def test_a_run_is_cancelled_and_a_wrong_word_is_said(site, tmp_path):
         assert errors(driver) == []
 
 
+MAPS = """
+const done = arguments[0], link = HTMLAnchorElement.prototype.click;
+HTMLAnchorElement.prototype.click = function () {
+  HTMLAnchorElement.prototype.click = link;
+  fetch(this.href).then((got) => got.arrayBuffer()).then((data) => {
+    done(btoa(Array.from(new Uint8Array(data), (b) => String.fromCharCode(b)).join("")));
+  });
+};
+[...document.querySelectorAll("button")].find((one) => one.textContent === "save maps").click();
+"""
+
+
+def test_a_cell_is_probed_and_all_maps_are_saved(site, known, tmp_path):
+    """By pointer and by keyboard; the bars are those of the saved maps, and these are shares."""
+    from selenium.webdriver.common.keys import Keys
+
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        button(driver, "Run").click()
+        until(driver, f"{SAID} === 'done'", 120)
+        canvas = driver.find_element("css selector", ".cirp-stage canvas")
+        canvas.click()
+        until(driver, "!document.querySelector('.cirp-bars').hidden")
+        bars = "[...document.querySelectorAll('.cirp-bars meter')].map((one) => one.value)"
+        clicked = driver.execute_script(f"return {bars}")
+        canvas.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+        moved = driver.execute_script(f"return {bars}")
+        assert clicked != moved and 0 < sum(moved) <= 1 + 1e-4
+        assert "%" in driver.find_element("css selector", ".cirp-bars").get_attribute("aria-label")
+        driver.set_script_timeout(30)
+        saved = np.load(io.BytesIO(base64.b64decode(driver.execute_async_script(MAPS))))
+        layers = [saved[name] for name in saved.files if name != "tokens.txt"]
+        assert {maps.shape[:2] for maps in layers} == {(STEPS, len(moved))}
+        assert all((maps.sum(axis=1) <= 1 + 1e-4).all() and maps.min() >= 0 for maps in layers)
+        canvas.send_keys(Keys.ESCAPE)
+        assert driver.execute_script("return document.querySelector('.cirp-bars').hidden")
+        assert errors(driver) == []
+
+
 def test_a_region_is_painted_from_the_keyboard(site, tmp_path):
     from selenium.webdriver.common.keys import Keys
 

@@ -5,7 +5,6 @@ they can also run it, on the same noise.
 """
 
 import base64
-import io
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from PIL import Image
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache
+from cirp.explorer.messages import png
 from cirp.explorer.widget import ONE_AT_A_TIME, STATIC
 from cirp.figures.explorers import Explorer, data_uri, module
 from cirp.metrics.features import FeatureExtractor
@@ -109,8 +109,6 @@ class CaptionEditor(Explorer):
             except Exception as error:  # a thread has nobody else to tell
                 self.send({"kind": "error", "text": " ".join(str(error).split())[:300]})
                 return
-        buffer = io.BytesIO()
-        made.save(buffer, format="PNG")
-        picture = base64.b64encode(buffer.getvalue()).decode()
+        picture = base64.b64encode(png(made)).decode()
         self.send({"kind": "done", "item": number, "caption": caption, "picture": picture,
                    "scores": scores})  # fmt: skip

@@ -27,7 +27,8 @@ from cirp.diffusion.tasks import initial_noise
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache
 from cirp.experiments.records import short_hash
-from cirp.explorer.widget import STATIC, short
+from cirp.explorer.messages import short
+from cirp.explorer.widget import STATIC
 from cirp.paths import EDITS, MODELS, ROOT
 
 OUT = ROOT / "book" / "_extra" / "_static" / "explorer"

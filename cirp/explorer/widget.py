@@ -6,8 +6,8 @@ first one, since both share the models.
 """
 
 import hashlib
-import io
 import json
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,11 +24,15 @@ from pydantic import ValidationError
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
+from cirp.explorer.messages import maps_message, png
+from cirp.explorer.pictures import SceneRequest, own, scene
 from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
 from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
 from cirp.metrics.scores import score
+from cirp.miniature.grammar import EDIT_KINDS
+from cirp.miniature.kinds import SETTINGS
 from cirp.paths import EDITS, MODELS
 
 STATIC = Path(__file__).parent / "static"
@@ -39,21 +43,6 @@ SCORES = {
     "clip_i_source": "CLIP-I to the input",
 }
 ONE_AT_A_TIME = threading.Lock()  # the models are shared
-
-
-def maps_message(seen: Seen) -> dict:
-    """The maps of one step: a list of layers with their grids, and all numbers as float32."""
-    layers, numbers = [], []
-    for name, maps in seen.maps.items():
-        layers.append({"name": short(name), "rows": maps.shape[1], "columns": maps.shape[2]})
-        numbers.append(np.ascontiguousarray(maps, dtype="<f4"))
-    return {"layers": layers, "data": b"".join(one.tobytes() for one in numbers)}
-
-
-def short(layer: str) -> str:
-    """ "down_blocks.0.attentions.0.transformer_blocks.0.attn2" -> "down 0"."""
-    place, number = layer.split("_block")[0], layer.split(".")[1]
-    return "mid" if place == "mid" else f"{place} {number}"
 
 
 @dataclass
@@ -67,10 +56,11 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = module(STATIC / "controls.js", STATIC / "live.js")
+    _esm = module(STATIC / "controls.js", STATIC / "npz.js", STATIC / "live.js")
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
+    world = traitlets.Dict().tag(sync=True)  # what a scene drawn anew can be asked to be
     request = traitlets.Dict().tag(sync=True)  # what is chosen
 
     def __init__(
@@ -94,9 +84,11 @@ class LiveExplorer(anywidget.AnyWidget):
             {"item": first.id, "instruction": first.record.instruction} | chosen
         )
         self._work = Work()
+        self._brought = tempfile.TemporaryDirectory(prefix="cirp-")  # pictures brought along
         super().__init__(
             items=[self._shown(item) for item in self._items.values()],
             colours=colour_table(),
+            world={"kinds": list(EDIT_KINDS), "settings": sorted(SETTINGS)},
             request=request.model_dump(),
         )
         self.on_msg(self._told)
@@ -122,6 +114,9 @@ class LiveExplorer(anywidget.AnyWidget):
         if kind == "cancel":
             self._work.cancel.set()
             return
+        if kind in ("scene", "picture"):
+            self._bring(kind, message, buffers)
+            return
         if kind not in ("run", "tokens", "region", "snippet"):
             return
         try:
@@ -139,6 +134,21 @@ class LiveExplorer(anywidget.AnyWidget):
                 answer(request)
             except ValueError as error:
                 self._wrong(error)
+
+    def _bring(self, kind: str, message: Mapping, buffers: Sequence[bytes]) -> None:
+        """A scene that is drawn anew, or a picture of the reader's own, joins the others."""
+        folder = Path(self._brought.name)
+        try:
+            if kind == "scene":
+                item = scene(SceneRequest.model_validate(message.get("scene")), folder)
+            else:
+                item = own(bytes(buffers[0]) if buffers else b"", len(self._items), folder)
+            (item,) = cache.fitted([item], self._models)
+        except (ValidationError, ValueError) as error:
+            self._wrong(error)
+            return
+        self._items[item.id] = item
+        self.send({"kind": "item", "item": self._shown(item)})
 
     def _wrong(self, error: Exception) -> None:
         if isinstance(error, ValidationError):
@@ -195,7 +205,7 @@ class LiveExplorer(anywidget.AnyWidget):
         def step(seen: Seen) -> None:
             found = maps_message(seen)
             data = found.pop("data")
-            picture = _png(seen.picture)
+            picture = png(seen.picture)
             message = {"kind": "step", "step": seen.step, "steps": seen.steps, **found}
             self.send(message, [data, picture])
 
@@ -205,7 +215,7 @@ class LiveExplorer(anywidget.AnyWidget):
         if made is None:
             self.send({"kind": "cancelled"})
             return
-        self.send({"kind": "done", "scores": self._scored(request, made)}, [_png(made)])
+        self.send({"kind": "done", "scores": self._scored(request, made)}, [png(made)])
 
     def _scored(self, request: Request, made: Image.Image) -> dict[str, float | None]:
         """What the edit is worth, where the instruction is the picture's own."""
@@ -245,12 +255,6 @@ class LiveExplorer(anywidget.AnyWidget):
             "<figcaption>This explorer needs a kernel: open the chapter in JupyterLab "
             "(<code>make lab</code>).</figcaption></figure>"
         )
-
-
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    return buffer.getvalue()
 
 
 @cached

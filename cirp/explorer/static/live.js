@@ -48,12 +48,13 @@ function render({ model, el }) {
   el.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys
   el.addEventListener("keydown", (event) => event.stopPropagation());
 
-  const items = model.get("items"), colours = bytesOf(model.get("colours"));
+  const items = [...model.get("items")], colours = bytesOf(model.get("colours"));
   const asked = { ...model.get("request") };
   let item = items.find((one) => one.id === asked.item) ?? items[0];
   let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
   let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
-  let region = null, brush = 4, cursor = null, going = false;
+  let region = null, brush = 4, cursor = null, going = false, probed = null;
+  const live = model.get("engine") !== "page"; // a kernel is there
 
   // What is said to everybody, also to a screen reader: only beginnings, ends and errors.
   const said = element("p", { class: "cirp-said", role: "status", "aria-live": "polite" });
@@ -71,11 +72,42 @@ function render({ model, el }) {
   });
   instruction.value = asked.instruction;
   const unknown = element("p", { class: "cirp-unknown" });
-  const pictures = choice("picture", items.map((one) => `${one.instruction} (${one.id})`), (index) => {
-    item = items[index];
+  const names = () => items.map((one) => `${one.instruction} (${one.id})`);
+  const pictures = choice("picture", names(), (index) => take(items[index]));
+  function take(next) {
+    item = next;
     asked.item = item.id; asked.instruction = instruction.value = item.instruction;
-    asked.factors = {}; asked.swap = null; region = null; run = before = null;
+    asked.factors = {}; asked.swap = null; region = probed = null; run = before = null;
+    for (const name of ["keep", "gate", "hold", "paste"]) asked[name] = false; // there is no region any more
+    holds.forEach((made) => made.put(false));
     remember(); send("tokens"); open();
+  }
+
+  // ---- pictures that are brought along: a scene drawn anew, or one of the reader's own
+  const wanted = { seed: Math.floor(Math.random() * 2 ** 31), kind: "any", setting: "any", count: 0 };
+  const known = model.get("world") ?? { kinds: [], settings: [] };
+  const kinds = choice("kind of edit", ["any", ...known.kinds], (i) => { wanted.kind = ["any", ...known.kinds][i]; });
+  const places = choice("setting", ["any", ...known.settings], (i) => { wanted.setting = ["any", ...known.settings][i]; });
+  const counts = choice("things", ["any", "1", "2", "3"], (i) => { wanted.count = i; });
+  const drawn = element("button", { type: "button", click: () => {
+    wanted.seed = (wanted.seed + 1) % 2 ** 31;
+    say("Drawing a scene …");
+    model.send({ kind: "scene", scene: wanted });
+  } }, "draw a scene");
+  async function bring(file) {
+    if (!file) return;
+    if (!["image/png", "image/jpeg", "image/webp"].includes(file.type)) { say("Give a picture: PNG, JPEG or WebP.", true); return; }
+    if (file.size > 20e6) { say("Give a picture of at most 20 MB.", true); return; }
+    const data = await file.arrayBuffer();
+    say("Reading the picture …");
+    model.send({ kind: "picture" }, undefined, [data]);
+  }
+  const chosen = element("input", { type: "file", accept: "image/png,image/jpeg,image/webp", "aria-label": "A picture of your own", change: () => bring(chosen.files[0]) });
+  el.addEventListener("dragover", (event) => event.preventDefault());
+  el.addEventListener("drop", (event) => { event.preventDefault(); if (live) bring(event.dataTransfer.files[0]); });
+  el.addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files][0];
+    if (live && file) { event.preventDefault(); bring(file); }
   });
   pictures.put(items.indexOf(item));
   const set = (name) => (value) => { asked[name] = value; remember(); };
@@ -128,7 +160,7 @@ function render({ model, el }) {
 
   // ---- the stage
   const canvas = element("canvas", {
-    tabindex: 0, role: "img", "aria-label": "The picture, with the chosen word's attention over it",
+    tabindex: 0, role: "application", "aria-label": "The picture, with the chosen word's attention over it. Click, or move with the arrow keys, to see what a cell attends to.",
   });
   const context = canvas.getContext("2d");
   const scale = element("canvas", { class: "cirp-scale", width: 256, height: 1, role: "img", "aria-label": "Colours of attention, from none to most" });
@@ -210,6 +242,13 @@ function render({ model, el }) {
     }
     if (item.mask && outline) border((x, y) => item.mask[y * width + x] === "1", "#fff");
     if (region) border((x, y) => region[y * width + x] === "1", "#ffd400");
+    if (probed && run?.steps.length) {
+      context.strokeStyle = "#000"; context.lineWidth = 4;
+      context.strokeRect(probed[0] * 6 - 9, probed[1] * 6 - 9, 18, 18);
+      context.strokeStyle = "#fff"; context.lineWidth = 2;
+      context.strokeRect(probed[0] * 6 - 9, probed[1] * 6 - 9, 18, 18);
+    }
+    probe();
     if (cursor && painting) {
       context.strokeStyle = "#ffd400"; context.lineWidth = 2;
       context.strokeRect((cursor[0] - brush / 2) * 6, (cursor[1] - brush / 2) * 6, brush * 6, brush * 6);
@@ -251,6 +290,38 @@ function render({ model, el }) {
   });
   canvas.addEventListener("pointermove", (event) => { if (painting && event.buttons) paint(spot(event), event.shiftKey ? "0" : "1"); });
   canvas.addEventListener("pointerup", () => painting && remember());
+
+  // ---- probing a cell: what it attends to, as bars
+  const bars = element("div", { class: "cirp-bars", role: "img", hidden: true });
+  function probe() {
+    bars.hidden = !probed || !run?.steps.length;
+    if (bars.hidden) return;
+    const at = step == null || !run.steps[step] ? null : step, [x, y] = probed;
+    const shares = run.tokens.map((_, position) => {
+      const map = layer < 0 ? meanMap(run, position, at) : mapOf(run, layer, position, at);
+      return map.values[Math.floor((y * map.rows) / item.size[1]) * map.columns + Math.floor((x * map.columns) / item.size[0])];
+    });
+    const peak = Math.max(...shares, 1e-12);
+    bars.setAttribute("aria-label", `Attention of the cell at ${Math.round(x)}, ${Math.round(y)}: `
+      + run.tokens.map((name, i) => `${name} ${(100 * shares[i]).toFixed(0)} %`).join(", "));
+    bars.replaceChildren(...run.tokens.map((name, i) => element("div", { class: "cirp-row" },
+      element("span", {}, name), element("meter", { min: 0, max: peak, value: shares[i] }),
+      element("output", {}, `${(100 * shares[i]).toFixed(0)} %`))));
+  }
+  canvas.addEventListener("click", (event) => {
+    if (painting || !run?.steps.length) return;
+    probed = spot(event); draw();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const cell = run?.layers.length ? item.size[0] / Math.max(...run.layers.map((one) => one.columns)) : 4;
+    const moves = { ArrowLeft: [-cell, 0], ArrowRight: [cell, 0], ArrowUp: [0, -cell], ArrowDown: [0, cell] };
+    if (painting || !run?.steps.length) return;
+    if (event.key === "Escape") { probed = null; draw(); return; }
+    if (!(event.key in moves)) return;
+    event.preventDefault();
+    probed = (probed ?? item.size.map((side) => side / 2)).map((at, i) => Math.min(Math.max(at + moves[event.key][i], 0), item.size[i] - 1));
+    draw();
+  });
   canvas.addEventListener("keydown", (event) => {
     const moves = { ArrowLeft: [-2, 0], ArrowRight: [2, 0], ArrowUp: [0, -2], ArrowDown: [0, 2] };
     if (!painting || (!(event.key in moves) && event.key !== " ")) return;
@@ -302,6 +373,9 @@ function render({ model, el }) {
   el.append(
     element("section", { class: "cirp-panel", "aria-label": "What is asked for" },
       pictures,
+      live && element("details", { class: "cirp-more" }, element("summary", {}, "another picture"),
+        kinds, places, counts, element("div", { class: "cirp-row" }, drawn),
+        element("p", {}, "or one of your own: choose it, drop it here, or paste it"), chosen),
       element("div", { class: "cirp-row" }, instruction), unknown,
       dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
       dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale")),
@@ -311,12 +385,12 @@ function render({ model, el }) {
       element("strong", { class: "cirp-head" }, "Hold it to a region"),
       element("div", { class: "cirp-row" }, paintButton,
         element("button", { type: "button", click: () => place(item.mask ? [...item.mask] : null) }, "the true one"),
-        model.get("engine") !== "page" && element("button", { type: "button", click: () => { say("Asking the model where the instruction acts …"); send("region"); } }, "find it (remap)"),
+        live && element("button", { type: "button", click: () => { say("Asking the model where the instruction acts …"); send("region"); } }, "find it (remap)"),
         element("button", { type: "button", click: () => place(null) }, "none")),
       ...holds,
     ),
     element("section", { class: "cirp-stage", "aria-label": "Picture and attention" }, canvas,
-      element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most), fits,
+      element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most), fits, bars,
       element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure))),
     element("section", { class: "cirp-panel", "aria-label": "Words and maps" },
       element("strong", { class: "cirp-head" }, "Words"), words, views, layers, times,
@@ -328,7 +402,8 @@ function render({ model, el }) {
         model.get("engine") === "page"
           ? element("button", { type: "button", click: () => send("link") }, "as a link")
           : element("button", { type: "button", click: () => send("snippet") }, "as Python"),
-        element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture")),
+        element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture"),
+        element("button", { type: "button", click: () => run?.scores && save(`${item.id}-maps.npz`, mapsOf(run), "application/zip") }, "save maps")),
       code,
     ),
   );
@@ -365,6 +440,10 @@ function render({ model, el }) {
       running(false); run = before; say("cancelled"); draw();
     } else if (message.kind === "region") {
       say("Held to nothing yet: tick what is to be held below."); place([...message.region]);
+    } else if (message.kind === "item") {
+      items.push(message.item);
+      pictures.fill(names()); pictures.put(items.length - 1);
+      say("here it is"); take(message.item);
     } else if (message.kind === "loading") {
       say("loading the miniature"); bar.value = message.share; cancel.disabled = false;
     } else if (message.kind === "link") {

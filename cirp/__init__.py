@@ -5,6 +5,11 @@ cirp.explore()          an explorer in which an edit is run, watched and interve
 cirp.review(folder)     keep, drop, correct and paint the edits that cirp curate has drawn
 """
 
+import os
+
+# Importing transformers says that torchvision is missing, which nothing here needs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
 
 def __getattr__(name: str):
     """These are read when they are asked for: they bring the models' libraries along."""

@@ -38,15 +38,15 @@ chapter.tables_finding(table)
 
 # %% [markdown]
 # ## The report's table
-#
-# Theirs was measured on real models and ten photographs, ours on the miniature: **the two blocks must
-# not be compared with each other**, only the direction within each.
+
+# %% tags=["hide-input"]
+chapter.whose(s)
 
 # %%
 tables.unnumbered(chapter.report_table(table, s.shown_as))
 
 # %% [markdown]
-# Doing nothing wins the report's two columns outright. That is no accident of the miniature: the
+# Doing nothing wins the report's two columns outright. That is no accident of these models: the
 # similarity of a picture with itself is 100 %.
 #
 # ## All metrics
@@ -97,5 +97,5 @@ effects.assign(metric=effects["metric"].map(tables.named)).round(3)
 # %% [markdown]
 # ## What this does not show
 #
-# Numbers of real models. Whether people would agree with the judge. Fifty images decide differences of
-# about 0.4 standard deviations, no smaller ones.
+# Whether people would agree with the judge. Fifty images decide differences of about 0.4 standard
+# deviations, no smaller ones.

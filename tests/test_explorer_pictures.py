@@ -104,7 +104,9 @@ def test_the_explorer_takes_them_and_answers_what_is_wrong(models, items):
     scene_, own_ = (one["item"] for one in sent)
     assert scene_["mask"] and scene_["target"] and own_["mask"] == "" and own_["target"] is None
     assert {scene_["id"], own_["id"]} <= set(made._items)
+    request = {"item": own_["id"], "instruction": "make it red"}
     for message, buffers in (
+        ({"kind": "snippet", "request": request}, []),
         ({"kind": "scene", "scene": {"kind": "melt"}}, []),
         ({"kind": "scene"}, []),
         ({"kind": "picture"}, [b"no"]),

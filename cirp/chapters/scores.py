@@ -72,6 +72,15 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
     )
 
 
+def whose(study) -> Markdown:
+    """What the two blocks of the report's table are numbers of."""
+    ours = "the miniature" if study.models.is_miniature else f"`{study.shown_as}`"
+    return say(
+        f"Theirs was measured on real models and ten photographs, ours on {ours}: **the two blocks "
+        "must not be compared with each other**, only the direction within each."
+    )
+
+
 def report_table(table: pd.DataFrame, models: str = "miniature") -> pd.DataFrame:
     """The report's table: theirs on real models, and ours, measured on `models`."""
     rows = [

@@ -191,6 +191,11 @@ class LiveExplorer(anywidget.AnyWidget):
         return [word for word in words if word and word not in vocabulary()]
 
     def _snippet(self, request: Request) -> None:
+        if self._items[request.item].folder.is_relative_to(self._brought.name):
+            raise ValueError(
+                "a picture that was brought along lies in no folder of edits; keep its file, and "
+                "give it to cirp edit --image, or to cirp curate --photos"
+            )
         self.send({"kind": "snippet", "text": snippet(request)})
 
     def _region(self, request: Request, work: Work) -> None:

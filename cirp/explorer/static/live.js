@@ -80,6 +80,7 @@ function render({ model, el }) {
     asked.factors = {}; asked.swap = null; region = probed = null; run = before = null;
     for (const name of ["keep", "gate", "hold", "paste"]) asked[name] = false; // there is no region any more
     holds.forEach((made) => made.put(false));
+    code.hidden = true;
     remember(); send("tokens"); open();
   }
 
@@ -209,6 +210,8 @@ function render({ model, el }) {
     const [width, height] = item.size;
     [source, run?.picture, answer].forEach((image, i) => {
       small[i].figure.hidden = !image;
+      small[i].own.width = width > height ? 128 : Math.round((128 * width) / height);
+      small[i].own.height = width > height ? Math.round((128 * height) / width) : 128;
       if (image) paintedOn(small[i].own.getContext("2d"), image);
     });
     canvas.width = 6 * width; canvas.height = 6 * height;

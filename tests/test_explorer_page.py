@@ -189,6 +189,71 @@ def test_a_cell_is_probed_and_all_maps_are_saved(site, known, tmp_path):
         assert errors(driver) == []
 
 
+FOCUSED = """
+const one = document.activeElement;
+return one.closest(".cirp-live") ? one.textContent.slice(0, 20) || one.ariaLabel : "";
+"""
+
+
+def test_every_function_is_reached_and_used_by_the_keyboard_alone(site, tmp_path):
+    """Tab comes to every control once, in the order of the page; keys alone run a held edit."""
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+
+        def press(*keys):
+            ActionChains(driver).send_keys(*keys).perform()
+
+        def reach(name):
+            """Tab until the control with this text or label has the focus."""
+            for _ in range(80):
+                if name in (driver.execute_script(FOCUSED) or ""):
+                    return
+                press(Keys.TAB)
+            raise AssertionError(f"{name!r} is never reached")
+
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        walked = []
+        for _ in range(80):
+            press(Keys.TAB)
+            found = driver.execute_script("return document.activeElement")
+            if found.tag_name == "body":
+                break
+            walked.append(found.id or found.get_attribute("aria-label") or found.text)
+        there = driver.execute_script(
+            "return [...document.querySelectorAll('.cirp-live :is(button, input, select, canvas)')]"
+            ".filter((one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility()).length"
+        )
+        assert len(walked) == there > 25
+        driver.execute_script("document.activeElement.blur(); window.getSelection().empty()")
+        reach("paint")
+        press(Keys.ENTER)
+        press(Keys.SPACE, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.SPACE)
+        boxes = driver.find_elements("css selector", ".cirp-toggle input")
+        driver.execute_script("arguments[0].focus()", boxes[2])
+        press(Keys.SPACE)
+        assert boxes[2].is_selected()  # latents are held
+        driver.execute_script("document.querySelector('.cirp-live input[type=text]').focus()")
+        press(Keys.ENTER)
+        until(driver, f"{SAID} === 'done'", 120)
+        first = driver.find_element("css selector", ".cirp-word button")
+        driver.execute_script("arguments[0].focus()", first)
+        press(Keys.ENTER)
+        pressed = "return document.activeElement.getAttribute('aria-pressed')"
+        assert driver.execute_script(pressed) == "true"  # and the focus has stayed there
+        shown = driver.find_elements("css selector", ".cirp-live select")[1]
+        before = driver.execute_script("return arguments[0].selectedIndex", shown)
+        driver.execute_script("arguments[0].focus()", shown)
+        press(Keys.ARROW_DOWN)
+        assert driver.execute_script("return arguments[0].selectedIndex", shown) == before + 1
+        reach("as a link")
+        press(Keys.ENTER)
+        until(driver, "location.hash.length > 100")
+        assert errors(driver) == []
+
+
 def test_a_region_is_painted_from_the_keyboard(site, tmp_path):
     from selenium.webdriver.common.keys import Keys
 

@@ -136,7 +136,7 @@ function render({ model, el }) {
     words.replaceChildren(...tokens.map((name, position) => {
       const button = element("button", {
         type: "button", "aria-pressed": String(position === token),
-        click: () => { token = position; listWords(tokens); draw(); },
+        click: () => { token = position; listWords(tokens); draw(); words.children[position].firstChild.focus(); },
         mouseenter: () => { const kept = token; token = position; draw(); token = kept; },
         mouseleave: () => draw(),
         focus: () => { const kept = token; token = position; draw(); token = kept; },

@@ -249,6 +249,7 @@ class LiveExplorer(anywidget.AnyWidget):
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         return {
             **(data or {}),
+            "text/plain": type(self).__name__,
             "text/html": self.to_html() if self._in_page else self.still(),
         }, metadata
 

@@ -54,7 +54,8 @@ class Explorer(anywidget.AnyWidget):
     def _repr_mimebundle_(self, **kwargs):
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**(data or {}), "text/html": self.to_html()}, metadata
+        said = {"text/plain": type(self).__name__, "text/html": self.to_html()}  # no address in it
+        return {**(data or {}), **said}, metadata
 
 
 class AttentionExplorer(Explorer):

@@ -1,12 +1,14 @@
 """Tiny random checkpoints, saved and loaded as the real ones are."""
 
 import math
+import shutil
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from transformers import (
     BitImageProcessorPil,
     CLIPConfig,
@@ -21,6 +23,7 @@ from transformers import (
 
 from cirp.metrics import features
 from cirp.metrics.features import Features, load_features, to_pil
+from cirp.paths import MODELS
 
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.25, 0.5]
 PLAIN = {"image_mean": MEAN, "image_std": STD}
@@ -292,3 +295,18 @@ def test_by_default_the_sides_of_a_wide_picture_are_seen(folder, cropped):
         assert np.abs(a - b).max() > 1e-3
     square = [marked.resize((32, 32))]
     np.testing.assert_array_equal(cropped.dinov2(square), Features(places).dinov2(square))
+
+
+def test_instruments_are_known_by_their_tensors_not_by_their_names(tmp_path):
+    """The same weights in another folder are the same instrument; another judge is another."""
+    for part in ("clip", "dinov2"):
+        shutil.copytree(MODELS / part, tmp_path / part)
+    without = load_features(str(tmp_path)).fingerprint
+    shutil.copytree(MODELS / "judge", tmp_path / "judge")
+    shipped = load_features("miniature").fingerprint
+    assert load_features(str(tmp_path)).fingerprint == shipped != without
+    file = tmp_path / "judge" / "model.safetensors"
+    weights = load_file(file)
+    name = next(name for name, value in weights.items() if value.is_floating_point())
+    save_file(weights | {name: weights[name] + 1}, file, {"format": "pt"})
+    assert load_features(str(tmp_path)).fingerprint not in (shipped, without)

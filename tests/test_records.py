@@ -18,6 +18,7 @@ def rows(**changes) -> pd.DataFrame:
             "method": ["x", "x", "y", "y"],
             "seed": 0,
             "weights": "w1",
+            "instruments": "j1",
             "settings": '{"steps": 3}',
             "scheduler": "s1",
             "item": ["ia", "ib", "ia", "ib"],
@@ -39,6 +40,7 @@ def test_equal_tables_agree_and_a_slice_of_them_does(tmp_path):
     "fresh, words",
     [
         (rows(weights="w2"), "a / x / 0 was made with other weights .w1, now w2"),
+        (rows(instruments="j2"), "a / x / 0 was made with other instruments .j1, now j2"),
         (rows(seed=3), "lacks 4 of 4 cells"),
         (rows(settings='{"steps": 9}'), "other settings"),
         (rows(scheduler="s2"), "other scheduler"),

@@ -207,6 +207,15 @@ def without(item, **nothing):
     return replace(item, record=item.record.model_copy(update=dict.fromkeys(nothing)))
 
 
+def test_rows_that_another_judge_has_scored_are_made_again(models, items):
+    old, new = (SimpleNamespace(fingerprint=name) for name in ("old judge", "new judge"))
+    table = known(models, items, METHODS_OF_TWO).assign(instruments="old judge")
+    asked = dict(items=items, seeds=(0,), models=models)
+    assert study.missing(METHODS_OF_TWO, table, **asked, features=old) == {}
+    assert study.missing(METHODS_OF_TWO, table, **asked, features=new) == METHODS_OF_TWO
+    assert study.missing(METHODS_OF_TWO, table, **asked) == {}  # their edits are the same
+
+
 def test_what_a_chapter_prefers_it_asks_for_only_where_there_is_some(items, capsys):
     bare = without(items[0], target_caption=True)
     assert needs.preferred([bare, *items], ("target caption", "mask")) == list(items)

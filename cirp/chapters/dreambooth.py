@@ -124,7 +124,7 @@ def measured(
                 )
                 parts.append(rows.assign(method=f"{variant}, “a {words}”", seed=seed))
     settings = {**TUNING, "steps": tuning_steps}
-    tied = records.provenance(s.models, settings=settings, seed=0, code=CODE)
+    tied = records.provenance(s.models, settings=settings, seed=0, code=CODE, features=s.features)
     every = pd.concat(parts, ignore_index=True)
     return every.assign(**{name: value for name, value in tied.items() if name != "seed"})
 

@@ -293,8 +293,8 @@ def table(
         part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
         part["abstained"] = [e.abstained for e in made]
         part["models"], part["view"] = models.name, getattr(features, "view", "")
-        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code) | {
-            "item": hashes * len(some)
-        }
+        tied = records.provenance(
+            models, settings=settings, seed=0, code=METHODS[method].code, features=features
+        ) | {"item": hashes * len(some)}
         parts.append(part.assign(**{k: v for k, v in tied.items() if k != "seed"}))
     return pd.concat(parts, ignore_index=True)

@@ -40,8 +40,9 @@ HOLDS: Mapping[str, dict[str, bool]] = {
 FINDERS = (configurations.OURS, "DiffEdit", "Watch Your Steps")  # whose regions are crossed, too
 COLUMNS = (
     "id", "edit_type", "method", "region", "held", "pasted", "seed", "settings", "weights",
-    "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen", "nearer",
-    "answer_distance", PRIMARY, "l1_source", "l1_target_inside", "clip_i_source", "dinov2_source",
+    "instruments", "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen",
+    "nearer", "answer_distance", PRIMARY, "l1_source", "l1_target_inside", "clip_i_source",
+    "dinov2_source",
 )  # fmt: skip
 TRUE, SHUFFLED, INVERSE = "true", "another picture's", "inverse"
 NOWHERE, EVEN = "nowhere", "same dose, no place"
@@ -198,7 +199,11 @@ def measured(
         as_made = [edit.image for edit in made]
         over = [pasted(*one) for one in zip(as_made, sources, run.where, strict=True)]
         tied = records.provenance(
-            models, settings=run.settings, seed=0, code=METHODS[run.method].code
+            models,
+            settings=run.settings,
+            seed=0,
+            code=METHODS[run.method].code,
+            features=features,
         )
         for images, paste in ((as_made, False), (over, True)):
             if paste and not run.region:

@@ -24,8 +24,9 @@ from cirp.statistics.bootstrap import PRIMARY
 LEAKS = {0.0: "leak-0", 0.5: "leak-0.5", 1.0: "leak-1"}
 COLUMNS = (
     "id", "edit_type", "leak", "text_scale", "image_scale", "method", "seed", "settings",
-    "weights", "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen",
-    "nearer", "answer_distance", PRIMARY, "l1_source", "clip_i_source", "dinov2_source",
+    "weights", "instruments", "scheduler", "processor", "item", "code", "success",
+    "success_soft", "kept_seen", "nearer", "answer_distance", PRIMARY, "l1_source", "clip_i_source",
+    "dinov2_source",
 )  # fmt: skip
 
 items = factorial.items

@@ -145,7 +145,7 @@ def main(
         rows += wordings(table, items) if chosen else []
     table = pd.DataFrame(rows)
     settings = dict(steps=STEPS, text_scale=text, image_scale=image, count=count, first=first)
-    tied = records.provenance(loaded, settings=settings, seed=0, code=CODE)
+    tied = records.provenance(loaded, settings=settings, seed=0, code=CODE, features=features)
     tied["item"] = records.short_hash([records.item_hash(item) for item in items])
     table = records.write(out, table.assign(**tied), digits=5)
     typer.echo(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))

@@ -4,6 +4,7 @@
 |---|---|
 | settings, seed | of the method, as given |
 | weights | the models' tensors in memory, never a name (`Models.fingerprint`) |
+| instruments | tensors of the judge, CLIP and DINOv2 that scored it; empty if nothing was scored |
 | scheduler | its class and a hash of its configuration |
 | processor | what rounding depends on: instruction set, and the UNets' arithmetic |
 | item | the content of the edit: picture, instruction, captions, words, mask |
@@ -32,7 +33,9 @@ from cirp.diffusion.pipelines import Models, has_bfloat16_units
 from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
-PROVENANCE = ("settings", "seed", "weights", "scheduler", "processor", "item", "code")
+PROVENANCE = (
+    "settings", "seed", "weights", "instruments", "scheduler", "processor", "item", "code"
+)  # fmt: skip
 CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source", "l1_source")
 # How far a score may be from the recorded one: the largest difference of a cell, and the mean.
 SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
@@ -61,12 +64,18 @@ def scheduler_of_record(models: Models) -> str:
     return f"{names} {short_hash(said)}"
 
 
-def provenance(models: Models, *, settings: Mapping, seed: int, code: str) -> dict[str, object]:
-    """The columns of rows that belong to no single item; `item` is then empty."""
+def provenance(
+    models: Models, *, settings: Mapping, seed: int, code: str, features: object = None
+) -> dict[str, object]:
+    """The columns of rows that belong to no single item; `item` is then empty.
+
+    `features` are what the rows were scored with.
+    """
     return {
         "settings": json.dumps(dict(settings), sort_keys=True),
         "seed": seed,
         "weights": models.fingerprint,
+        "instruments": getattr(features, "fingerprint", ""),
         "scheduler": scheduler_of_record(models),
         "processor": processor(),
         "item": "",
@@ -154,7 +163,7 @@ def same(table: pd.DataFrame, facts: Mapping[str, object]) -> pd.Series:
     """Which rows have exactly these provenance values."""
     found = pd.Series(True, index=table.index)
     for name, value in facts.items():
-        found &= table[name].astype(str) == str(value)
+        found &= table[name].fillna("").astype(str) == str(value)
     return found
 
 
@@ -181,7 +190,7 @@ def agreement(
         raise ValueError(
             f"{path} lacks {len(fresh) - len(both)} of {len(fresh)} cells; run {remedy}"
         )
-    for name in ("weights", "settings", "scheduler", "item", "code"):
+    for name in ("weights", "instruments", "settings", "scheduler", "item", "code"):
         now, then = (
             both[name].fillna("").astype(str),
             both[f"{name}_recorded"].fillna("").astype(str),

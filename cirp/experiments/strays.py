@@ -36,7 +36,7 @@ SHOWN = (
 )  # fmt: skip
 COLUMNS = (
     "id", "edit_type", "method", "by", "part", "pixels", "change", "seed", "settings", "weights",
-    "scheduler", "processor", "item", "code",
+    "instruments", "scheduler", "processor", "item", "code",
 )  # fmt: skip
 CODE = 1  # raise it when parts or the measure change
 

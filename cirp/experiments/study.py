@@ -119,7 +119,9 @@ class Study:
         path = self.results / f"{name}.csv"
         if self.profile == "full" and path.exists():
             known = records.read(path)
-        needed = missing(methods, known, items=items, seeds=seeds, models=self.models)
+        needed = missing(
+            methods, known, items=items, seeds=seeds, models=self.models, features=self.features
+        )
         parts = []
         if needed:
             fresh = cache.table(
@@ -160,7 +162,11 @@ class Study:
         trips = cache.edits(self.models, self.items, "round trip", progress=False)
         sources = [item.source() for item in self.items]
         tied = records.provenance(
-            self.models, settings=settings, seed=self.seeds[0], code=METHODS[method].code
+            self.models,
+            settings=settings,
+            seed=self.seeds[0],
+            code=METHODS[method].code,
+            features=self.features,
         )
         hashes = [records.item_hash(item) for item in self.items]
         parts = []
@@ -246,10 +252,12 @@ def missing(
     items: Sequence[EditItem],
     seeds: Sequence[int],
     models: Models,
+    features: object = None,
 ) -> Methods:
     """Those of `methods` of which a cell is not recorded, or was made of anything else.
 
-    The processor alone may be another: full runs are shared between machines.
+    The processor alone may be another: full runs are shared between machines. Without `features`
+    only edits are asked for, whatever scored them.
     """
     if known is None or any(name not in known for name in records.PROVENANCE):
         return methods
@@ -257,8 +265,11 @@ def missing(
     contents = {(item.id, records.item_hash(item)) for item in fitted}
     needed = {}
     for label, (method, settings) in methods.items():
-        facts = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code)
-        facts = {name: facts[name] for name in ("settings", "weights", "scheduler", "code")}
+        facts = records.provenance(
+            models, settings=settings, seed=0, code=METHODS[method].code, features=features
+        )
+        asked = ("settings", "weights", "scheduler", "code")
+        facts = {name: facts[name] for name in (*asked, *["instruments"] * (features is not None))}
         stands = known[(known["method"] == label) & records.same(known, facts)]
         some = seeds[:1] if method in cache.WITHOUT_NOISE else seeds
         cells = {(name, content, seed) for name, content in contents for seed in some}

@@ -167,7 +167,9 @@ def measured(
         if shown and label != configurations.BASELINE:
             continue
         part, _ = table(models, features, some, {label: (method, settings)})
-        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code)
+        tied = records.provenance(
+            models, settings=settings, seed=0, code=METHODS[method].code, features=features
+        )
         tied["item"] = part["id"].map({one.name: one.hash for one in some})
         parts.append(part.assign(**tied))
     return pd.concat(parts, ignore_index=True)

@@ -13,6 +13,7 @@ source under ten settings encodes it once.
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
@@ -32,6 +33,7 @@ from transformers import (
 )
 
 from cirp.data.images import fingerprint
+from cirp.diffusion.pipelines import fingerprint as fingerprint_of
 from cirp.paths import MODELS
 
 Images = Sequence[Image.Image] | Float[Tensor, "image 3 height width"]
@@ -92,6 +94,12 @@ class Features:
             name: OrderedDict() for name in folders
         }
         self._texts: dict[str, np.ndarray] = {}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of the encoders' tensors in memory: what every score depends on."""
+        judge = [self._judge] if self.has_judge else []
+        return fingerprint_of(self._clip, self._dinov2, *judge)
 
     def clip_image(self, images: Images) -> Embeddings:
         """CLIP's projected image embeddings."""

@@ -26,7 +26,8 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import leak as chapter
-from cirp.experiments import evidence, factorial, leak, study
+from cirp.chapters.dials import dial
+from cirp.experiments import configurations, evidence, factorial, leak, study
 
 figures.use_style()
 s = study.open_study(
@@ -66,6 +67,15 @@ found.set_index("leak").round(4)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each beside the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
 shown = [item for item in factorial.items()[:12:2]][:4]
 _ = figures.save(chapter.pictures(s.models, shown), "08_leak_pictures", profile=profile)
+
+# %% [markdown]
+# Turn the share of leaking pairs yourself: the same edit, the same noise, another editor. It works in this page without
+# a kernel.
+
+# %% tags=["hide-input"]
+scales = dict(steps=steps, text_scale=configurations.TEXT_SCALE, image_scale=configurations.IMAGE_SCALE)
+editors = {share: (editor, "ip2p", scales) for share, editor in leak.editors(s.models).items()}
+dial("share of pairs that leak", editors, shown, s.features, seed=seed)
 
 # %% [markdown]
 # ## Exercise

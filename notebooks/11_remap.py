@@ -37,6 +37,7 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import methods
 from cirp.chapters import remap as chapter
+from cirp.chapters.dials import dial
 from cirp.experiments import configurations, records, study
 from cirp.methods import remap
 from cirp.statistics.bootstrap import PRIMARY
@@ -59,6 +60,16 @@ whole = [item for item in s.everything if item.record.edit_type in ("change sett
 examples = [item for item in s.items if item.record.example][:6] + whole[::5][:2] or s.items[:8]
 fig = chapter.evidence(s.models, examples, seed=seed, settings=ours[1])
 _ = figures.save(fig, "11_evidence", profile=profile)
+# %% [markdown]
+# The threshold is Otsu's times a factor: a small one takes more of the picture, a large one less. Turn it, and see when
+# the edit gets out and when it no longer fits in; *show what changed* shows the region's edge. It works in this page
+# without a kernel.
+
+# %% tags=["hide-input"]
+local = [item for item in examples if not item.record.is_global][:6]
+factors = {f: (s.models, ours[0], {**ours[1], "grow": f}) for f in (0.4, 0.7, 1.0, 1.4, 2.0)}
+dial("times Otsu's threshold", factors, local, s.features, seed=seed)
+
 # %% [markdown]
 # ## What each part is worth
 #

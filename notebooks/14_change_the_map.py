@@ -31,6 +31,7 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import methods
 from cirp.chapters import two_instructions as two
+from cirp.chapters.dials import dial
 from cirp.experiments import cache, configurations, records, study
 from cirp.figures import tables
 from cirp.methods import dense, foi, lime, p2p
@@ -72,6 +73,17 @@ methods.listing(p2p.ReplaceCross)
 
 # %%
 methods.inversion_errors(s.models, s.items[:6], iterations=(1, 2, 3, 5), steps=steps)
+
+# %% [markdown]
+# The dial of Prompt-to-Prompt is the share of the steps in which self-attention is replaced: little of it lets the layout
+# go, much of it lets nothing change. Without the local blend, so that it is seen. It works in this page without a kernel.
+
+# %% tags=["hide-input"]
+local = [item for item in s.items if not item.record.is_global][:6]
+method, settings = configurations.found(steps)["Prompt-to-Prompt"]
+free = {**settings, "local_blend": False}
+shares = {f: (s.models, method, {**free, "self_replace": f}) for f in (0.0, 0.25, 0.5, 0.75, 1.0)}
+dial("share of the steps", shares, local, s.features, seed=seed)
 
 # %% [markdown]
 # As it is built here: the text-to-image UNet and captions, so it is not the same model as the baseline. Rows are not
@@ -152,8 +164,6 @@ methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', '
 # the rest of the picture? Run it without the paste.
 
 # %% tags=["hide-cell"]
-local = [item for item in s.items if not item.record.is_global][:6]
-method, settings = configurations.found(steps)["Prompt-to-Prompt"]
 tried = {"with local blend": (method, settings), "without": (method, {**settings, "local_blend": False})}
 cells = cache.table(s.models, local, tried, s.features, seeds=s.seeds[:1], progress=False)
 tables.wide(cells, ["success", "l1_source_outside_excess", "clip_i_source"])

@@ -249,14 +249,20 @@ def test_a_picture_that_was_saved_again_is_the_same_picture(tmp_path):
 
 def test_pictures_that_may_not_be_passed_on_are_references(tmp_path):
     found = [*candidates("magicbrush", magicbrush(3)), *candidates("tedbench", tedbench(2))]
-    made = folders.write(found, tmp_path / "drawn", seed=1)
+    made = folders.write(found, tmp_path / "drawn", seed=1, revisions={"magicbrush": "1a2b3c"})
     items = load_edits(made)
     assert [item.id.rsplit("-", 1)[0] for item in items] == ["magicbrush"] * 3
     references = [json.loads(x) for x in (made / folders.REFERENCES).read_text().splitlines()]
     assert len(references) == 5
     assert all(r["sha256"] == fingerprint(c.image) for r, c in zip(references, found, strict=True))
     page = (made / folders.ATTRIBUTIONS).read_text()
-    assert "CC-BY-4.0" in page and "may not be passed on" in page and "Kawar" in page
+    assert [r["revision"] for r in references] == ["1a2b3c"] * 3 + [""] * 2
+    assert (
+        "1a2b3c" in page
+        and "CC-BY-4.0" in page
+        and "may not be passed on" in page
+        and "Kawar" in page
+    )
     assert len(load_edits(folders.write(found, tmp_path / "home", seed=1, pixels=True))) == 5
 
 

@@ -38,20 +38,21 @@ def main(
         folders.check_new(out)
         if revision and len(source) > 1:
             raise DataError(f"--revision is of one collection; {len(source)} are asked for")
-        known, found = _copies(copies), []
+        known, found, revisions = _copies(copies), [], {}
         if photos is not None:
             found, source = list(own(photos)), []
             typer.echo(f"{photos}: {len(found)} pictures")
         for name in source:
             some, commit = rows(name, path=known.get(name), revision=revision, seed=seed, pool=pool)
             mine = list(candidates(name, some))
+            revisions[name] = commit
             typer.echo(f"{name}: {len(mine)} candidates of {SOURCES[name].hub}, {commit}")
             found += mine
         different = unlike(found)
         typer.echo(f"{len(found) - len(different)} of {len(found)} are there twice")
         wanted = count or (len(different) if photos is not None else 50)
         chosen = balanced(different, wanted, seed)
-        folders.write(chosen, out, seed=seed, pixels=pixels)
+        folders.write(chosen, out, seed=seed, pixels=pixels, revisions=revisions)
     except ValueError as error:  # DataError is one
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

@@ -8,9 +8,10 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from PIL import Image
 
@@ -23,12 +24,20 @@ from cirp.data.images import DataError, fingerprint
 REFERENCES, ATTRIBUTIONS = "references.jsonl", "ATTRIBUTIONS.md"
 
 
-def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool = False) -> Path:
+def write(
+    found: Sequence[Candidate],
+    folder: Path,
+    *,
+    seed: int,
+    pixels: bool = False,
+    revisions: Mapping[str, str] = MappingProxyType({}),
+) -> Path:
     """Write the draw; beside its place and then moved, so that it is whole or not there.
 
     Pictures of collections whose licence does not allow to pass them on are written only with
     `pixels`, for use at home; without, such edits are references alone. If a picture has no
-    instruction yet, all rows go to `draft.jsonl`, from which a review goes on.
+    instruction yet, all rows go to `draft.jsonl`, from which a review goes on. `revisions` says of
+    each collection which state of it was drawn from, so that the draw can be made again.
 
     Raises `DataError` if the folder is there already, or nothing could be written with its pixels.
     """
@@ -36,7 +45,9 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
         rows, references = [], []
         for number, one in enumerate(found):
             name = f"{one.source}-{number:02d}"
-            references.append(_reference(one, name, seed))
+            references.append(
+                _reference(one, name, seed) | {"revision": revisions.get(one.source, "")}
+            )
             if pixels or one.source == OWN or SOURCES[one.source].pixels_allowed:
                 rows.append(_row(one, name, half))
         if not rows:
@@ -44,7 +55,7 @@ def write(found: Sequence[Candidate], folder: Path, *, seed: int, pixels: bool =
                 "no licence in this draw allows to pass pictures on; give --pixels for use at home"
             )
         (half / REFERENCES).write_text("".join(json.dumps(r) + "\n" for r in references))
-        (half / ATTRIBUTIONS).write_text(_attributions(found))
+        (half / ATTRIBUTIONS).write_text(_attributions(found, revisions))
         file = METADATA if all(row.instruction for row in rows) else DRAFT
         (half / file).write_text("".join(row.model_dump_json() + "\n" for row in rows))
     return Path(folder)
@@ -117,7 +128,7 @@ def _reference(one: Candidate, name: str, seed: int) -> dict:
     }  # fmt: skip
 
 
-def _attributions(found: Sequence[Candidate]) -> str:
+def _attributions(found: Sequence[Candidate], revisions: Mapping[str, str]) -> str:
     lines = ["# Attributions", ""]
     for name in dict.fromkeys(one.source for one in found):
         mine = [one for one in found if one.source == name]
@@ -133,8 +144,9 @@ def _attributions(found: Sequence[Candidate]) -> str:
         allowed = "" if source.pixels_allowed else "; its pictures may not be passed on"
         lines += [
             f"## {name}", "",
-            f"{source.attribution}. Collection: `{source.hub}`. "
-            f"Licence: {source.licence or 'none stated'}{allowed}.",
+            f"{source.attribution}. Collection: `{source.hub}`"
+            + (f", {revisions[name]}. " if revisions.get(name) else ". ")
+            + f"Licence: {source.licence or 'none stated'}{allowed}.",
             f"Changed: turned upright, converted to RGB PNG. {len(some)} edits: "
             f"{', '.join(some)}.", "",
         ]  # fmt: skip

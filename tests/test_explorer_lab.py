@@ -51,6 +51,14 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         )
         button(driver, "Run").click()
         until(driver, f"{SAID} === 'done'", 120)
+        method = driver.find_element("xpath", "//select[option[.='remap']]")
+        driver.execute_script(
+            "const at = [...arguments[0].options].findIndex((one) => one.text === 'remap');"
+            "arguments[0].selectedIndex = at;"
+            "arguments[0].dispatchEvent(new Event('change'))", method,
+        )  # fmt: skip
+        button(driver, "Run").click()
+        until(driver, "document.querySelector('.cirp-scores').textContent.includes('(remap)')", 120)
         driver.find_element("css selector", ".cirp-stage canvas").click()
         until(driver, "document.querySelectorAll('.cirp-bars meter').length > 3", 10)
         driver.save_screenshot(str(tmp_path / "lab.png"))

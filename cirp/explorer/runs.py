@@ -39,6 +39,7 @@ class Request(BaseModel):
 
     item: str = Field(max_length=200, description="id of the picture")
     instruction: str = Field(max_length=300)
+    method: str = Field("ip2p", description="InstructPix2Pix, or another of cirp.methods")
     steps: Annotated[int, Field(ge=1, le=200)] = 20
     text_scale: Annotated[float, Field(ge=0, le=30)] = 2.5
     image_scale: Annotated[float, Field(ge=0, le=10)] = 1.5
@@ -52,6 +53,13 @@ class Request(BaseModel):
     gate: bool = Field(False, description="text guidance inside the region only")
     hold: bool = Field(False, description="latents outside the region are the noised source's")
     paste: bool = Field(False, description="at the end the source's own pixels outside the region")
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, method: str) -> str:
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method[:40]!r}; there are {', '.join(METHODS)}")
+        return method
 
     @field_validator("factors")
     @classmethod

@@ -10,7 +10,7 @@ import json
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache as cached
 from pathlib import Path
 from string import Template
@@ -24,9 +24,10 @@ from pydantic import ValidationError
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
+from cirp.explorer.by_name import BASELINE, NAMES, prompt_of, run_named, snippet, task_of
 from cirp.explorer.messages import maps_message, png
 from cirp.explorer.pictures import SceneRequest, own, scene
-from cirp.explorer.runs import Request, Seen, found_region, run, snippet, tokens_of
+from cirp.explorer.runs import Request, Seen, found_region, run, tokens_of
 from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
@@ -60,6 +61,7 @@ class LiveExplorer(anywidget.AnyWidget):
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
+    methods = traitlets.List().tag(sync=True)  # what can be run by its name
     world = traitlets.Dict().tag(sync=True)  # what a scene drawn anew can be asked to be
     request = traitlets.Dict().tag(sync=True)  # what is chosen
 
@@ -88,6 +90,7 @@ class LiveExplorer(anywidget.AnyWidget):
         super().__init__(
             items=[self._shown(item) for item in self._items.values()],
             colours=colour_table(),
+            methods=[BASELINE, *NAMES],
             world={"kinds": list(EDIT_KINDS), "settings": sorted(SETTINGS)},
             request=request.model_dump(),
         )
@@ -176,8 +179,7 @@ class LiveExplorer(anywidget.AnyWidget):
         work.thread.start()
 
     def _task(self, request: Request):
-        task = cache.task(self._items[request.item], request.seed)
-        return replace(task, instruction=request.instruction)
+        return task_of(self._items[request.item], request)
 
     def _tokens(self, request: Request) -> None:
         tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
@@ -192,10 +194,8 @@ class LiveExplorer(anywidget.AnyWidget):
 
     def _snippet(self, request: Request) -> None:
         if self._items[request.item].folder.is_relative_to(self._brought.name):
-            raise ValueError(
-                "a picture that was brought along lies in no folder of edits; keep its file, and "
-                "give it to cirp edit --image, or to cirp curate --photos"
-            )
+            raise ValueError("a picture that was brought along is in no folder of edits; give "
+                             "its file to cirp edit --image or cirp curate --photos")  # fmt: skip
         self.send({"kind": "snippet", "text": snippet(request)})
 
     def _region(self, request: Request, work: Work) -> None:
@@ -204,8 +204,11 @@ class LiveExplorer(anywidget.AnyWidget):
             self.send({"kind": "region", "region": as_text(mask)})
 
     def _run(self, request: Request, work: Work) -> None:
-        tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
-        self.send({"kind": "begin", "tokens": tokens, "steps": request.steps})
+        task, plain = self._task(request), request.method == BASELINE
+        said = request.instruction if plain else prompt_of(task, request.method)
+        tokens = tokens_of(self._models.instruct.tokenizer, said)
+        steps = request.steps if plain else 1
+        self.send({"kind": "begin", "tokens": tokens, "steps": steps, "method": request.method})
 
         def step(seen: Seen) -> None:
             found = maps_message(seen)
@@ -214,13 +217,15 @@ class LiveExplorer(anywidget.AnyWidget):
             message = {"kind": "step", "step": seen.step, "steps": seen.steps, **found}
             self.send(message, [data, picture])
 
-        made = run(
-            self._models, self._task(request), request, on_step=step, cancelled=work.cancel.is_set
-        )
-        if made is None:
+        how = dict(on_step=step, cancelled=work.cancel.is_set)
+        edit = (run if plain else run_named)(self._models, task, request, **how)
+        if edit is None:
             self.send({"kind": "cancelled"})
             return
-        self.send({"kind": "done", "scores": self._scored(request, made)}, [png(made)])
+        made = edit if plain else edit.image
+        worked = "" if plain or edit.mask is None else as_text(np.asarray(edit.mask) > 127)
+        scores = self._scored(request, made)
+        self.send({"kind": "done", "scores": scores, "worked": worked}, [png(made)])
 
     def _scored(self, request: Request, made: Image.Image) -> dict[str, float | None]:
         """What the edit is worth, where the instruction is the picture's own."""

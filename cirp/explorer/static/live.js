@@ -84,6 +84,10 @@ function render({ model, el }) {
     remember(); send("tokens"); open();
   }
 
+  const known_methods = model.get("methods") ?? ["ip2p"];
+  const methods = choice("method", known_methods, (index) => { asked.method = known_methods[index]; remember(); });
+  methods.put(Math.max(0, known_methods.indexOf(asked.method ?? "ip2p")));
+
   // ---- pictures that are brought along: a scene drawn anew, or one of the reader's own
   const wanted = { seed: Math.floor(Math.random() * 2 ** 31), kind: "any", setting: "any", count: 0 };
   const known = model.get("world") ?? { kinds: [], settings: [] };
@@ -244,6 +248,7 @@ function render({ model, el }) {
       }
     }
     if (item.mask && outline) border((x, y) => item.mask[y * width + x] === "1", "#fff");
+    if (run?.worked && outline && view !== "input") border((x, y) => run.worked[y * width + x] === "1", "#ff8ad8");
     if (region) border((x, y) => region[y * width + x] === "1", "#ffd400");
     if (probed && run?.steps.length) {
       context.strokeStyle = "#000"; context.lineWidth = 4;
@@ -351,7 +356,8 @@ function render({ model, el }) {
   // ---- results
   const scores = element("table", { class: "cirp-scores" });
   function table() {
-    const runs = [["this run", run], ["the run before", before]].filter(([, one]) => one?.scores);
+    const called = (name, one) => (one?.method && one.method !== "ip2p" ? `${name} (${one.method})` : name);
+    const runs = [[called("this run", run), run], [called("the run before", before), before]].filter(([, one]) => one?.scores);
     const names = runs.length ? Object.keys(runs[0][1].scores) : [];
     scores.replaceChildren(
       element("thead", {}, element("tr", {}, element("th", { scope: "col" }, ""), ...names.map((name) => element("th", { scope: "col" }, name)))),
@@ -380,6 +386,7 @@ function render({ model, el }) {
         kinds, places, counts, element("div", { class: "cirp-row" }, drawn),
         element("p", {}, "or one of your own: choose it, drop it here, or paste it"), chosen),
       element("div", { class: "cirp-row" }, instruction), unknown,
+      live && methods,
       dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
       dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale")),
       dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
@@ -418,7 +425,8 @@ function render({ model, el }) {
       unknown.textContent = message.unknown.length ? `not among the words it was trained on: ${message.unknown.join(", ")}` : "";
     } else if (message.kind === "begin") {
       if (run?.scores) before = run;
-      run = { steps: [], layers: [], picture: null, tokens: message.tokens };
+      run = { steps: [], layers: [], picture: null, tokens: message.tokens, method: message.method ?? "ip2p" };
+      if (message.steps === 1 && run.method !== "ip2p") bar.removeAttribute("value");
       times.range(message.steps); running(true); listWords(message.tokens);
       say("running");
     } else if (message.kind === "step") {
@@ -435,7 +443,8 @@ function render({ model, el }) {
       if (own === run && !own.scores) { own.picture = picture; draw(); }
     } else if (message.kind === "done") {
       const own = run;
-      own.png = buffers[0]; own.scores = message.scores;
+      own.png = buffers[0]; own.scores = message.scores; own.worked = message.worked;
+      bar.value = 1;
       own.picture = await bitmap(buffers[0]);
       running(false); say("done");
       wiper.hidden = !before; table(); draw();

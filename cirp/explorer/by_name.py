@@ -1,0 +1,136 @@
+"""Any method in the explorer, by its name: run as it is, watched, and stopped within a step.
+
+InstructPix2Pix itself is `cirp.explorer.runs`, where every step is seen and what is held can be
+chosen. Another method does its own holding; of it the maps of its last step are shown, and the
+region that it worked with.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from cirp.attention.control import Attn, Control
+from cirp.attention.site import Site
+from cirp.data.edits import EditItem
+from cirp.data.target_caption import refine
+from cirp.diffusion.pipelines import Models
+from cirp.diffusion.tasks import Edit, Task
+from cirp.experiments import cache
+from cirp.explorer import runs
+from cirp.explorer.runs import Cancelled, LastMaps, Request, Seen, Weigh, tokens_of
+from cirp.methods import METHODS
+
+BASELINE = "ip2p"
+NAMES = tuple(n for n in METHODS if n not in (BASELINE, "held", *cache.WITHOUT_NOISE))
+OWN = ("steps", "text_scale", "image_scale")  # settings that the explorer's dials stand for
+
+
+class Stop(Control):
+    """Raises `Cancelled` at the next attention map once it is asked to."""
+
+    reads_only = True
+
+    def __init__(self, cancelled: Callable[[], bool]) -> None:
+        self.cancelled = cancelled
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        if self.cancelled():
+            raise Cancelled
+        return probs
+
+
+def task_of(item: EditItem, request: Request) -> Task:
+    """The picture's task with the request's instruction.
+
+    Where it is not the picture's own, words and target caption are made of it anew: words that
+    carried the old one would point nowhere.
+    """
+    own = cache.task(item, request.seed)
+    if request.instruction == item.record.instruction:
+        return own
+    caption = None
+    if own.source_caption:
+        try:
+            caption = refine(request.instruction, own.source_caption)
+        except ValueError:
+            caption = None  # a method that needs one says so
+    return replace(own, instruction=request.instruction, caption=caption, words=(), target_words=())
+
+
+def prompt_of(task: Task, name: str) -> str:
+    """What the method reads: the instruction, or the target caption.
+
+    Raises `ValueError` in one line if it reads a caption and there is none.
+    """
+    said = METHODS[name].configured().model_dump().get("prompt", "caption")
+    text = getattr(task, said)
+    if not text:
+        raise ValueError(
+            f"{name} reads a target caption, and none can be written for this instruction by rule; "
+            "take the picture's own instruction, or another method"
+        )
+    return text
+
+
+def settings_of(request: Request) -> dict[str, float]:
+    """The explorer's dials that the method has, too."""
+    known = METHODS[request.method].settings.model_fields
+    # the noisy input has an image scale only where the image is concatenated as well
+    own = [name for name in OWN if name in known and (name != OWN[2] or "concatenate" not in known)]
+    return {name: getattr(request, name) for name in own}
+
+
+@torch.no_grad()
+def run_named(
+    models: Models,
+    task: Task,
+    request: Request,
+    *,
+    on_step: Callable[[Seen], None] = lambda seen: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Edit | None:
+    """Run `request.method` with the dials that it knows; the edit, or None if it was cancelled.
+
+    `on_step` is called once, at the end.
+
+    Raises `ValueError` for what the method refuses, or if something is to be held to a region.
+    """
+    if request.is_held:
+        raise ValueError(
+            f"{request.method} holds by itself; untick what is held, or choose {BASELINE}"
+        )
+    seen = LastMaps(len(tokens_of(models.instruct.tokenizer, prompt_of(task, request.method))))
+    controls: list[Control] = [seen, Stop(cancelled)]
+    if request.factors or request.swap:
+        controls.insert(0, Weigh(request.factors, request.swap))
+    try:
+        (edit,) = METHODS[request.method](
+            models, [task], controls=controls, progress=False, **settings_of(request)
+        )
+    except Cancelled:
+        return None
+    on_step(Seen(0, 1, edit.image, dict(seen.maps)))
+    return edit
+
+
+def snippet(request: Request) -> str:
+    """The run as Python that makes the same picture again."""
+    if request.method == BASELINE:
+        return runs.snippet(request)
+    given = "".join(f", {name}={value!r}" for name, value in settings_of(request).items())
+    lines = [
+        "from cirp.data.edits import load_edits",
+        "from cirp.diffusion.pipelines import load",
+        "from cirp.explorer.by_name import task_of",
+        "from cirp.explorer.runs import Request",
+        "from cirp.experiments import cache",
+        "from cirp.methods import METHODS",
+        "",
+        'models = load("miniature")',
+        f'(item,) = [i for i in load_edits("data/edits") if i.id == {request.item!r}]',
+        "(item,) = cache.fitted([item], models)",
+        f"request = Request.model_validate({request.model_dump(exclude_defaults=True)!r})",
+        f"(edit,) = METHODS[{request.method!r}](models, [task_of(item, request)]{given})",
+    ]
+    return "\n".join(lines)

@@ -12,8 +12,9 @@
 # Run an edit, see where it strays, and stop it.
 #
 # In this page the miniature itself runs in your browser: the first *Run* fetches it (30 MB), and then ten steps take
-# a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel, takes any model, and can also ask
-# remap for a region. Nothing you type leaves your machine.
+# a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel: it takes any model, runs every method
+# by its name on the same noise, draws scenes anew or takes a picture of your own, and can ask remap for a region.
+# Nothing you type leaves your machine.
 #
 # 1. Press *Run*. The picture forms, and the words of the instruction get their maps: point at one.
 # 2. Choose *what it changed* under *shown*. What is bright outside the white line was asked for by nobody.
@@ -21,6 +22,8 @@
 #    *this run | before* wipes between the two, and the table says what became of the change outside. Then try the same
 #    with *guidance* or *attention* alone: {doc}`10_causes` measures what each is worth.
 # 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times.
+# 5. Click into the picture, or move with the arrow keys: the bars say what that cell attends to. *save maps* gives all
+#    maps of the run, as arrays that `numpy.load` reads.
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

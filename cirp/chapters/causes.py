@@ -118,12 +118,15 @@ def strays_finding(table: pd.DataFrame) -> Markdown:
         + by_interval(away.low, away.high, **verbs)
         + f" next to the region ({near}) than far from it ({far}): "
         f"{spanned(*away[:3], digits=4, signed=True)}.**",
-        "Things of the edited thing's kind or colour change "
-        + by_interval(like.low, like.high, **verbs)
-        + f" than the setting ({spanned(*like[:3], digits=4, signed=True)}, {like.n} edits that "
-        "have some), other things "
-        + by_interval(other.low, other.high, **verbs)
-        + f" ({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
+        "Other things change "
+        + by_interval(other.low, other.high, above="more", below="less", open="about as much")
+        + (" as" if other.low <= 0 <= other.high else " than")
+        + f" the setting ({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
+        f"Untouched things that the words fit as well are in {like.n} of the edits alone, too few "
+        "to tell."
+        if like.n < strays.FEW
+        else "Untouched things that the words fit as well change by "
+        f"{spanned(*like[:3], digits=4, signed=True)} more ({like.n} edits).",
     )
 
 
@@ -132,6 +135,7 @@ def strays_figure(table: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(1, 2, figsize=(10.4, 4.2), sharey=True)
     for ax, by in zip(axes, ("distance", "meaning"), strict=True):
         found = strays.profile(table, by)
+        found = found[found["n"] >= strays.FEW]
         parts = list(dict.fromkeys(found["part"]))
         for place, (name, mine) in enumerate(found.groupby("method", sort=False)):
             mine = mine.set_index("part").loc[parts]

@@ -1,9 +1,9 @@
 """Where the change outside goes: how far from the region it lands, and on what.
 
 Every pixel outside of the true region belongs to one ring of distance and to one meaning: a thing
-of the edited thing's kind or colour, another thing, or the setting. If an instruction strayed
-because its words also fit other things, those would change most; if it strayed because latents and
-convolutions smear, the nearest ring would.
+that the instruction's words could fit as well, another thing, or the setting. If an instruction
+strayed because its words also fit other things, those would change most; if it strayed because
+latents and convolutions smear, the nearest ring would.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from cirp.statistics.bootstrap import mean_interval, paired_interval
 
 Region = Bool[np.ndarray, "row column"]
 EDGES = (4, 12, 24, 48)  # pixels from the region; the guard band of regions.split is left out
-ALIKE, OTHERS, SETTING = "things of its kind or colour", "other things", "the setting"
+ALIKE, OTHERS, SETTING = "things it could mean, too", "other things", "the setting"
 MEANINGS = (ALIKE, OTHERS, SETTING)
 SHOWN = (
     configurations.BASELINE, configurations.NOISY, "FoI (re-implementation)", "Watch Your Steps",
@@ -38,6 +38,7 @@ COLUMNS = (
     "id", "edit_type", "method", "by", "part", "pixels", "change", "seed", "settings", "weights",
     "instruments", "scheduler", "processor", "item", "code",
 )  # fmt: skip
+FEW = 10  # edits; of fewer that have a part nothing is said
 CODE = 1  # raise it when parts or the measure change
 
 items = factorial.items
@@ -55,27 +56,37 @@ def rings(region: Region) -> dict[str, Region]:
     return found
 
 
-def _colours(things: Sequence[Thing]) -> set[str]:
-    return {state for t in things for name, state in t.states if name == "colour"}
-
-
 def edited(pair: Pair) -> list[Thing]:
     """The things that the edit changes: those of either scene that the other does not have."""
     before, after = list(pair.source.everything()), list(pair.target.everything())
     return [t for t in before if t not in after] + [t for t in after if t not in before]
 
 
+def could_mean(pair: Pair) -> list[Thing]:
+    """Untouched things that the words fit as well: of the edited thing's kind, or, where a state is
+    changed, with that attribute ("make it red" fits all that have a colour)."""
+    changed = edited(pair)
+    kinds, before, after = {t.kind for t in changed}, pair.source, pair.target
+    attributes = set()
+    if pair.kind.startswith("change"):
+        states = [{s for t in side.everything() for s in t.states} for side in (before, after)]
+        attributes = {name for name, _ in states[0] ^ states[1]}
+    return [
+        t for t in before.everything()
+        if t not in changed and (t.kind in kinds or attributes & {name for name, _ in t.states})
+    ]  # fmt: skip
+
+
 def meanings(pair: Pair, region: Region) -> dict[str, Region]:
     """The outside of a region by what is seen there."""
     outside = split(region, shape=region.shape).outside
-    changed = edited(pair)
-    kinds, colours = {t.kind for t in changed}, _colours(changed)
+    changed, alike = edited(pair), could_mean(pair)
     found = {name: np.zeros_like(outside) for name in MEANINGS}
     for one in pair.source.everything():
         if one in changed:
             continue
-        alike = one.kind in kinds or bool(_colours([one]) & colours)
-        found[ALIKE if alike else OTHERS] |= seen_of(pair.source, one) & outside
+        name = ALIKE if any(one is other for other in alike) else OTHERS
+        found[name] |= seen_of(pair.source, one) & outside
     found[SETTING] = outside & ~found[ALIKE] & ~found[OTHERS]
     for one in changed:  # what is left of the edited thing itself outside is no setting
         if any(one is thing for thing in pair.source.everything()):

@@ -26,8 +26,7 @@ ABOUT = {
         "Scores whether an edit happened, nothing else; it was never used to train or guide "
         "another model. It alone has seen every combination of thing and setting, on scenes "
         "of its own (`cirp.miniature.gallery`), with damage and with edits left half done. A "
-        "face that is blurred, or painted over with what surrounds it, still passes too often "
-        "for another expression.",
+        "part, a style or an exchanged thing of which only half is drawn still passes too often.",
     ),
     "dinov2": (
         "Dinov2Model, self-supervised",

@@ -35,7 +35,7 @@ def configure(app, config) -> None:
         "left has all of them, and the search looks through them.</p>",
     }
     config.ogp_site_url = site
-    config.ogp_site_name = config.project
+    config.ogp_site_name = config.html_title or config.project
     config.ogp_type = "book"
     config.ogp_image = f"{site}_images/01_one_edit.png" if site else None
     config.ogp_image_alt = "One edit that succeeds and strays, beside what remap makes of it."

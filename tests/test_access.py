@@ -18,6 +18,10 @@ const done = arguments[0];
 axe.run(document, { resultTypes: ["violations"] }).then((found) => done(found.violations.map(
   (one) => [one.impact, one.id, one.nodes.slice(0, 3).map((node) => node.html.slice(0, 160))])));
 """
+SCROLLS = """
+return [...document.querySelectorAll(".cirp-explorer, .cirp-live")]
+  .map((one) => one.closest(".cell_output")).some((one) => one.scrollWidth > one.clientWidth);
+"""
 pytestmark = [pytest.mark.slow, needs_browser]
 
 
@@ -61,4 +65,6 @@ def test_no_page_is_wider_than_the_screen(tmp_path, width):
             needs = driver.execute_script("return document.documentElement.scrollWidth")
             if needs > width:
                 wide[page] = needs
+            if driver.execute_script(SCROLLS):
+                wide[f"{page}: an explorer"] = True
     assert wide == {}

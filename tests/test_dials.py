@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cirp.chapters.dials import dial, label
+from cirp.chapters.dials import dial, instruction_of
 from cirp.experiments import cache
 from cirp.explorer import widget
 from cirp.explorer.page import shown_items
@@ -29,7 +29,7 @@ def test_every_value_has_the_methods_own_edit(made):
     player, models, items = made
     assert player.settings == [{"name": "text guidance", "values": [1.0, 5.0]}]
     for n, item in enumerate(items):
-        assert player.items[n]["name"] == label(item)
+        assert player.items[n]["name"] == instruction_of(item)
         for place, scale in enumerate((1.0, 5.0)):
             settings = dict(steps=3, text_scale=scale, image_scale=1.5)
             (edit,) = cache.edits(models, [item], "ip2p", settings=settings, progress=False)

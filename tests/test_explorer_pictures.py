@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from cirp.data.images import DataError
 from cirp.explorer import pictures, widget
 from cirp.explorer.pictures import SceneRequest, own, scene
-from cirp.miniature.pairs import home
+from cirp.miniature.draw_pairs import draw_pair
+from cirp.miniature.pairs import combinations, home
 from tests.conftest import painted
 from tests.test_explorer import Blind
 
@@ -51,9 +52,13 @@ def test_a_seed_draws_the_same_scene_again_and_another_one_another(tmp_path):
 
 
 def test_scenes_are_of_the_held_out_world(tmp_path):
+    """Numbers far above the plan's, and each shows a combination that training has not seen."""
     item = scene(SceneRequest(seed=5, kind="swap object"), tmp_path)
     number = int(item.id.removeprefix("scene-"))
-    assert number >= pictures.FIRST and home("axolotl", "trampoline") == "test"
+    pair = draw_pair(number, "test", kind="swap object")
+    assert number >= pictures.FIRST and pair.instruction == item.record.instruction
+    homes = {home(*names) for names in combinations(pair.source, pair.target)}
+    assert "test" in homes and "validation" not in homes
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from diffusers import DDIMScheduler
 
 from cirp import paths
-from cirp.chapters import scores
+from cirp.chapters import noisy_input, scores
 from cirp.diffusion.pipelines import fingerprint
 from cirp.experiments import cache, needs, records, report, study
 from cirp.experiments.records import CHECKED
@@ -239,3 +239,15 @@ def test_no_table_takes_more_steps_than_were_asked_for(steps):
     tables = (report.main_methods(steps), report.step_methods(steps))
     taken = {own.get("steps", 0) for table in tables for _, own in table.values()}
     assert max(taken) <= steps and taken - {0}
+
+
+def test_captions_that_no_rule_can_write_are_left_out_with_a_line(items, capsys):
+    def captioned(item, **more):
+        return replace(item, record=item.record.model_copy(update=more))
+
+    none = dict(target_caption=None, source_caption="a sad dog on the beach")
+    bare = captioned(items[0], **none, instruction="make the dog happy")
+    wild = captioned(items[1], **none, instruction="do it")
+    assert list(noisy_input.captions([bare, wild]).index) == [bare.record.instruction]
+    assert noisy_input.captions([wild]) is None
+    assert "No source caption here can be refined by rule" in capsys.readouterr().out

@@ -112,16 +112,15 @@ def strays_finding(table: pd.DataFrame) -> Markdown:
     away = strays.difference(table, "distance", base, near, far)
     like = strays.difference(table, "meaning", base, strays.ALIKE, strays.SETTING)
     other = strays.difference(table, "meaning", base, strays.OTHERS, strays.SETTING)
-    verbs = dict(above="more", below="less", open="about as much")
+    much = dict(above="more", below="less", open="about as much")
+    than = dict(above="than", below="than", open="as")
     return say(
-        "**The baseline changes "
-        + by_interval(away.low, away.high, **verbs)
-        + f" next to the region ({near}) than far from it ({far}): "
+        f"**The baseline changes {by_interval(away.low, away.high, **much)} next to the region "
+        f"({near}) {by_interval(away.low, away.high, **than)} far from it ({far}): "
         f"{spanned(*away[:3], digits=4, signed=True)}.**",
-        "Other things change "
-        + by_interval(other.low, other.high, above="more", below="less", open="about as much")
-        + (" as" if other.low <= 0 <= other.high else " than")
-        + f" the setting ({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
+        f"Other things change {by_interval(other.low, other.high, **much)} "
+        f"{by_interval(other.low, other.high, **than)} the setting "
+        f"({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
         f"Untouched things that the words fit as well are in {like.n} of the edits alone, too few "
         "to tell."
         if like.n < strays.FEW

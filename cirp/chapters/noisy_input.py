@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.data.target_caption import refine
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import report
+from cirp.experiments import cache, report
 from cirp.experiments.needs import ASKED
 from cirp.experiments.report import BASELINE, NOISY
 from cirp.explorer.captions import CaptionEditor
@@ -60,10 +59,9 @@ def captions(items: Sequence[EditItem]) -> pd.DataFrame | None:
     """The report's own edits: instruction, what the picture shows, and the refined caption."""
     rows = {}
     for item in items:
-        record = item.record
-        if record.source_caption is None:
+        record, written = item.record, cache.target_caption(item.record)
+        if record.source_caption is None or written is None:
             continue
-        written = record.target_caption or refine(record.instruction, record.source_caption)
         rows[record.instruction] = {
             "the picture shows": record.source_caption,
             "refined caption": written,
@@ -72,7 +70,7 @@ def captions(items: Sequence[EditItem]) -> pd.DataFrame | None:
             ),
         }
     if not rows:
-        print("left out: captions. None of these edits has a source caption (data/README.md).")
+        print("left out: captions. No source caption here can be refined by rule (data/README.md).")
         return None
     return pd.DataFrame(rows.values(), index=pd.Index(rows, name="instruction"))
 

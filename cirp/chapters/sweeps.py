@@ -8,16 +8,14 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
+from cirp.chapters.dials import dials
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
-from cirp.experiments.drawn import right_answers
 from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
-from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.metrics import similarity
-from cirp.metrics.scores import score_all
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 
@@ -112,35 +110,14 @@ def guidance_explorer(study, items: Sequence[EditItem]):
     if not items:
         print("left out: the noisy input's dials. None of these edits has a target caption.")
         return None
-    strengths, scales = (0.4, 0.5, 0.55, 0.7, 0.9), (12.0, 15.0)
-    made, scores = {}, {}
-    trips = [e.image for e in cache.edits(study.models, items, "round trip", progress=False)]
-    right = right_answers(items)
-    for strength in strengths:
-        for scale in scales:
-            settings = dict(
-                variant="text-to-image",
-                steps=study.sweep_steps,
-                strength=strength,
-                text_scale=scale,
-            )
-            edits = cache.edits(
-                study.models, items, "noisy", seeds=study.seeds[:1], settings=settings,
-                progress=False,
-            )  # fmt: skip
-            pictures = [edit.image for edit in edits]
-            found = score_all(items, pictures, study.features, round_trips=trips, answers=right)
-            for item, edit, (_, row) in zip(items, edits, found.iterrows(), strict=True):
-                key = (_label(item), strength, scale)
-                made[key] = edit.image
-                scores[key] = {named(m): row[m] for m in (SUCCESS, PRIMARY, "clip_i_source")}
-    return GuidanceExplorer(
-        {_label(item): item.source() for item in items},
-        {"strength": strengths, "text scale": scales},
-        made,
-        targets={_label(item): item.target() for item in items if item.target() is not None},
-        scores=scores,
-    )
+    settings = dict(variant="text-to-image", steps=study.sweep_steps)
+    return dials(
+        {"strength": (0.4, 0.5, 0.55, 0.7, 0.9), "text scale": (12.0, 15.0)},
+        lambda strength, scale: (
+            study.models, "noisy", {**settings, "strength": strength, "text_scale": scale},
+        ),
+        items, study.features, seed=study.seeds[0], label=_label,
+    )  # fmt: skip
 
 
 def _label(item: EditItem) -> str:

@@ -195,6 +195,7 @@ def short(layer: str) -> str:
 
 
 def reworded(item: EditItem, instruction: str) -> EditItem:
-    """The same item with another instruction, for comparisons."""
-    record = item.record.model_copy(update={"instruction": instruction, "words": []})
+    """The same picture with another instruction; what spoke of the old one is forgotten."""
+    nothing = {"words": [], "target_words": [], "target_caption": None}
+    record = item.record.model_copy(update={"instruction": instruction, **nothing})
     return replace(item, record=record)

@@ -6,17 +6,16 @@ region that it worked with.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from cirp.attention.control import Attn, Control
 from cirp.attention.site import Site
 from cirp.data.edits import EditItem
-from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit, Task
 from cirp.experiments import cache
+from cirp.experiments.word_maps import reworded
 from cirp.explorer import runs
 from cirp.explorer.runs import Cancelled, LastMaps, Request, Seen, Weigh, tokens_of
 from cirp.methods import METHODS
@@ -46,16 +45,9 @@ def task_of(item: EditItem, request: Request) -> Task:
     Where it is not the picture's own, words and target caption are made of it anew: words that
     carried the old one would point nowhere.
     """
-    own = cache.task(item, request.seed)
-    if request.instruction == item.record.instruction:
-        return own
-    caption = None
-    if own.source_caption:
-        try:
-            caption = refine(request.instruction, own.source_caption)
-        except ValueError:
-            caption = None  # a method that needs one says so
-    return replace(own, instruction=request.instruction, caption=caption, words=(), target_words=())
+    if request.instruction != item.record.instruction:
+        item = reworded(item, request.instruction)
+    return cache.task(item, request.seed)
 
 
 def prompt_of(task: Task, name: str) -> str:
@@ -76,9 +68,10 @@ def prompt_of(task: Task, name: str) -> str:
 def settings_of(request: Request) -> dict[str, float]:
     """The explorer's dials that the method has, too."""
     known = METHODS[request.method].settings.model_fields
-    # the noisy input has an image scale only where the image is concatenated as well
-    own = [name for name in OWN if name in known and (name != OWN[2] or "concatenate" not in known)]
-    return {name: getattr(request, name) for name in own}
+    own = {name: getattr(request, name) for name in OWN if name in known}
+    if "concatenate" in known:  # the noisy input has an image scale only with an image beside
+        own.pop("image_scale")
+    return own
 
 
 @torch.no_grad()
@@ -119,18 +112,10 @@ def snippet(request: Request) -> str:
     if request.method == BASELINE:
         return runs.snippet(request)
     given = "".join(f", {name}={value!r}" for name, value in settings_of(request).items())
-    lines = [
-        "from cirp.data.edits import load_edits",
-        "from cirp.diffusion.pipelines import load",
+    imports = (
         "from cirp.explorer.by_name import task_of",
         "from cirp.explorer.runs import Request",
-        "from cirp.experiments import cache",
         "from cirp.methods import METHODS",
-        "",
-        'models = load("miniature")',
-        f'(item,) = [i for i in load_edits("data/edits") if i.id == {request.item!r}]',
-        "(item,) = cache.fitted([item], models)",
-        f"request = Request.model_validate({request.model_dump(exclude_defaults=True)!r})",
-        f"(edit,) = METHODS[{request.method!r}](models, [task_of(item, request)]{given})",
-    ]
-    return "\n".join(lines)
+    )
+    last = f"(edit,) = METHODS[{request.method!r}](models, [task_of(item, request)]{given})"
+    return "\n".join([*runs.opening(request, *imports), last])

@@ -9,18 +9,16 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import traitlets
 from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache
-from cirp.explorer.messages import png
+from cirp.explorer.messages import png, scores_of
 from cirp.explorer.widget import ONE_AT_A_TIME, STATIC
-from cirp.figures.explorers import Explorer, data_uri, module
+from cirp.figures.explorers import Explorer, data_uri, in_one_line, module
 from cirp.metrics.features import FeatureExtractor
-from cirp.metrics.scores import score
 
 LONGEST = 1000  # characters of a caption
 SCORES = {"clip_i_source": "CLIP-I", "dinov2_source": "DINOv2", "success": "edit success"}
@@ -80,14 +78,11 @@ class CaptionEditor(Explorer):
 
     def _scored(self, item: EditItem, made: Image.Image, caption: str) -> dict[str, float]:
         """How like the input it is, and, for the edit's own caption, whether the judge sees it."""
-        (trip,) = cache.edits(self._models, [item], "round trip", progress=False)
-        found = score(item, made, self._features, round_trip=trip.image)
         names = dict(SCORES)
         if caption != cache.target_caption(item.record):
             names.pop("success")
-        return {
-            label: float(found[name]) for name, label in names.items() if np.isfinite(found[name])
-        }
+        found = scores_of(self._models, item, made, self._features, names)
+        return {label: value for label, value in found.items() if value is not None}
 
     def _told(self, _, message: object, buffers: Sequence[bytes]) -> None:
         """One message of the page. Whatever is wrong with it is answered in one line."""
@@ -107,7 +102,7 @@ class CaptionEditor(Explorer):
                 made = self._made(item, caption)
                 scores = self._scored(item, made, caption)
             except Exception as error:  # a thread has nobody else to tell
-                self.send({"kind": "error", "text": " ".join(str(error).split())[:300]})
+                self.send({"kind": "error", "text": in_one_line(error)})
                 return
         picture = base64.b64encode(png(made)).decode()
         self.send({"kind": "done", "item": number, "caption": caption, "picture": picture,

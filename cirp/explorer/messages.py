@@ -1,11 +1,17 @@
-"""What is sent to the explorer's front end: maps as numbers, pictures as PNG."""
+"""What is sent to the explorer's front end: maps as numbers, pictures as PNG, scores by name."""
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
 
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.experiments import cache
 from cirp.explorer.runs import Seen
+from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.scores import score
 
 
 def maps_message(seen: Seen) -> dict:
@@ -27,3 +33,19 @@ def png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def scores_of(
+    models: Models,
+    item: EditItem,
+    made: Image.Image,
+    features: FeatureExtractor,
+    labels: Mapping[str, str],
+) -> dict[str, float | None]:
+    """An edit's scores (`labels`: metric -> what it is called); None for what is not known."""
+    (trip,) = cache.edits(models, [item], "round trip", progress=False)
+    found = score(item, made, features, round_trip=trip.image)
+    return {
+        label: float(found[name]) if np.isfinite(found[name]) else None
+        for name, label in labels.items()
+    }

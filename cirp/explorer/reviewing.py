@@ -13,7 +13,7 @@ from PIL import Image
 
 from cirp.curation.review import DROP, KEEP, Review, open_review
 from cirp.data.images import fit_mask, fit_size
-from cirp.figures.explorers import as_text, data_uri, module
+from cirp.figures.explorers import as_text, data_uri, in_one_line, module
 
 STATIC = Path(__file__).parent / "static"
 SHOWN = 512  # pixels of the longer side that are shown and painted on
@@ -65,8 +65,8 @@ class Reviewer(anywidget.AnyWidget):
         try:
             shown, said = self._done(str(message.get("kind")), name, message, buffers)
         except (ValueError, OSError) as error:
-            text = " ".join(str(error).split())[:300]
-            self.state = self.state | {"said": text, "wrong": True, "turn": self._turn()}
+            said = in_one_line(error)
+            self.state = self.state | {"said": said, "wrong": True, "turn": self._turn()}
             return
         self.state = self._state(shown, said) | {"turn": self._turn()}
 

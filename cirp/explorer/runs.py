@@ -233,18 +233,25 @@ def average(steps: Sequence[Maps]) -> Maps:
     return {layer: np.mean([one[layer] for one in steps], axis=0) for layer in steps[0]}
 
 
-def snippet(request: Request) -> str:
-    """The run as Python that makes the same picture again."""
-    lines = [
+def opening(request: Request, *imports: str) -> list[str]:
+    """Lines of Python that load the models, the picture and the request."""
+    return [
         "from cirp.data.edits import load_edits",
         "from cirp.diffusion.pipelines import load",
         "from cirp.experiments import cache",
-        "from cirp.explorer.runs import Request, run",
+        *imports,
         "",
         'models = load("miniature")',
         f'(item,) = [i for i in load_edits("data/edits") if i.id == {request.item!r}]',
         "(item,) = cache.fitted([item], models)",
         f"request = Request.model_validate({request.model_dump(exclude_defaults=True)!r})",
+    ]
+
+
+def snippet(request: Request) -> str:
+    """The run as Python that makes the same picture again."""
+    lines = [
+        *opening(request, "from cirp.explorer.runs import Request, run"),
         "task = dataclasses.replace(cache.task(item, request.seed),",
         "                           instruction=request.instruction)",
         "picture = run(models, task, request)",

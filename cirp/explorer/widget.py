@@ -25,13 +25,12 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.by_name import BASELINE, NAMES, prompt_of, run_named, snippet, task_of
-from cirp.explorer.messages import maps_message, png
+from cirp.explorer.messages import maps_message, png, scores_of
 from cirp.explorer.pictures import SceneRequest, own, scene
 from cirp.explorer.runs import Request, Seen, found_region, run, tokens_of
-from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, module
+from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, in_one_line, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
-from cirp.metrics.scores import score
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import SETTINGS
 from cirp.paths import EDITS, MODELS
@@ -158,7 +157,7 @@ class LiveExplorer(anywidget.AnyWidget):
             first = error.errors(include_url=False)[0]
             text = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         else:
-            text = " ".join(str(error).split())
+            text = in_one_line(error)
         self.send({"kind": "error", "text": text[:300]})
 
     def _begin(self, answer, request: Request) -> None:
@@ -230,14 +229,10 @@ class LiveExplorer(anywidget.AnyWidget):
     def _scored(self, request: Request, made: Image.Image) -> dict[str, float | None]:
         """What the edit is worth, where the instruction is the picture's own."""
         item = self._items[request.item]
-        (trip,) = cache.edits(self._models, [item], "round trip", progress=False)
-        found = score(item, made, self._features, round_trip=trip.image)
+        found = scores_of(self._models, item, made, self._features, SCORES)
         if request.instruction != item.record.instruction:
-            found["success"] = float("nan")  # the judge knows what the picture's own asks for
-        return {
-            label: float(found[name]) if np.isfinite(found[name]) else None
-            for name, label in SCORES.items()
-        }
+            found[SCORES["success"]] = None  # the judge knows what the picture's own asks for
+        return found
 
     def to_html(self, *, root: str = "../_static/explorer/") -> str:
         """The explorer as a piece of a page, with the engine at `root`, from the page's address."""

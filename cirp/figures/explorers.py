@@ -225,6 +225,11 @@ def as_text(mask: np.ndarray) -> str:
     return "".join("1" if m else "0" for m in mask.flat)
 
 
+def in_one_line(error: Exception) -> str:
+    """What is said of an error in a page: its text, in one line that is not endless."""
+    return " ".join(str(error).split())[:300]
+
+
 def as_script(value) -> str:
     """JSON that may stand inside a <script>."""
     return json.dumps(value, allow_nan=False, sort_keys=True).replace("<", "\\u003c")

@@ -84,15 +84,16 @@ function render({ model, el }) {
     remember(); send("tokens"); open();
   }
 
-  const known_methods = model.get("methods") ?? ["ip2p"];
-  const methods = choice("method", known_methods, (index) => { asked.method = known_methods[index]; remember(); });
-  methods.put(Math.max(0, known_methods.indexOf(asked.method ?? "ip2p")));
+  const methodNames = model.get("methods") ?? ["ip2p"];
+  const methods = choice("method", methodNames, (index) => { asked.method = methodNames[index]; remember(); });
+  methods.put(Math.max(0, methodNames.indexOf(asked.method ?? "ip2p")));
 
   // ---- pictures that are brought along: a scene drawn anew, or one of the reader's own
   const wanted = { seed: Math.floor(Math.random() * 2 ** 31), kind: "any", setting: "any", count: 0 };
   const known = model.get("world") ?? { kinds: [], settings: [] };
-  const kinds = choice("kind of edit", ["any", ...known.kinds], (i) => { wanted.kind = ["any", ...known.kinds][i]; });
-  const places = choice("setting", ["any", ...known.settings], (i) => { wanted.setting = ["any", ...known.settings][i]; });
+  const ofScene = (label, name, options) => choice(label, options, (i) => { wanted[name] = options[i]; });
+  const kinds = ofScene("kind of edit", "kind", ["any", ...known.kinds]);
+  const places = ofScene("setting", "setting", ["any", ...known.settings]);
   const counts = choice("things", ["any", "1", "2", "3"], (i) => { wanted.count = i; });
   const drawn = element("button", { type: "button", click: () => {
     wanted.seed = (wanted.seed + 1) % 2 ** 31;

@@ -5,9 +5,18 @@ import math
 import numpy as np
 import pytest
 
-from cirp.metrics.answers import allowed, by_count, distances, nearest
+from cirp.metrics.answers import (
+    CLEAR,
+    MOST,
+    allowed,
+    by_count,
+    distances,
+    nearest,
+    share_done,
+)
 from cirp.miniature.answers import answers
 from cirp.miniature.draw_pairs import draw_pair
+from cirp.miniature.gallery import half
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.scene import region, render
 
@@ -45,7 +54,9 @@ def test_right_answers_are_nearer_than_the_source_and_the_source_is_not(pair):
     source, (target, *_) = render(pair.source), [render(s) for s in answers(pair, 4)]
     right = [render(s) for s in answers(pair, 4)]
     for answer in right:
-        assert nearest(answer, source, right) == {"answer_distance": 0.0, "nearer": 1.0}
+        found = nearest(answer, source, right)
+        assert (found["answer_distance"], found["nearer"]) == (0.0, 1.0)
+        assert found["answer_share"] in (1.0, pytest.approx(math.nan, nan_ok=True))
     assert nearest(source, source, right)["nearer"] == 0.0
     # the region of one answer is the world's own
     assert (allowed(source, [target]) == region(pair.source, pair.target)).all()
@@ -65,3 +76,41 @@ def test_the_distance_is_a_mean_over_what_some_answer_changes():
 def test_without_a_region_nothing_is_said():
     same = np.zeros((2, 2, 3), np.uint8)
     assert all(math.isnan(v) for v in nearest(same, same, [same]).values())
+
+
+def test_half_an_edit_is_not_nearer_however_well_it_is_done():
+    source, answer = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
+    for rows, nearer in ((4, 0.0), (5, 0.0), (6, 1.0), (8, 1.0)):
+        edited = source.copy()
+        edited[:rows] = answer[:rows]
+        found = nearest(edited, source, [answer])
+        assert (found["answer_share"], found["nearer"]) == (rows / 8, nearer)
+    for pair in PAIRS:  # the drawn world's own halves
+        before, right = render(pair.source), [render(s) for s in answers(pair, 8)]
+        where = region(pair.source, pair.target)
+        upper = half(where, across=True, first=True)
+        before_half = before.copy()
+        before_half[upper] = right[0][upper]
+        share = share_done(right[0], before, right[0])
+        done = share_done(before_half, before, right[0])
+        assert not share < 1.0 and not done > 1.0
+        if done < MOST:
+            assert nearest(before_half, before, right[:1])["nearer"] == 0.0
+
+
+def test_what_differs_faintly_is_judged_by_the_mean_alone():
+    source = np.full((4, 4, 3), 100, np.uint8)
+    answer = source + CLEAR
+    assert math.isnan(share_done(source, source, answer))
+    edited = source.copy()
+    edited[:2] = answer[:2]
+    assert nearest(edited, source, [answer])["nearer"] == 1.0
+    assert nearest(source, source, [answer])["nearer"] == 0.0
+
+
+def test_the_share_is_that_of_the_nearest_answer_and_worse_pixels_do_not_count():
+    source = np.zeros((1, 4, 3), np.uint8)
+    answer = np.full_like(source, 100)
+    edited = np.array([[[90] * 3, [110] * 3, [0] * 3, [255] * 3]], np.uint8)
+    assert share_done(edited, source, answer) == 0.5
+    assert nearest(edited, source, [source + 60, answer])["answer_share"] == 0.5

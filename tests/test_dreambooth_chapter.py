@@ -1,10 +1,13 @@
 """The newcomer is new, always the same, and its likeness is measured against its own drawing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from cirp.chapters import dreambooth
+from cirp.experiments.needs import LeftOut
 from cirp.metrics.features import load_features
 from cirp.miniature.pairs import KNOWN
 from cirp.miniature.scene import Scene, render
@@ -55,3 +58,13 @@ def test_its_own_drawing_is_most_like_it_and_a_bears_most_like_a_bear(features):
 def test_what_is_asked_for_names_the_place():
     assert dreambooth.prompts("zyz bear")[0] == "a zyz bear on the beach"
     assert len(dreambooth.prompts("bear")) == len(dreambooth.ASKED)
+
+
+def test_other_models_are_not_taught_a_drawing_and_hear_what_tuning_them_takes(models):
+    real = replace(models, name="real")
+    weights = sum(weight.numel() for weight in models.text.unet.parameters())
+    with pytest.raises(LeftOut) as caught:
+        dreambooth.variants(real, steps=1, seed=0)
+    assert "tune teaches real a subject" in str(caught.value)
+    assert f"{weights / 1e6:.0f} million" in str(caught.value)
+    assert f"{16 * weights / 2**30:.1f} GiB" in str(caught.value)

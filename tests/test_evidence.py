@@ -25,7 +25,7 @@ def test_a_table_that_is_missing_names_the_command_that_makes_it(monkeypatch, tm
         evidence.table(quick, "turns")
 
 
-def editors(outside, count=60, seed=0):
+def editors(outside, count=60, seed=0, training_seed=0):
     """Rows of three editors of the same success, whose outside change is as given."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -33,7 +33,8 @@ def editors(outside, count=60, seed=0):
         for strength, (text, image) in enumerate(configurations.SCALES, start=1):
             for n in range(count):
                 rows.append(
-                    {"id": f"e{n}", "leak": share, "text_scale": text, "image_scale": image,
+                    {"id": f"e{n}", "training_seed": training_seed, "leak": share,
+                     "text_scale": text, "image_scale": image,
                      "success": float(n % 10 < strength + 2),
                      "l1_source_outside_excess": most * strength / 6 + 1e-4 * rng.normal()}
                 )  # fmt: skip
@@ -50,6 +51,22 @@ def test_editors_are_told_apart_at_equal_success_and_equal_ones_are_not():
     row = same.set_index("leak").loc[1.0]
     assert row["outside - leak 0, low"] < 0 < row["outside - leak 0, high"]
     assert "about as much whether or not" in leak_chapter.finding(table, same).data
+
+
+def test_a_second_training_is_compared_at_the_same_level_and_each_with_its_own_clean_editor():
+    first, again = editors((0.004, 0.008, 0.016)), editors((0.01, 0.01, 0.01), training_seed=1)
+    weak = again["success"].where(again["id"].str[1:].astype(int) % 10 != 0, 0.0)
+    both = pd.concat([first, again.assign(success=weak)], ignore_index=True)
+    found = leak.at_equal_success(both, resamples=200).set_index(["training seed", "leak"])
+    assert found["level"].nunique() == 1
+    assert found.loc[(0, 1.0), "level"] == pytest.approx(0.9 * 0.7)  # of the least able one
+    assert found.loc[(0, 1.0), "outside - leak 0, low"] > 0
+    low, high = found.loc[(1, 1.0), ["outside - leak 0, low", "outside - leak 0, high"]]
+    assert low < 0 < high
+    said = leak_chapter.finding(both, found.reset_index()).data
+    assert "because its training pairs did" in said and "it cannot be told" in said
+    assert "the intervals of none and all do not touch" in said.split("Trained once more")[0]
+    assert "the intervals of none and all touch" in said.split("Trained once more")[1]
 
 
 def crossed():

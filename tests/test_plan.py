@@ -2,8 +2,9 @@
 
 import pytest
 
-from cirp.experiments import drawn
+from cirp.experiments import confirmation, drawn
 from cirp.experiments.plan import PLAN, plan
+from cirp.metrics import answers
 from cirp.metrics.scores import METRICS
 from cirp.miniature.grammar import EDIT_KINDS, WHOLE_PICTURE
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS
@@ -14,6 +15,9 @@ def test_the_plan_names_what_the_code_measures():
     assert (known.primary.success, known.primary.change) == (SUCCESS, PRIMARY)
     assert {SUCCESS, PRIMARY} <= set(METRICS)
     assert known.primary.answers == drawn.ANSWERS
+    assert known.primary.share_done == answers.MOST
+    assert tuple(known.confirmation.methods) == confirmation.ASKED
+    assert known.amendments and all(one.seen for one in known.amendments)
     assert tuple(known.exclusions.local) == WHOLE_PICTURE
     assert set(known.exclusions.local) < set(EDIT_KINDS)
 

@@ -209,7 +209,7 @@ def without(item, **nothing):
 
 def test_rows_that_another_judge_has_scored_are_made_again(models, items):
     old, new = (SimpleNamespace(fingerprint=name) for name in ("old judge", "new judge"))
-    table = known(models, items, METHODS_OF_TWO).assign(instruments="old judge")
+    table = known(models, items, METHODS_OF_TWO).assign(instruments=records.instruments(old))
     asked = dict(items=items, seeds=(0,), models=models)
     assert study.missing(METHODS_OF_TWO, table, **asked, features=old) == {}
     assert study.missing(METHODS_OF_TWO, table, **asked, features=new) == METHODS_OF_TWO

@@ -19,6 +19,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import captions_to_images
 from cirp.diffusion.tasks import Task
 from cirp.experiments import configurations, records
+from cirp.experiments.needs import LeftOut
 from cirp.experiments.study import Study
 from cirp.methods import METHODS
 from cirp.metrics.features import Features
@@ -33,6 +34,7 @@ SCALE = 3.0  # text guidance; at the usual 7.5 the miniature's own pictures burn
 # The paper's rate is for a model a thousand times larger, whose every step moves far more.
 TUNING = dict(rate=1e-3, batch_size=4, class_images=16, class_steps=20, class_scale=SCALE)
 TRAINED, ALONE, PRESERVED = "as trained", "tuned, no prior", "tuned, prior preserved"
+BYTES_A_WEIGHT = 16  # in float32: itself, its gradient, Adam's two moments
 CODE = "subject 1"  # raise it when learning or likeness changes
 STEPS = {"quick": 80, "full": 400}
 
@@ -80,7 +82,18 @@ def tuned(models: Models, *, steps: int, seed: int, prior_weight: float) -> Mode
 
 
 def variants(models: Models, *, steps: int, seed: int) -> dict[str, Models]:
-    """The model as it was, and tuned without and with the loss on the class's own pictures."""
+    """The model as it was, and tuned without and with the loss on the class's own pictures.
+
+    Raises `LeftOut` for other models than a miniature: they would learn a drawing of its world.
+    """
+    if not models.is_miniature:
+        weights = sum(weight.numel() for weight in models.text.unet.parameters())
+        raise LeftOut(
+            "this chapter teaches the miniature a character of its own world; with other models it "
+            f"is left out. cirp.diffusion.dreambooth.tune teaches {models.name} a subject of five "
+            f"pictures; the UNet's {weights / 1e6:.0f} million weights, their gradients and Adam's "
+            f"moments alone take {weights * BYTES_A_WEIGHT / 2**30:.1f} GiB"
+        )
     return {
         TRAINED: models,
         ALONE: tuned(models, steps=steps, seed=seed, prior_weight=0.0),

@@ -19,10 +19,10 @@ from cirp.statistics import frontier
 
 def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
     """The chapter's answer; `found` is `leak.at_equal_success`."""
-    rows = found.set_index("leak")
-    clean, half, full = (rows.loc[share] for share in leak.LEAKS)
+    by_seed = {seed: rows.set_index("leak") for seed, rows in found.groupby("training seed")}
+    first, *others = by_seed.values()
+    clean, half, full = (first.loc[share] for share in leak.LEAKS)
     outside = [spanned(*estimate_in(row, "outside"), digits=4) for row in (clean, half, full)]
-    apart = clean["outside, high"] < full["outside, low"]
     edits = table["id"].nunique()
     return say(
         "**The editor over-edits "
@@ -34,28 +34,54 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
         + f": at equal edit success ({clean['level']:.2f}) its outside change is "
         f"{outside[0]} without leaking pairs, {outside[1]} with half of them leaking and "
         f"{outside[2]} with all.**",
-        f"On {edits} local test edits the intervals of none and all "
-        + ("do not touch." if apart else "touch.")
-        + " The most success of the three: "
+        f"On {edits} local test edits the intervals of none and all {_touch(first)}. "
+        "The most success of the three: "
         + ", ".join(
             spanned(*estimate_in(row, "most success"), digits=2)
             for row in (clean, half, full)
         )
         + ".",
+        *(_again(rows) for rows in others),
+    )  # fmt: skip
+
+
+def _touch(rows: pd.DataFrame) -> str:
+    apart = rows.loc[0.0, "outside, high"] < rows.loc[1.0, "outside, low"]
+    return "do not touch" if apart else "touch"
+
+
+def _again(rows: pd.DataFrame) -> str:
+    more = estimate_in(rows.loc[1.0], "outside - leak 0")
+    outside = [spanned(*estimate_in(rows.loc[share], "outside"), digits=4) for share in leak.LEAKS]
+    return (
+        "Trained once more with another seed, "
+        + by_interval(
+            *more[1:], above="it is the same", below="it is the other way round",
+            open="it cannot be told",
+        )
+        + f": {outside[0]}, {outside[1]} and {outside[2]}, and the intervals of none and all "
+        f"{_touch(rows)}."
     )  # fmt: skip
 
 
 def edges(table: pd.DataFrame) -> Figure:
-    """The three frontiers, with the level at which they are compared."""
+    """The frontiers of both trainings, with the level at which they are compared."""
     fig, ax = plt.subplots(figsize=(6.8, 4.2))
     colours = (figures.PALETTE[2], figures.PALETTE[0], figures.PALETTE[1])
-    for share, colour, marker in zip(leak.LEAKS, colours, figures.MARKERS, strict=False):
-        success, outside = leak.values(table, share)
-        ax.plot(*np.array(frontier.edge_of(success, outside)).T, color=colour, lw=2)
-        ax.plot(
-            np.nanmean(success, axis=1), np.nanmean(outside, axis=1), marker, color=colour, ms=6,
-            label=f"{share:.0%} of the training pairs leak",
-        )  # fmt: skip
+    first = min(table["training_seed"])
+    for seed, mine in table.groupby("training_seed"):
+        line, fill = ("-", "full") if seed == first else (":", "none")
+        for share, colour, marker in zip(leak.LEAKS, colours, figures.MARKERS, strict=False):
+            success, outside = leak.values(mine, share)
+            edge = np.array(frontier.edge_of(success, outside)).T
+            ax.plot(*edge, color=colour, lw=2, ls=line)
+            ax.plot(
+                np.nanmean(success, axis=1), np.nanmean(outside, axis=1), marker, color=colour,
+                ms=6, fillstyle=fill,
+                label=f"{share:.0%} of the training pairs leak" if seed == first else None,
+            )  # fmt: skip
+        if seed != first:
+            ax.plot([], [], "o:", color="#666666", fillstyle="none", label="trained again")
     level = leak.level(table)
     ax.axvline(level, color="#666666", ls="--", lw=1)
     ax.text(level, ax.get_ylim()[1], " compared here", fontsize=8.5, va="top", color="#666666")

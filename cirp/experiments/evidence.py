@@ -16,7 +16,7 @@ from types import ModuleType
 import pandas as pd
 
 from cirp.diffusion.pipelines import has_bfloat16_units, load
-from cirp.experiments import factorial, frontiers, leak, records, strays, turns
+from cirp.experiments import confirmation, factorial, frontiers, leak, records, strays, turns
 from cirp.experiments.records import CHECKED, agreement
 from cirp.experiments.study import Study
 from cirp.metrics.features import load_features
@@ -37,6 +37,7 @@ EXPERIMENTS = {
     "factorial": Experiment(factorial, checked=("success", PRIMARY, "clip_i_source")),
     "turns": Experiment(turns, checked=("still_right", "untouched_change")),
     "leak": Experiment(leak, checked=("success", PRIMARY)),
+    "confirmation": Experiment(confirmation),
     "strays": Experiment(strays, checked=("change", "pixels")),
 }
 

@@ -10,7 +10,7 @@ region in place of the one it finds.
 Local edits and edits of the whole picture are never averaged together: the latter have no outside.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,8 +87,13 @@ def _of(cell: Cell, some: Sequence[EditItem]) -> list[EditItem]:
 
 def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
     """Compute and keep every edit of the chosen items."""
-    some = cache.fitted([items[i] for i in chosen], models)
-    for cell in cells():
+    fill_with(models, [items[i] for i in chosen], cells())
+
+
+def fill_with(models: Models, some: Sequence[EditItem], cells: Iterable[Cell]) -> None:
+    """Compute and keep these edits by these methods and settings."""
+    some = cache.fitted(some, models)
+    for cell in cells:
         print(f"{cell.label} {cell.point} {'told' if cell.told else ''}", flush=True)
         cache.edits(
             models, _of(cell, some), cell.method, settings=cell.settings, batch_size=24,
@@ -106,10 +111,19 @@ def measured(
     do it themselves stand once more with it done. `shown`: the slice of a quick build,
     only the point that a method is shown at.
     """
-    some, parts = [items[i] for i in chosen], []
-    for cell in cells():
+    some = [items[i] for i in chosen]
+    slice_ = [c for c in cells() if c.shown and c.label not in NOT_IN_SLICE]
+    return rows_of(models, some, slice_ if shown else cells(), features)
+
+
+def rows_of(
+    models: Models, some: Sequence[EditItem], cells: Iterable[Cell], features: FeatureExtractor
+) -> pd.DataFrame:
+    """The rows of these edits by these methods and settings; see `measured`."""
+    parts = []
+    for cell in cells:
         mine = _of(cell, some)
-        if not mine or (shown and (not cell.shown or cell.label in NOT_IN_SLICE)):
+        if not mine:
             continue
         one = {cell.label: (cell.method, cell.settings)}
         part = cache.table(models, mine, one, features, batch_size=24, progress=False)

@@ -1,6 +1,7 @@
 """What was decided before it was measured: `plan.toml`, read and checked."""
 
 import tomllib
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ class Part(BaseModel):
 class Primary(Part):
     success: str
     change: str
+    share_done: Share
     answers: Annotated[int, Field(ge=1)]
     controls_at_most: Share
     target_at_least: Share
@@ -55,6 +57,20 @@ class Exclusions(Part):
     local: list[str]
 
 
+class Confirmation(Part):
+    methods: list[str]
+    wanted: str
+
+
+class Amendment(Part):
+    """A decision of later: from when, and what had been looked at before."""
+
+    date: date
+    what: str
+    why: str
+    seen: str
+
+
 class Plan(Part):
     """The whole plan; `hash` is of what it says, not of its comments."""
 
@@ -63,6 +79,8 @@ class Plan(Part):
     splits: Splits
     seeds: Seeds
     exclusions: Exclusions
+    confirmation: Confirmation
+    amendments: list[Amendment]
     hash: str
 
 

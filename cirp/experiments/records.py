@@ -4,7 +4,7 @@
 |---|---|
 | settings, seed | of the method, as given |
 | weights | the models' tensors in memory, never a name (`Models.fingerprint`) |
-| instruments | tensors of the judge, CLIP and DINOv2 that scored it; empty if nothing was scored |
+| instruments | tensors of the judge, CLIP, DINOv2, and version of the measures; empty: unscored |
 | scheduler | its class and a hash of its configuration |
 | processor | what rounding depends on: instruction set, and the UNets' arithmetic |
 | item | the content of the edit: picture, instruction, captions, words, mask |
@@ -30,6 +30,7 @@ import torch
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, has_bfloat16_units
+from cirp.metrics import scores
 from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -41,8 +42,8 @@ CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source",
 SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
 FLIPS = 0.1  # share of yes-or-no cells (and at least one) that another processor may turn
 REMEDY = "make full"
-KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "leak", "by", "part",
-        "text_scale", "image_scale", "seed", "alpha")  # fmt: skip
+KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "training_seed",
+        "leak", "by", "part", "text_scale", "image_scale", "seed", "alpha")  # fmt: skip
 
 
 def processor() -> str:
@@ -75,12 +76,18 @@ def provenance(
         "settings": json.dumps(dict(settings), sort_keys=True),
         "seed": seed,
         "weights": models.fingerprint,
-        "instruments": getattr(features, "fingerprint", ""),
+        "instruments": instruments(features),
         "scheduler": scheduler_of_record(models),
         "processor": processor(),
         "item": "",
         "code": code,
     }
+
+
+def instruments(features: object) -> str:
+    """What rows were scored with: the encoders' tensors and the version of what is measured."""
+    tensors = getattr(features, "fingerprint", "")
+    return f"{tensors} {scores.CODE}" if tensors else ""
 
 
 def item_hash(item: EditItem) -> str:

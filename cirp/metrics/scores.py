@@ -9,7 +9,7 @@ where the edit did not happen. Every row has every column; what is unknown or un
 | columns | from |
 |---|---|
 | gained_seen, lost_gone, kept_seen, whole | the judge, if there is one; `similarity.verdicts` |
-| nearer, answer_distance | right answers, where they are known; `answers.nearest` |
+| nearer, answer_distance, answer_share | right answers, where known; `answers.nearest` |
 | success | all of these that are known; NaN without a judge or anything gained or lost |
 | success_soft | mean probability of what is gained, and of the absence of what is lost |
 | clip_i_*, dinov2_* | cosine of the image embeddings |
@@ -41,6 +41,7 @@ METRICS = (
     "success_soft",
     *VERDICTS,
     "answer_distance",
+    "answer_share",
     "clip_i_source",
     "clip_i_target",
     "dinov2_source",
@@ -60,6 +61,7 @@ METRICS = (
     "inside_area",
     "outside_area",
 )
+CODE = "scores 2"  # raise it when a measure changes: rows of tables carry it
 AT_ONCE = 32  # items whose images are held and encoded together
 
 

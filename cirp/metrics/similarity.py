@@ -257,7 +257,7 @@ def gated(value: float, success: float) -> float:
 _LOWER = ("l1", "mse", "feature_distance", "leakage_share", "answer_distance")
 _HIGHER = (
     "psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc",
-    "gained_seen", "lost_gone", "kept_seen", "whole", "nearer",
+    "gained_seen", "lost_gone", "kept_seen", "whole", "nearer", "answer_share",
 )  # fmt: skip
 
 

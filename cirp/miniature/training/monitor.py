@@ -15,6 +15,7 @@ from diffusers import StableDiffusionInstructPix2PixPipeline
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from cirp.metrics.answers import nearest
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.pairs import Pair
@@ -117,7 +118,7 @@ class Monitor:
             gained = all(yes[name] >= SEEN for name in p.gained)
             lost = all(yes[name] < SEEN for name in p.lost)
             untouched = all(yes[name] >= SEEN for name in kept)
-            near = distance(picture, target, inside) < distance(source, target, inside)
+            near = nearest(np.asarray(made[i]), sources[i], [targets[i]])["nearer"] == 1
             rows.append(
                 {
                     "kind": p.kind,

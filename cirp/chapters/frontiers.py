@@ -9,7 +9,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import aims, configurations, frontiers
+from cirp.experiments import aims, configurations, confirmation, frontiers
 from cirp.figures.sentences import by_interval, estimate_in, say, spanned
 from cirp.figures.tables import named
 from cirp.miniature.grammar import WHOLE_PICTURE
@@ -148,6 +148,29 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
             row["closed"] = spanned(*aims.closing(table, method)[:3], digits=2)
         rows.append(row)
     return pd.DataFrame(rows).fillna("").set_index("method")
+
+
+def confirmed(table: pd.DataFrame) -> Markdown:
+    """What the edits that nobody had looked at say of remap; `table` is that of `confirmation`."""
+    asked = confirmation.reached(table)
+    base = configurations.BASELINE
+    kept, less = (
+        asked.set_index("asked").loc[f"{what} minus that of {base}"]
+        for what in ("edit success", "outside change")
+    )
+    words = {
+        "met": "keeps the edit", "missed": "loses edits",
+        "open": "may lose edits: the interval does not say",
+    }  # fmt: skip
+    change = {
+        "met": "changes less outside", "missed": "changes more outside",
+        "open": "is not told apart by what it changes outside",
+    }  # fmt: skip
+    return say(
+        f"**On {table['id'].nunique()} local edits that nothing was chosen on, remap "
+        f"{change[less['verdict']]} ({less['reached']}) and {words[kept['verdict']]} "
+        f"({kept['reached']}), against the baseline.**"
+    )
 
 
 def whole_picture(table: pd.DataFrame) -> pd.DataFrame:

@@ -56,7 +56,7 @@ item = chapter.chosen(s, recorded)
 _ = figures.save(chapter.over_edited(s.models, item, seed=seed), "01_one_edit", profile=profile)
 
 # %% [markdown]
-# The edit shown is, of the book's local edits that both systems get right, the one on which the baseline strays most:
+# The edit of {numref}`fig-one-edit` is, of the book's local edits that both systems get right, the one on which the baseline strays most:
 # a rule, not a choice. What is bright outside of the line was asked for by nobody.
 #
 # ## The report's comparison
@@ -67,14 +67,14 @@ _ = figures.save(chapter.over_edited(s.models, item, seed=seed), "01_one_edit", 
 # image, and the intervals are 95 % bootstrap intervals over images. To the right is better: the judge, a classifier
 # that no system has seen, finds what was asked for, no longer what was there, and all the rest of the scene
 # ({doc}`02_world` measures how far it can be trusted). Lower is better, too: **excess outside change** is the mean
-# change outside the region, beyond what the autoencoder alone does to a picture.
+# change outside the region, beyond what the autoencoder alone does to a picture ({numref}`fig-main`, {numref}`tab-one-edit`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
 table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
 _ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
 
-# %%
+# %% mystnb={"table": {"caption": "The edit above in numbers, by the baseline and by remap.", "name": "tab-one-edit"}}
 shown = ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"]
 tables.wide(table, shown)
 

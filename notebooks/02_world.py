@@ -37,12 +37,14 @@ items = load_edits(edits)
 #
 # Each thing is a function of its parameters and of a seed for its natural variation: pose,
 # proportions, hue. Some have *states* that an edit can change while everything else stays: a donut's
-# topping, a burger's dip, a dog's expression, a car's colour.
+# topping, a burger's dip, a dog's expression, a car's colour ({numref}`fig-kinds`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The kinds of thing that the pairs are made of. They are vector drawings; the models see them at 64 x 64 pixels.", "name": "fig-kinds"}, "image": {"alt": "A sheet of drawn fruit, animals, faces, vehicles, toys and more."}}
 _ = figures.save(world.kinds(), "02_kinds", profile=profile)
 # %% [markdown]
 # ## Places and styles
+#
+# Where scenes stand, and how they are drawn ({numref}`fig-settings`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The settings, textured so that an unwanted change shows, and the whole-picture styles.", "name": "fig-settings"}, "image": {"alt": "Ten settings and six styles of one scene."}}
 _ = figures.save(world.settings_and_styles(), "02_settings_and_styles", profile=profile)
@@ -50,7 +52,7 @@ _ = figures.save(world.settings_and_styles(), "02_settings_and_styles", profile=
 # ## Eight kinds of edit
 #
 # Scene, captions and instruction come from the same values, so text and picture cannot disagree.
-# The mask is where the two drawings differ by more than 8 of 255.
+# The mask is where the two drawings differ by more than 8 of 255 ({numref}`fig-edits`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit of each kind from the test split: source, target, and the exact region that should change.", "name": "fig-edits"}, "image": {"alt": "Eight rows of source, target and mask with their instructions."}}
 _ = figures.save(world.edit_kinds(), "02_edit_kinds", profile=profile)
@@ -60,14 +62,16 @@ _ = figures.save(world.edit_kinds(), "02_edit_kinds", profile=profile)
 # The real InstructPix2Pix was trained on pairs made by Prompt-to-Prompt
 # {cite}`hertz2023prompttoprompt`, in which more than the instruction's object changes. Here that flaw
 # is a dial, `leak`: the share of training pairs in which the setting is drawn anew, a neighbour is
-# shifted or recoloured, or the light changes. Evaluation pairs never leak.
+# shifted or recoloured, or the light changes. Evaluation pairs never leak ({numref}`fig-leak`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same four training edits without and with a leak.", "name": "fig-leak"}, "image": {"alt": "Source, clean target and leaking target of four edits."}}
 _ = figures.save(world.leaks(), "02_leaks", profile=profile)
 # %% [markdown]
 # ## The 50 edits of this book
+#
+# Ten stand in for the report's own, and five are drawn of each kind ({numref}`tab-edits`).
 
-# %%
+# %% mystnb={"table": {"caption": "The 50 edits of this book by kind.", "name": "tab-edits"}}
 counts = pd.Series([item.record.edit_type for item in items]).value_counts()
 counts.rename_axis("kind of edit").to_frame("edits")
 
@@ -78,9 +82,9 @@ counts.rename_axis("kind of edit").to_frame("edits")
 # was reached is beside it, with its 95 % interval over held-out test edits. A bar counts as *reached* or *missed*
 # only if the whole interval says so. The judge alone has seen every combination of thing and setting, on scenes of
 # its own: a measuring instrument that had learnt what is never found where would miss it in just the pictures it has
-# to judge.
+# to judge ({numref}`tab-bars`).
 
-# %%
+# %% mystnb={"table": {"caption": "What was wanted of each model and what it reaches, with 95 % intervals over held-out test edits.", "name": "tab-bars"}}
 bars = records.required("bars", "cirp miniature quality")
 world.bars(bars)
 
@@ -90,32 +94,33 @@ world.bars(bars)
 # An edit succeeds if the judge sees what was gained, no longer sees what was lost, still sees everything else of the
 # scene, and sees no damage; and if the picture is nearer to one of up to 32 right answers than the source is, both on
 # average and in three quarters of the pixels that clearly have to change (without the latter, half an answer, drawn
-# well, passed one time in ten). How often would that be said of pictures that are no edit at all? The true region filled with noise, grey, its border's
-# colour, or a blur of itself; the upper half of the right answer alone; another edit's answer; the source through
-# the autoencoder:
+# well, passed one time in ten). How often would that be said of pictures that are no edit at all? The true region
+# filled with noise, grey, its border's colour, or a blur of itself; the upper half of the right answer alone; another
+# edit's answer; the source through the autoencoder ({numref}`tab-controls`):
 
-# %%
+# %% mystnb={"table": {"caption": "How often a picture that is no edit passes as a success: over all edits and by kind.", "name": "tab-controls"}}
 world.controls(bars)
 
 # %% [markdown]
 # One right answer is not enough where an instruction leaves something open: "add a car" does not say which. How far an
 # edit is from the nearest of so many right answers (mean absolute difference of a pixel, 0 to 1, inside of what they
-# change), by kind, over the first validation edits:
+# change), by kind, over the first validation edits ({numref}`tab-answers`):
 
-# %%
+# %% mystnb={"table": {"caption": "Mean distance to the nearest of so many right answers, by kind of edit.", "name": "tab-answers"}}
 world.nearest_by_count(36 if profile == "full" else 16).round(4)
 
 # %% [markdown]
-# Two witnesses who know nothing of each other, the judge and that distance, on the baseline's local test edits:
+# Two witnesses who know nothing of each other, the judge and that distance, on the baseline's local test edits
+# ({numref}`tab-witnesses`):
 
-# %%
+# %% mystnb={"table": {"caption": "Local test edits of the baseline by what the judge says and by whether they are nearer to a right answer than the source.", "name": "tab-witnesses"}}
 world.verdicts(records.required("frontiers", "cirp evidence frontiers"))
 
 # %% [markdown]
 # ## What it makes of edits it has never seen
 #
 # The first validation edits, in the order they are drawn in: source, what InstructPix2Pix makes of it at its own
-# best scales (text 2.5, image 1.5), and the exact answer.
+# best scales (text 2.5, image 1.5), and the exact answer ({numref}`fig-grid`, {numref}`fig-curves`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first 36 validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Thirty-six triples of pictures."}}
 _ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits", profile=profile)
@@ -125,9 +130,9 @@ _ = figures.save(world.curves(paths.MODELS / "training"), "02_training", profile
 # ## How they were trained
 #
 # Most of it in half an hour of one GPU, some on two processor cores; `cirp miniature train` goes through all stages on
-# either. The model cards beside the weights say the same in full.
+# either. The model cards beside the weights say the same in full ({numref}`tab-training`).
 
-# %%
+# %% mystnb={"table": {"caption": "What each model saw, and where it was trained.", "name": "tab-training"}}
 world.training(paths.MODELS / "training")
 
 # %% [markdown]

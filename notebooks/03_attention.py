@@ -43,7 +43,8 @@ noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
 # %% [markdown]
 # ## The words that carry the edit
 #
-# Brighter is more attention; within a row all maps share one scale. The white line is the true region.
+# Brighter is more attention; within a row all maps share one scale. The white line is the true region
+# ({numref}`fig-words`, {numref}`fig-words-noisy`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: maps of the words that carry the edit, over the edited picture.", "name": "fig-words"}, "image": {"alt": "Attention maps of edit words for four edits."}}
 _ = figures.save(chapter.word_maps(baseline[:4]), "03_word_maps", profile=profile)
@@ -65,9 +66,9 @@ chapter.attention_explorer(baseline[:2][-1])
 # To leave out the unconditional half of a batch, daam 0.2.0 keeps its upper half. That is right for
 # the two rows of Stable Diffusion and wrong for the three of InstructPix2Pix: of the rows *text, image,
 # neither* it keeps half of *image* and all of *neither*. It raises nothing, and its maps look
-# plausible. Two different instructions, the same picture and noise, one step:
+# plausible. Two different instructions, the same picture and noise, one step ({numref}`tab-image-branch`):
 
-# %%
+# %% mystnb={"table": {"caption": "Largest difference of the image branch's maps between two instructions.", "name": "tab-image-branch"}}
 first = {"steps": 1}
 pair = [
     word_maps.watch(s.models, word_maps.reworded(s.everything[:2][-1], said), seed=seed, settings=first,
@@ -80,16 +81,16 @@ pd.Series(differences, name="largest difference between two instructions").to_fr
 
 # %% [markdown]
 # The release's maps of the two instructions are *identical*; the text rows' are not. Side by side, the
-# map of the same token position under both instructions:
+# map of the same token position under both instructions ({numref}`fig-slices`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What each way of slicing the batch shows for one token position, under two different instructions. Rows that never saw the text cannot tell them apart.", "name": "fig-slices"}, "image": {"alt": "Token maps by slicing rule for two instructions."}}
 _ = figures.save(chapter.slices_figure(pair, slices, position=2), "03_daam_slices", profile=profile)
 # %% [markdown]
 # ## Who gets the attention?
 #
-# Most of it goes to no word at all, but to begin of text, end of text, and padding.
+# Most of it goes to no word at all, but to begin of text, end of text, and padding ({numref}`tab-mass`).
 
-# %%
+# %% mystnb={"table": {"caption": "Where attention goes: its share by kind of token.", "name": "tab-mass"}}
 systems = {"InstructPix2Pix": baseline, "noisy input": noisy}
 mass = {name: pd.DataFrame([one.mass() for one in seen]).mean() for name, seen in systems.items() if seen}
 pd.DataFrame(mass).map("{:.1%}".format)
@@ -99,14 +100,16 @@ pd.DataFrame(mass).map("{:.1%}".format)
 #
 # Every map is scored against the true mask: the best intersection over union that any threshold
 # gives, the pointing game, the share of energy inside beyond the mask's share of area, and ROC-AUC.
-# Maps that know nothing set the floor.
+# Maps that know nothing set the floor ({numref}`tab-map-scores`).
 
-# %%
+# %% mystnb={"table": {"caption": "How well maps of words find the things they name, beside maps that know nothing.", "name": "tab-map-scores"}}
 scored = word_maps.with_masks(baseline)
 chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 
 # %% [markdown]
 # ## Which layer, which head, when?
+#
+# Averages hide who looks where; {numref}`fig-layers` and {numref}`fig-time` part them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 knows nothing).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
 _ = figures.save(chapter.layers_figure(scored), "03_layers_heads", profile=profile)
@@ -119,9 +122,9 @@ _ = figures.save(chapter.time_figure(scored), "03_over_time", profile=profile)
 # The fused kernel makes the picture, bit for bit as without us; the maps are computed beside it from the
 # queries and keys it has just made, for the rows with the text only. Sums over time are kept, so memory does
 # not grow with steps. Measured on a UNet of Stable Diffusion 1.5's size with random weights, in turn with
-# daam's own trace, by `cirp cost attention`:
+# daam's own trace, by `cirp cost attention` ({numref}`tab-recording`):
 
-# %%
+# %% mystnb={"table": {"caption": "What recording attention costs, beside daam's own trace.", "name": "tab-recording"}}
 chapter.cost_table()
 
 # %% [markdown]

@@ -40,9 +40,9 @@ chapter.finding(table)
 # ## From instruction to caption
 #
 # The text-to-image model knows no instructions: it is told what the picture should show. `cirp.data.target_caption`
-# writes that by rule, and `cirp refine` has a language model write it. The report's own edits:
+# writes that by rule, and `cirp refine` has a language model write it. The report's own edits ({numref}`tab-refined`):
 
-# %%
+# %% mystnb={"table": {"caption": "Instructions, the captions refined from them, and what differs.", "name": "tab-refined"}}
 worked = [item for item in s.items if item.record.example][:5] or s.items[:3]
 chapter.captions(worked)
 
@@ -57,7 +57,8 @@ chapter.caption_editor(s, worked)
 # ## Side by side
 #
 # Under each output its CLIP-I {cite}`radford2021clip` and DINOv2 {cite}`oquab2024dinov2` similarity to
-# the *input*, in per cent, and what the judge says. High similarity and "not done" go together well.
+# the *input*, in per cent, and what the judge says. High similarity and "not done" go together well
+# ({numref}`fig-side-by-side`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]
@@ -76,9 +77,9 @@ _ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_
 # 4. the same, fed to diffusers' pipeline as it is. That pipeline turns **both** guidance scales off
 #    when the image scale is below 1, and then runs at 1 and 1, without a word.
 #
-# Reading 4 edits less for that reason alone, and similarity rewards it:
+# Reading 4 edits less for that reason alone, and similarity rewards it ({numref}`tab-readings`, {numref}`fig-readings`):
 
-# %%
+# %% mystnb={"table": {"caption": "Two readings of the report's setting.", "name": "tab-readings"}}
 readings = s.table("readings", report.reading_methods(s.sweep_steps), seeds=s.seeds[:1])
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
@@ -86,9 +87,9 @@ tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "
 _ = figures.save(chapter.readings_figure(readings), "04_readings", profile=profile)
 # %% [markdown]
 # That diffusers ignores both scales there can be seen directly. Two very different settings give the
-# same picture, to the last bit:
+# same picture, to the last bit ({numref}`tab-gate`):
 
-# %%
+# %% mystnb={"table": {"caption": "Difference between the two inputs where they have to agree.", "name": "tab-gate"}}
 chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)], steps=min(10, steps))
 
 # %% [markdown]

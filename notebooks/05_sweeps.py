@@ -38,20 +38,22 @@ chapter.finding(planned)
 #
 # Every pair of text and image guidance, on the local test edits. The chapters on methods start at 2.5 and 1.5, which were
 # taken while the editor trained, not at the report's 7.5 and 1.5; on validation edits no pair of the plane is better than
-# they are by interval (`cirp guidance`, held by a test).
+# they are by interval (`cirp guidance`, held by a test) ({numref}`fig-plane`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix over its plane of guidance scales, means over the local test edits.", "name": "fig-plane"}, "image": {"alt": "Two grids of numbers: success and outside change by text and image guidance."}}
 if planned is not None:
     _ = figures.save(chapter.plane_figure(planned), "05_plane", profile=profile)
 # %% [markdown]
 # ## Success against what nobody asked for
+#
+# Each line is one dial turned ({numref}`fig-sweep-outside`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change; the number at a point is the dial's value. Intervals are over images.", "name": "fig-sweep-outside"}, "image": {"alt": "Trade-off curves of all dials: success against outside change."}}
 _ = figures.save(chapter.sweep_figure(sweep), "05_sweep_outside", profile=profile)
 # %% [markdown]
 # ## Success against similarity
 #
-# The report's own scores on the vertical axis. The upper left corner is doing nothing.
+# The report's own scores on the vertical axis. The upper left corner is doing nothing ({numref}`fig-sweep-clip`, {numref}`fig-sweep-dino`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against CLIP-I to the source.", "name": "fig-sweep-clip"}, "image": {"alt": "Trade-off curves: success against CLIP-I."}}
 _ = figures.save(chapter.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i", profile=profile)
@@ -70,9 +72,9 @@ chapter.guidance_explorer(s, s.items[:6])
 # ## How many steps?
 #
 # The report takes 150. The baseline, and our own method from the chapters below, with fewer steps on the
-# same images and noise:
+# same images and noise ({numref}`tab-steps`):
 
-# %%
+# %% mystnb={"table": {"caption": "Both systems by the number of steps.", "name": "tab-steps"}}
 by_steps = s.table("steps", report.step_methods(steps), seeds=s.seeds[:1])
 tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 

@@ -38,11 +38,13 @@ chapter.tables_finding(table)
 
 # %% [markdown]
 # ## The report's table
+#
+# As it was reported, and as it is measured here ({numref}`tab-report`).
 
 # %% tags=["hide-input"]
 chapter.whose(s)
 
-# %%
+# %% mystnb={"table": {"caption": "The report's table: similarity of output and input, with what was measured here beside it.", "name": "tab-report"}}
 tables.unnumbered(chapter.report_table(table, s.shown_as))
 
 # %% [markdown]
@@ -52,9 +54,10 @@ tables.unnumbered(chapter.report_table(table, s.shown_as))
 # ## All metrics
 #
 # `success` is the judge's. *Inside* and *outside* are relative to the true region, with a guard band of
-# two pixels left out; *excess* has the autoencoder's own error subtracted. Global edits have no outside.
+# two pixels left out; *excess* has the autoencoder's own error subtracted. Global edits have no outside
+# ({numref}`tab-all-metrics`).
 
-# %%
+# %% mystnb={"table": {"caption": "All metrics of both systems and their controls.", "name": "tab-all-metrics"}}
 columns = ["success", PRIMARY, "l1_source_outside_excess_if_success", "leakage_auc",
            "l1_target_inside", "clip_i_source", "clip_i_target", "dinov2_source", "dinov2_target",
            "clip_t", "clip_direction", "psnr_source_outside", "ssim_source_outside",
@@ -66,9 +69,9 @@ tables.wide(table, columns).T
 #
 # The primary metric was declared before anything was run: excess outside change. The unit is the
 # image; seeds are averaged within it; intervals are BCa {cite}`efron1987bca`, *p* values come from
-# sign flips and are corrected after Holm {cite}`holm1979` over the secondary metrics.
+# sign flips and are corrected after Holm {cite}`holm1979` over the secondary metrics ({numref}`tab-paired`, {numref}`fig-forest`).
 
-# %%
+# %% mystnb={"table": {"caption": "Noisy input minus baseline, paired by image, with corrected tests.", "name": "tab-paired"}}
 paired = chapter.paired(table)
 paired.drop(columns=["kind", "primary"]).round(4) if paired is not None else None
 
@@ -76,21 +79,23 @@ paired.drop(columns=["kind", "primary"]).round(4) if paired is not None else Non
 _ = figures.save(chapter.forest_figure(paired), "06_forest", profile=profile)
 # %% [markdown]
 # ## By kind of edit
+#
+# Both systems on each kind ({numref}`tab-report-kinds`).
 
-# %%
+# %% mystnb={"table": {"caption": "Edit success and excess outside change by kind of edit.", "name": "tab-report-kinds"}}
 chapter.by_kind(table)
 
 # %% [markdown]
 # ## What did it? The 2 x 2 x 2
 #
 # The report changed three things at once: how the image enters, the guidance scales, and instruction
-# into caption. Here each is changed by itself, on one and the same InstructPix2Pix UNet.
+# into caption. Here each is changed by itself, on one and the same InstructPix2Pix UNet ({numref}`tab-cube`, {numref}`tab-effects`).
 
-# %%
+# %% mystnb={"table": {"caption": "The eight corners between the two systems.", "name": "tab-cube"}}
 ablation = s.table("ablation", report.ablation_methods(s.sweep_steps), seeds=s.seeds[:1])
 tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
-# %%
+# %% mystnb={"table": {"caption": "What each of the three changes does by itself.", "name": "tab-effects"}}
 effects = chapter.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])
 effects.assign(metric=effects["metric"].map(tables.named)).round(3)
 

@@ -39,9 +39,10 @@ chapter.cannot_tell_finding(table, blends)
 # ## Fading the edit out improves every similarity
 #
 # Take the baseline's output and mix its input back in, pixel by pixel. Nothing became more local, yet
-# CLIP-I and DINOv2 rise steadily. An improvement of this kind proves nothing about over-editing.
+# CLIP-I and DINOv2 rise steadily. An improvement of this kind proves nothing about over-editing
+# ({numref}`tab-mixtures`, {numref}`fig-fade`).
 
-# %%
+# %% mystnb={"table": {"caption": "The baseline's outputs mixed with their inputs: similarity rises with every share.", "name": "tab-mixtures"}}
 mixed = blends.assign(method=[f"{a:.0%} input" for a in blends["alpha"]])
 tables.wide(mixed, ["success", PRIMARY, "clip_i_source", "dinov2_source", "leakage_auc"])
 
@@ -52,20 +53,20 @@ _ = figures.save(chapter.fade_figure(table, blends), "07_fade", profile=profile)
 #
 # The exact target of every edit is known here. Its similarity to the input is what a *perfect* editor
 # would get; whoever scores higher has edited too little. Its
-# *edit success* is the judge's own ceiling: below 1, the judge misses edits that are there.
+# *edit success* is the judge's own ceiling: below 1, the judge misses edits that are there ({numref}`tab-exact`).
 
-# %%
+# %% mystnb={"table": {"caption": "Scores of the exact answers, and of the inputs as they are.", "name": "tab-exact"}}
 chapter.truth_table(s)
 
 # %% [markdown]
 # ## Similarity does not know where
 #
 # Each point is one image edited by the baseline. If CLIP-I to the input measured over-editing, it would
-# fall with the change *outside* the region.
+# fall with the change *outside* the region ({numref}`fig-where`, {numref}`tab-where`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "CLIP-I to the input against change outside and inside the true region, by image.", "name": "fig-where"}, "image": {"alt": "Two scatter plots of CLIP-I against outside and inside change."}}
 _ = figures.save(chapter.where_figure(table), "07_where", profile=profile)
-# %%
+# %% mystnb={"table": {"caption": "Correlation of similarity with change inside and outside of the region.", "name": "tab-where"}}
 chapter.where_table(table)
 
 # %% [markdown]

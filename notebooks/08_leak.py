@@ -51,12 +51,12 @@ chapter.finding(table, found)
 #
 # A timid editor changes little outside because it changes little at all. So each is run at six pairs of guidance
 # scales, and what is compared is the least outside change with which each reaches the same edit success: the
-# dashed line, at nine tenths of what the least able of them can do.
+# dashed line, at nine tenths of what the least able of them can do ({numref}`fig-leak-edges`, {numref}`tab-leak`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change of three editors, at six pairs of guidance scales each, and of the same three trained again with another seed (dotted). Lines are the lower right edges of the points.", "name": "fig-leak-edges"}, "image": {"alt": "Three frontiers, the higher the more training pairs leaked."}}
 _ = figures.save(chapter.edges(table), "08_leak", profile=profile)
 
-# %%
+# %% mystnb={"table": {"caption": "The editors at equal edit success.", "name": "tab-leak"}}
 found.set_index(["training seed", "leak"]).round(4)
 
 # %% [markdown]
@@ -64,6 +64,8 @@ found.set_index(["training seed", "leak"]).round(4)
 # the editor without leaks.
 #
 # ## The same edits by all three
+#
+# What each of the three changes ({numref}`fig-leak-pictures`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each beside the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
 shown = [item for item in factorial.items()[:12:2]][:4]

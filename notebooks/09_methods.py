@@ -66,7 +66,7 @@ methods.finding(table)
 # %% [markdown]
 # ## Where each thinks the edit belongs
 #
-# Lines are the regions the methods worked with; in the first column, the true one.
+# Lines are the regions the methods worked with; in the first column, the true one ({numref}`fig-gallery`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's edits by every method. The line is the region each method worked with; where there is none it worked with the whole image, or with no region at all.", "name": "fig-gallery"}, "image": {"alt": "Six rows of edits, one column for each method."}}
 examples = [item for item in s.items if item.record.example][:6] or s.items[:6]
@@ -79,24 +79,26 @@ _ = figures.save(methods.gallery(examples, shown), "09_gallery", profile=profile
 # The local test edits, each method at the middle of its dial ({doc}`12_frontiers` turns the dials). Told the true
 # region, what remains is the error of editing, not of finding. *Closed* is the share of the way from the baseline's
 # outside change to that of the *same* method told the region; doing nothing would close less than all of it only by
-# not editing.
+# not editing ({numref}`tab-methods`).
 
-# %%
+# %% mystnb={"table": {"caption": "Every method on the local test edits, at the one setting it is shown at, and told the true region.", "name": "tab-methods"}}
 chapter.standing(table)
 
 # %% [markdown]
 # ## Edits of the whole picture, apart
 #
 # A new setting or style has no outside. Success and likeness are all there is to measure, and they are never
-# averaged with the local edits.
+# averaged with the local edits ({numref}`tab-whole-picture`).
 
-# %%
+# %% mystnb={"table": {"caption": "Edits of the whole picture, apart.", "name": "tab-whole-picture"}}
 chapter.whole_picture(table)
 
 # %% [markdown]
 # ## All metrics of the local edits
+#
+# Beside success and outside change ({numref}`tab-method-metrics`):
 
-# %%
+# %% mystnb={"table": {"caption": "All metrics of the local test edits.", "name": "tab-method-metrics"}}
 local = frontiers.at_shown(frontiers.local(table))
 columns = ["success", PRIMARY, "answer_distance", "ssim_source_outside_excess", "clip_i_source", "clip_i_target",
            "dinov2_source", "clip_t", "clip_direction"]  # fmt: skip

@@ -50,21 +50,21 @@ chapter.finding(found)
 #
 # Guidance alone, gated in every way: by the true region, by the same dose without a place, by another picture's region,
 # by the region turned inside out, and by nothing at all. If the *place* mattered to what strays, the first would have to
-# be calmer than the others:
+# be calmer than the others ({numref}`tab-gates`):
 
-# %%
+# %% mystnb={"table": {"caption": "Holding guidance in the true region and in others of the same size.", "name": "tab-gates"}}
 chapter.gates(found)
 
 # %% [markdown]
 # ## Region times hold
 #
 # Every masked method is a region and something that is held outside of it. Crossed, they part what finding a place
-# is worth from what holding it is.
+# is worth from what holding it is ({numref}`fig-crossed`, {numref}`tab-factorial`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Means over the local test edits, by region (rows) and by what is held outside of it (columns), at the baseline's own scales.", "name": "fig-crossed"}, "image": {"alt": "Two grids of numbers, outside change and edit success, by region and hold."}}
 _ = figures.save(chapter.crossed_figure(found), "10_crossed", profile=profile)
 
-# %% tags=["hide-output"]
+# %% tags=["hide-output"] mystnb={"table": {"caption": "Every region and everything held, against the baseline.", "name": "tab-factorial"}}
 shown = ["region", "held", "pasted", "success", "success - baseline", "success, low", "success, high",
          "outside", "outside - baseline", "outside, low", "outside, high"]  # fmt: skip
 tables.unnumbered(found[shown]).format(precision=3)
@@ -75,7 +75,8 @@ tables.unnumbered(found[shown]).format(precision=3)
 # ## Where it lands
 #
 # Every pixel outside belongs to one ring around the region, and to one meaning. If an instruction strayed because its
-# words fit other things as well, those would change most; if it strayed because latents smear, the nearest ring would.
+# words fit other things as well, those would change most; if it strayed because latents smear, the nearest ring
+# would ({numref}`fig-strays`).
 
 # %% tags=["hide-input"]
 landed = evidence.table(s, "strays")
@@ -90,9 +91,9 @@ _ = figures.save(chapter.strays_figure(landed), "10_strays", profile=profile)
 # Going with is no cause, but it shows where to look. For every local edit: how much of the edit words' attention,
 # and how much of the change that the text makes to the prediction, $|e(I,T) - e(I,0)|$, lies outside the region
 # that should change. Rank correlations with the baseline's excess outside change, over images; *area given* has the
-# size of the outside partialled out.
+# size of the outside partialled out ({numref}`tab-traces`, {numref}`fig-causes`).
 
-# %%
+# %% mystnb={"table": {"caption": "Correlation of what strays with what can be seen while the edit runs.", "name": "tab-traces"}}
 table = records.required("frontiers", "cirp evidence frontiers")
 base = frontiers.at_shown(frontiers.local(table))
 base = base[base["method"] == configurations.BASELINE]

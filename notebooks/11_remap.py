@@ -54,6 +54,8 @@ chapter.finding(records.required("frontiers", "cirp evidence frontiers"), tried)
 
 # %% [markdown]
 # ## The idea in a picture
+#
+# What is asked of the model, and the region that follows ({numref}`fig-evidence`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's edits and two of the whole picture: the true region (white line), how much the text changes the prediction, what cross-attention writes because of it, both, the change of the prediction in much noise (one scale for all rows), and the region found.", "name": "fig-evidence"}, "image": {"alt": "Rows of edits with maps of change and writing, and the region that follows."}}
 whole = [item for item in s.everything if item.record.edit_type in ("change setting", "restyle")]
@@ -74,9 +76,9 @@ dial("times Otsu's threshold", factors, local, s.features, seed=seed)
 # ## What each part is worth
 #
 # One part changed at a time, on the local edits of the book's fifty: the difference that each makes to remap as it
-# is, paired by image.
+# is, paired by image ({numref}`tab-parts`).
 
-# %%
+# %% mystnb={"table": {"caption": "What changing one part of remap does, paired by image.", "name": "tab-parts"}}
 chapter.ablation(tried)
 
 # %% [markdown]
@@ -110,9 +112,9 @@ methods.listing(remap.mask)
 #
 # ## Where it fails
 #
-# By kind of edit, on the book's fifty:
+# By kind of edit, on the book's fifty ({numref}`tab-remap-kinds`, {numref}`fig-remap-failures`):
 
-# %%
+# %% mystnb={"table": {"caption": "remap by kind of edit.", "name": "tab-remap-kinds"}}
 mine = tried[tried["method"] == "remap as it is"]
 mine.groupby("edit_type")[["success", PRIMARY, "region_iou"]].mean().round(3)
 

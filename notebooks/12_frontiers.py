@@ -60,26 +60,26 @@ highlighted = {configurations.BASELINE: figures.BASELINE, configurations.OURS: f
 _ = figures.save(chapter.edges(table, highlighted=highlighted), "12_frontiers", profile=profile)
 
 # %% [markdown]
-# A point lies below zero if it is nearer to the source, outside, than the autoencoder's own reconstruction: that
+# In {numref}`fig-frontiers` a point lies below zero if it is nearer to the source, outside, than the autoencoder's own reconstruction: that
 # takes the source's own pixels.
 #
 # ## Area: one number a method
 #
 # The mean edit success that a frontier reaches over all limits of outside change from 0 to 0.03, minus the
 # baseline's, paired by image. Orange dots give every method that has a region the source's pixels outside of it,
-# which is free, so that nobody wins by pasting alone.
+# which is free, so that nobody wins by pasting alone ({numref}`fig-areas`, {numref}`tab-frontiers`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Area under each method's frontier minus the baseline's; bars are 95 % intervals over images.", "name": "fig-areas"}, "image": {"alt": "Dots with intervals, a row a method."}}
 _ = figures.save(chapter.areas(summary, pasted), "12_areas", profile=profile)
 
-# %%
+# %% mystnb={"table": {"caption": "Each frontier in numbers, and its difference from the baseline's.", "name": "tab-frontiers"}}
 chapter.summary_table(summary)
 
 # %% [markdown]
 # ## Who is told apart from whom, at one setting
 #
 # Methods are ranked on each edit, and ranks are averaged {cite}`demsar2006`. Outside change alone would be won by
-# doing nothing; the distance to the exact answer counts both what was done and what was spoiled.
+# doing nothing; the distance to the exact answer counts both what was done and what was spoiled ({numref}`fig-ranks`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean ranks; bars are half the critical difference to either side, so methods whose bars overlap are not told apart at 5 %.", "name": "fig-ranks"}, "image": {"alt": "Two panels of mean ranks with bars, by outside change and by distance to the exact answer."}}
 local = frontiers.at_shown(frontiers.local(table))
@@ -92,20 +92,22 @@ _ = figures.save(fig, "12_ranks", profile=profile)
 #
 # Every method's own region against the true one, beside guesses that have not seen the picture. Two of the guesses
 # are given the true area, which no method is told. The true mask itself loses a third on the latents' grid of
-# 16 x 16, where a cell may change if any of its pixels may.
+# 16 x 16, where a cell may change if any of its pixels may ({numref}`fig-finders`, {numref}`tab-finder-kinds`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
 guesses = mask_finders.held_out(s)
 board = mask_finders.board(table, guesses)
 _ = figures.save(chapter.finders_figure(board), "12_finders", profile=profile)
 
-# %%
+# %% mystnb={"table": {"caption": "Overlap of the regions found with the true ones, by kind of edit.", "name": "tab-finder-kinds"}}
 mask_finders.by_kind(table, guesses, [configurations.OURS, "DiffEdit", "Watch Your Steps", "LIME"]).round(3)
 
 # %% [markdown]
 # ## By kind of edit
+#
+# At the one setting each is shown at ({numref}`tab-frontier-kinds`).
 
-# %%
+# %% mystnb={"table": {"caption": "Edit success and outside change by kind of edit.", "name": "tab-frontier-kinds"}}
 methods.by_kind(table, [configurations.OURS, "Watch Your Steps", "DiffEdit"])
 
 # %% [markdown]
@@ -113,9 +115,9 @@ methods.by_kind(table, [configurations.OURS, "Watch Your Steps", "DiffEdit"])
 #
 # One edit at a time, each method in turn with the baseline, as `cirp cost methods` measured it: rows that the UNet
 # was given, time, and the memory that a run adds at its peak. The baseline takes three rows a step. Looking for the
-# region is part of the price.
+# region is part of the price ({numref}`tab-costs`).
 
-# %%
+# %% mystnb={"table": {"caption": "What one edit costs.", "name": "tab-costs"}}
 columns = {
     "unet_calls": "UNet rows", "seconds": "seconds", "peak_mib": "peak MiB",
     "unet_calls_over_baseline": "rows / baseline", "time_over_baseline": "time / baseline",
@@ -127,15 +129,16 @@ costs.set_index("method")[list(columns)].rename(columns=columns).round(2)
 # %% [markdown]
 # ## Did ours reach what it set out to?
 #
-# Written down before it was measured. *Met* and *missed* are said only where the whole interval says so.
+# Written down before it was measured. *Met* and *missed* are said only where the whole interval says so
+# ({numref}`tab-aims`).
 
-# %%
+# %% mystnb={"table": {"caption": "What remap was to reach, and what it reaches.", "name": "tab-aims"}}
 aims.reached(table, costs).set_index("aim")
 
 # %% [markdown]
-# Every other method minus ours, at the setting each is shown at; intervals are paired by image.
+# Every other method minus ours, at the setting each is shown at; intervals are paired by image ({numref}`tab-rivals`).
 
-# %%
+# %% mystnb={"table": {"caption": "Every other method minus remap.", "name": "tab-rivals"}}
 aims.rivals(own).set_index("method").round(3)
 
 # %% [markdown]
@@ -143,13 +146,13 @@ aims.rivals(own).set_index("method").round(3)
 #
 # Test edits are looked at while a method is thought about, and a design can be fitted to them without anybody meaning
 # to. These were drawn for this table alone: what is asked of them stood in `data/plan.toml` before, and each method
-# runs at the one setting that it is shown at.
+# runs at the one setting that it is shown at ({numref}`tab-confirmation`).
 
 # %%
 unseen = evidence.table(s, "confirmation")
 chapter.confirmed(unseen)
 
-# %%
+# %% mystnb={"table": {"caption": "What was asked of edits that nobody had looked at, and what they answer.", "name": "tab-confirmation"}}
 confirmation.reached(unseen).set_index("asked")
 
 # %% [markdown]

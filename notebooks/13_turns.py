@@ -43,7 +43,7 @@ chapter.finding(table)
 # ## What wears away
 #
 # Each method edits its own last picture. Of each turn is asked what of all that should now be there is still seen,
-# and how far the pixels that no instruction so far has meant are from the first picture's.
+# and how far the pixels that no instruction so far has meant are from the first picture's ({numref}`fig-turns`, {numref}`fig-strip`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Over five turns: change of what no instruction meant, and the share of the true scene's labels that the judge still sees; 95 % intervals over chains.", "name": "fig-turns"}, "image": {"alt": "Two panels of lines over five turns, a line a method."}}
 _ = figures.save(chapter.curves(table), "13_turns", profile=profile)
@@ -54,8 +54,10 @@ _ = figures.save(chapter.strip(s.models, turns.items()[0], shown), "13_strip", p
 
 # %% [markdown]
 # ## After the last turn
+#
+# Change of what no instruction meant, and what is still right ({numref}`tab-turns`).
 
-# %%
+# %% mystnb={"table": {"caption": "After the fifth edit of a scene in a row.", "name": "tab-turns"}}
 chapter.last_turn(table)
 
 # %% [markdown]

@@ -59,7 +59,8 @@ methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'L
 #
 # with $m$ the union of both captions' maps of the words that differ, binarised (local blend). A real image has
 # no source latents, so they are found by running DDIM {cite}`song2021ddim` backwards; here each backward step is
-# iterated to a fixed point, and the source is put back on its own path after each step {cite}`ju2024pnpinversion`.
+# iterated to a fixed point, and the source is put back on its own path after each step {cite}`ju2024pnpinversion`
+# ({numref}`fig-prompt-to-prompt`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Prompt-to-Prompt on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-prompt-to-prompt"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "Prompt-to-Prompt", table), "14_prompt_to_prompt", profile=profile)
@@ -69,9 +70,9 @@ methods.listing(p2p.ReplaceCross)
 
 # %% [markdown]
 # The root mean square error of the latents when the path found backwards is run forwards again, by the number of
-# fixed-point iterations; one iteration is plain DDIM inversion:
+# fixed-point iterations; one iteration is plain DDIM inversion ({numref}`tab-inversion`):
 
-# %%
+# %% mystnb={"table": {"caption": "Error of inverting and denoising again, by fixed-point iterations.", "name": "tab-inversion"}}
 methods.inversion_errors(s.models, s.items[:6], iterations=(1, 2, 3, 5), steps=steps)
 
 # %% [markdown]
@@ -97,7 +98,7 @@ dial("share of the steps", shares, local, s.features, seed=seed)
 # others; every choice those leave open is a setting. The keywords' map of the first steps is blurred, squared and
 # stretched a few times, and binarised to $M$. Inside, the keywords' scores are raised towards the row's maximum;
 # outside, the text branch takes the attention of the branch without instruction. Guidance is disentangled, so that
-# several instructions each act in their own region:
+# several instructions each act in their own region ({numref}`fig-foi`, {numref}`fig-foi-both`):
 #
 # $$ e = e(0,0) + s_I\,[e(I,0) - e(0,0)] + s_T \sum_i M_i\,[e(I,T_i) - e(I,0)] $$
 
@@ -122,7 +123,7 @@ _ = figures.save(two.sheet(s.models, range(2), seed=seed, steps=steps), "14_foi_
 # $$ \tilde Q K^\top_{ij} = -\infty \quad\text{for } i \in R,\; j \text{ unrelated} $$
 #
 # Nothing is pasted or blended. As the released code has it where code and paper differ; its layers of 16 x 16 to
-# 32 x 32 cells are one level finer here.
+# 32 x 32 cells are one level finer here ({numref}`fig-lime`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LIME on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-lime"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "LIME", table), "14_lime", profile=profile)
@@ -140,7 +141,8 @@ methods.listing(lime.Regularise)
 # $$ s \leftarrow s + R\,S\,w\,\xi\,(\max_k s - s) - (1-R)\,S\,w\,\xi\,(s - \min_k s), \qquad \xi = (t/1000)^5 $$
 #
 # in the first 30 % of the steps, for cross-attention ($w = 1$) and self-attention ($w = 0.3$). It was made to lay
-# out a picture from nothing, and has no means to keep what lies outside: it is compared because the report cites it.
+# out a picture from nothing, and has no means to keep what lies outside: it is compared because the report cites it
+# ({numref}`fig-densediffusion`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "DenseDiffusion on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-densediffusion"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "DenseDiffusion", table), "14_densediffusion", profile=profile)
@@ -152,9 +154,9 @@ methods.listing(dense.Modulate)
 # ## Where they fail
 #
 # By kind of local edit: success, excess outside change, and the overlap of the region with the true one; then the
-# same when told the true region.
+# same when told the true region ({numref}`tab-map-kinds`).
 
-# %%
+# %% mystnb={"table": {"caption": "Methods that change the map, by kind of edit.", "name": "tab-map-kinds"}}
 methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion']).T
 
 # %% [markdown]

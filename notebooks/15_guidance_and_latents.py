@@ -50,7 +50,7 @@ methods.family_finding(table, ['attention refocusing', 'ASG'])
 #
 # Losses as the paper describes them; the released code sharpens the maps first and counts boxes. Gradients are taken
 # through the text branch of InstructPix2Pix. The paper's step sizes hardly move latents as small as the miniature's,
-# so larger ones are used.
+# so larger ones are used ({numref}`fig-refocusing`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "attention refocusing on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-refocusing"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "attention refocusing", table), "15_refocusing", profile=profile)
@@ -71,7 +71,7 @@ methods.listing(refocus.car)
 # It needs no second pass and replaces no latents. If the map's peak is less than 1.5 times its mean, the method
 # abstains and the baseline runs; the miniature's maps are so even that 1.1 is used at the middle of its dial. From a
 # description of the paper, not from its text: the description prints $M$ in both scales, and with `hold="inside"` it
-# is taken at its word.
+# is taken at its word ({numref}`fig-asg`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ASG on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-asg"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "ASG", table), "15_asg", profile=profile)
@@ -80,15 +80,18 @@ _ = figures.save(methods.portrait(s, "ASG", table), "15_asg", profile=profile)
 methods.listing(asg.scoped)
 
 # %% [markdown]
-# The same guidance with each map replaced by its own mean is the same dose without a place, and a control:
+# The same guidance with each map replaced by its own mean is the same dose without a place, and a control
+# ({numref}`tab-asg`):
 
-# %%
+# %% mystnb={"table": {"caption": "Self-attention guidance with its maps and with their means.", "name": "tab-asg"}}
 methods.compared(table, ["ASG", "ASG, each map its own mean"])
 
 # %% [markdown]
 # ## Where they fail
+#
+# By kind of edit, at the one setting each is shown at ({numref}`tab-latent-kinds`).
 
-# %%
+# %% mystnb={"table": {"caption": "Methods that move latents, by kind of edit.", "name": "tab-latent-kinds"}}
 methods.by_kind(table, ['attention refocusing', 'ASG']).T
 
 # %% [markdown]

@@ -51,7 +51,7 @@ methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', '
 # similar values. **ZONE** {cite}`li2024zone` needs no keyword: its region is where end of text is looked at more
 # than begin of text. What is compared is each paper's *mask*, on the same InstructPix2Pix: LEDITS++ inverts an image
 # into Stable Diffusion, LOCATEdit edits with Prompt-to-Prompt, ZONE cuts its mask out with a segmentation model; none
-# of this is here.
+# of this is here ({numref}`fig-ledits`, {numref}`fig-locatedit`, {numref}`fig-zone`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LEDITS++ mask on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-ledits"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "LEDITS++ mask", table), "16_ledits", profile=profile)
@@ -81,7 +81,7 @@ methods.listing(zone.contrast)
 #
 # The released code of Watch Your Steps noises the source to the level just left, one step too noisy; here it is at
 # the level the latents are at. It pastes the source's own pixels outside at the end, as the paper does, which no
-# method that decodes latents can equal.
+# method that decodes latents can equal ({numref}`fig-wys`, {numref}`fig-diffedit`, {numref}`fig-blending`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Watch Your Steps on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-wys"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = figures.save(methods.portrait(s, "Watch Your Steps", table), "16_wys", profile=profile)
@@ -97,8 +97,10 @@ _ = figures.save(methods.portrait(s, "latent blending, words' mask", table), "16
 
 # %% [markdown]
 # ## Where they fail
+#
+# By kind of edit, at the one setting each is shown at ({numref}`tab-region-kinds`).
 
-# %%
+# %% mystnb={"table": {"caption": "Methods that find a region, by kind of edit.", "name": "tab-region-kinds"}}
 methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"]).T
 
 # %% [markdown]

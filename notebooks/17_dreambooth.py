@@ -48,7 +48,7 @@ known = dreambooth.variants(s.models, steps=dreambooth.STEPS[profile], seed=seed
 # The pictures it is learnt from, and what each model then draws on the beach, on the grass, in the snow and in
 # the kitchen. The miniature draws bears poorly to begin with, so what is to be seen is colour, outline, a bow.
 # A quick build trains for 80 steps, which is where it begins to show; the full run, whose figure is in
-# `figures/`, for 400.
+# `figures/`, for 400 ({numref}`fig-newcomer`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Five pictures of the newcomer; below, samples of the model as it was trained, tuned on the pictures alone, and tuned with prior preservation, each asked for the newcomer and for any bear.", "name": "fig-newcomer"}, "image": {"alt": "Rows of samples before and after tuning."}}
 _ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "17_newcomer", profile=profile)
@@ -58,16 +58,17 @@ _ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "17_newcomer",
 # Similarity of the samples to the newcomer, and to a bear, both drawn in the place that was asked for. What is
 # wanted: *a zyz bear* comes nearer to the newcomer, and *a bear* stays a bear. The table is the full run's.
 # Trained alone, both become the newcomer, and the places are mixed up. With the prior the two part: of the two
-# prompts only the one with the rare word is near the newcomer, though less so.
+# prompts only the one with the rare word is near the newcomer, though less so ({numref}`tab-newcomer`).
 
-# %%
+# %% mystnb={"table": {"caption": "Likeness of samples to the newcomer and to a bear, drawn in the place asked for.", "name": "tab-newcomer"}}
 table = dreambooth.measured_again(s, known)
 tables.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_class"])
 
 # %% [markdown]
 # ## Edited by the methods of this book
 #
-# The tuned model is a model like any other, so whatever edits by captions can put the newcomer where a bear was.
+# The tuned model is a model like any other, so whatever edits by captions can put the newcomer where a bear was
+# ({numref}`fig-newcomer-edits`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Bears to be turned into the newcomer, by three methods, with the model as it was trained and as it was tuned. The line is the region that should change.", "name": "fig-newcomer-edits"}, "image": {"alt": "Rows of bears edited by three methods with two models."}}
 _ = figures.save(dreambooth.edits(known, seed=seed, steps=steps), "17_edits", profile=profile)

@@ -49,15 +49,16 @@ chapter.finding(table)
 # ## Numbers
 #
 # Means over the pictures with 95 % intervals. *Do nothing* and *autoencoder alone* are controls: similarity to the
-# input is highest where nothing is edited.
+# input is highest where nothing is edited ({numref}`tab-yours`).
 
-# %%
+# %% mystnb={"table": {"caption": "Scores of these pictures' edits.", "name": "tab-yours"}}
 chapter.numbers(table)
 
 # %% [markdown]
 # ## Side by side
 #
-# At the right: what changed, bright where most did. The line is the region that remap has found by itself.
+# At the right: what changed, bright where most did. The line is the region that remap has found by itself
+# ({numref}`fig-own-pictures`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each picture, what both make of it, and what they change.", "name": "fig-own-pictures"}, "image": {"alt": "Rows of input, outputs and change maps."}}
 shown = chapter.pictures(s)[:12]
@@ -67,7 +68,7 @@ _ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=
 # ## Where the words look
 #
 # The words that carry the edit, if they are known, otherwise all but function words. Brighter is more attention; within
-# a row all maps share one scale.
+# a row all maps share one scale ({numref}`fig-own-words`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: cross-attention of each word over the edited picture.", "name": "fig-own-words"}, "image": {"alt": "Attention maps of words for four pictures."}}
 seen = chapter.watched(s, shown[:4], methods)
@@ -79,9 +80,9 @@ _ = figures.save(attention.word_maps(seen, titles=titles), "19_word_maps", profi
 # Arithmetic, not a measurement: rows that the UNet is given (a property of methods and settings), times the operations of
 # one row of the real UNet at 512 x 512, over 40 % of what a card can do at most in float32. For ten edits and one seed, at
 # the chapters' own steps; `STEPS=20` takes about a seventh of the first line. Weights alone are 10 GB: both pipelines,
-# CLIP ViT-L/14 and DINOv2.
+# CLIP ViT-L/14 and DINOv2 ({numref}`tab-real-cost`).
 
-# %%
+# %% mystnb={"table": {"caption": "Minutes for ten edits on common cards, as arithmetic.", "name": "tab-real-cost"}}
 real_cost.table().round(0).astype(int)
 
 # %% [markdown]

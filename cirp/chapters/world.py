@@ -14,6 +14,7 @@ from cirp.diffusion.pipelines import has_bfloat16_units, load
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.figures.sentences import NO_BREAK
 from cirp.metrics.answers import by_count
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
@@ -123,7 +124,7 @@ def bars(table: pd.DataFrame) -> pd.DataFrame:
 
 def _spans(some: pd.DataFrame) -> list[str]:
     return [
-        f"{m:.3g}" if pd.isna(low) else f"{m:.3g} [{low:.3g}, {high:.3g}]"
+        f"{m:.3g}" if pd.isna(low) else f"{m:.3g} [{low:.3g}, {high:.3g}]".replace(" ", NO_BREAK)
         for m, low, high in zip(some["mean"], some["low"], some["high"], strict=True)
     ]
 

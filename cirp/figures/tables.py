@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from cirp.figures.sentences import spanned
 from cirp.statistics.bootstrap import summarise
 
 ANSWERS = ("success", "clip_direction", "clip_t")  # whether the edit happened, best first
@@ -86,7 +87,7 @@ def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method")
     found = points(table, columns, method=method)
     text = {
         named(name): [
-            "-" if np.isnan(m) else f"{m:.3f}" if np.isnan(lo) else f"{m:.3f} [{lo:.3f}, {hi:.3f}]"
+            "-" if np.isnan(m) else f"{m:.3f}" if np.isnan(lo) else spanned(m, lo, hi)
             for m, lo, hi in zip(
                 found[name], found[f"{name}_low"], found[f"{name}_high"], strict=True
             )

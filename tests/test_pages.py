@@ -1,0 +1,155 @@
+"""Figures and tables of pages: captioned, numbered, referred to; and what is not published."""
+
+import importlib
+import re
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import jupytext
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+stems = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def extension(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    return importlib.import_module
+
+
+def captions(source: Path) -> list[dict]:
+    """What the cells of a chapter say of their figures and tables."""
+    known = [cell.metadata.get("mystnb", {}) for cell in jupytext.read(source).cells]
+    return [one[kind] for one in known for kind in ("figure", "table") if kind in one]
+
+
+@stems
+def test_every_figure_and_table_has_a_caption_and_is_referred_to(source):
+    text = source.read_text()
+    for one in captions(source):
+        assert re.fullmatch(r"(fig|tab)-[a-z0-9-]+", one["name"]), one
+        assert len(one["caption"].split()) > 2 and one["caption"].endswith("."), one
+        assert f"{{numref}}`{one['name']}`" in text, f"{one['name']} is not referred to"
+    named = {one["name"] for one in captions(source)}
+    assert set(re.findall(r"\{numref\}`([^`]+)`", text)) <= named
+
+
+def test_no_two_figures_or_tables_have_one_name():
+    names = Counter(one["name"] for source in NOTEBOOKS for one in captions(source))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.slow
+@stems
+def test_every_table_that_a_chapter_prints_has_a_caption(source):
+    executed = ROOT / "book" / "notebooks" / f"{source.stem}.ipynb"
+    if not executed.exists():
+        pytest.skip("not executed; make book")
+    for cell in nbformat.read(executed, as_version=4).cells:
+        printed = [o.get("data", {}).get("text/html", "") for o in cell.get("outputs", [])]
+        hidden = {"hide-cell", "remove-cell"} & set(cell.metadata.get("tags", []))
+        if not hidden and any('class="dataframe' in html for html in printed):
+            assert "table" in cell.metadata.get("mystnb", {}), cell.source
+
+
+CELLS = """
+See {numref}`tab-second` and {numref}`tab-none`.
+"""
+
+
+def test_printed_tables_are_numbered_and_captioned(extension, tmp_path):
+    extension("numbered_tables")
+    table = nbformat.v4.new_output(
+        "execute_result", {"text/html": '<table class="dataframe"><tr><td>1</td></tr></table>'}
+    )
+    cells = [nbformat.v4.new_markdown_cell("# A page\n" + CELLS)]
+    for name, caption in (("tab-first", "One."), ("tab-second", "An *emphatic* <b>two</b>.")):
+        meta = {"mystnb": {"table": {"name": name, "caption": caption}}}
+        cells.append(nbformat.v4.new_code_cell("table", outputs=[table], metadata=meta))
+    meta = {"mystnb": {"table": {"name": "tab-none", "caption": "Nothing was printed."}}}
+    cells.append(nbformat.v4.new_code_cell("nothing", metadata=meta))
+    source = tmp_path / "source"
+    source.mkdir()
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, source / "index.ipynb")
+    settings = {"extensions": ["myst_nb", "numbered_tables"], "numfig": True,
+                "nb_execution_mode": "off"}  # fmt: skip
+    app = Sphinx(source, None, tmp_path / "out", tmp_path / "trees", "html", settings, status=None)
+    app.build()
+    page = (tmp_path / "out" / "index.html").read_text()
+    frames = re.findall(r'<figure class="cell-table" id="(.*?)">(.*?)</figure>', page, re.S)
+    assert [name for name, _ in frames] == ["tab-first", "tab-second"]
+    said = [re.sub(r"<[^>]+>", "", frame.split("</p>")[0]).strip("\n #¶") for _, frame in frames]
+    assert said[0].startswith("Table 1 One.")
+    assert said[1].startswith("Table 2 An emphatic &lt;b&gt;two&lt;/b&gt;.")
+    assert "<em>emphatic</em>" in frames[1][1] and '<table class="dataframe">' in frames[1][1]
+    assert re.search(r'href="#tab-second"[^>]*><span[^>]*>Table 2</span>', page)
+    assert "left out here" in page
+
+
+def test_a_site_is_published_without_what_no_reader_needs(extension, tmp_path):
+    smaller = extension("smaller")
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
+    for name in ("a b.png", "card.png", "stale.png"):
+        (tmp_path / "_images").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "_images" / name)
+    (tmp_path / "_static").mkdir()
+    for name in ("code.js", "code.js.map"):
+        (tmp_path / "_static" / name).write_text("x")
+    (tmp_path / "_sources").mkdir()
+    cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="1")])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "_sources" / "a.ipynb")
+    page = tmp_path / "notebooks" / "a.html"
+    page.parent.mkdir()
+    page.write_text(
+        '<img src="../_images/a b.png"> <a href="../_images/a b.png">_images/a b.png</a>'
+        '<img src="../_images/card.png"><img src="https://else/_images/a b.png">'
+    )
+    app = SimpleNamespace(
+        builder=SimpleNamespace(format="html"), outdir=str(tmp_path),
+        config=SimpleNamespace(ogp_image="https://host/_images/card.png"),
+    )  # fmt: skip
+    smaller.shrink(app, None)
+    assert page.read_text() == (
+        '<img src="../_images/a b.webp"> <a href="../_images/a b.webp">_images/a b.png</a>'
+        '<img src="../_images/card.png"><img src="https://else/_images/a b.png">'
+    )
+    assert {p.name for p in (tmp_path / "_images").iterdir()} == {"a b.webp", "card.png"}
+    again = np.asarray(Image.open(tmp_path / "_images" / "a b.webp").convert("RGBA"))
+    assert (again == pixels).all()
+    assert [p.name for p in (tmp_path / "_static").iterdir()] == ["code.js"]
+    (left,) = nbformat.read(tmp_path / "_sources" / "a.ipynb", as_version=4).cells
+    assert left.source == "1" and left.outputs == []
+
+
+def test_a_build_that_failed_or_is_no_site_is_left_alone(extension, tmp_path):
+    smaller = extension("smaller")
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "x.map").write_text("x")
+    for kind, error in (("html", ValueError("no")), ("latex", None)):
+        app = SimpleNamespace(builder=SimpleNamespace(format=kind), outdir=str(tmp_path))
+        smaller.shrink(app, error)
+    assert (tmp_path / "_static" / "x.map").exists()
+
+
+@pytest.mark.slow
+def test_the_built_site_is_small_beside_its_engine():
+    site = ROOT / "_build" / "html"
+    if not site.exists():
+        pytest.skip("there is no built book; make book")
+    size = {path: path.stat().st_size for path in site.rglob("*") if path.is_file()}
+    engine = sum(n for path, n in size.items() if "explorer" in path.parts)
+    assert sum(size.values()) - engine < 25e6
+    assert max(n for path, n in size.items() if path.suffix == ".html") < 3e6
+    pages = {path: path.read_text() for path in size if path.suffix == ".html"}
+    for page, text in pages.items():
+        for name in re.findall(r'src="((?:\.\./)*_images/[^"]+)"', text):
+            assert (page.parent / name).exists(), (page.name, name)

@@ -53,7 +53,7 @@ chapter.finding(recorded)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
 item = chapter.chosen(s, recorded)
-_ = figures.save(chapter.over_edited(s.models, item, seed=seed), "01_one_edit", profile=profile)
+_ = figures.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit", profile=profile)
 
 # %% [markdown]
 # The edit of {numref}`fig-one-edit` is, of the book's local edits that both systems get right, the one on which the baseline strays most:
@@ -67,14 +67,14 @@ _ = figures.save(chapter.over_edited(s.models, item, seed=seed), "01_one_edit", 
 # image, and the intervals are 95 % bootstrap intervals over images. To the right is better: the judge, a classifier
 # that no system has seen, finds what was asked for, no longer what was there, and all the rest of the scene
 # ({doc}`02_world` measures how far it can be trusted). Lower is better, too: **excess outside change** is the mean
-# change outside the region, beyond what the autoencoder alone does to a picture ({numref}`fig-main`, {numref}`tab-one-edit`).
+# change outside the region, beyond what the autoencoder alone does to a picture ({numref}`fig-main`, {numref}`tab-main`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
 table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
 _ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
 
-# %% mystnb={"table": {"caption": "The edit above in numbers, by the baseline and by remap.", "name": "tab-one-edit"}}
+# %% mystnb={"table": {"caption": "The report's two systems in numbers, and what does nothing or little.", "name": "tab-main"}}
 shown = ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"]
 tables.wide(table, shown)
 

@@ -32,10 +32,21 @@ models: str = "miniature"
 device: str = "cpu"
 seed: int = 0
 steps: int = 10
+request: str = ""
 # %% tags=["hide-input"]
+from cirp import figures
 from cirp.explorer import chapter
 
-chapter.explorer(edits=edits, models=models, device=device, seed=seed, steps=steps)
+figures.use_style()
+shown = chapter.explorer(edits=edits, models=models, device=device, seed=seed, steps=steps, request=request)
+shown
+
+# %% [markdown]
+# The run that it opens at, as it was made when this page was built ({numref}`fig-try-it`). *as a command* writes the
+# line that makes this picture of what you have chosen, with papermill and without a window.
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Input with the region that should change, the edit, what it changed, and where each word of the instruction looks: the mean over steps, layers and heads.", "name": "fig-try-it"}, "image": {"alt": "Input, edit, change, and a map for each word."}}
+_ = figures.save(chapter.made(shown), "18_try_it", profile=profile)
 
 # %% [markdown]
 # ## The same in Python

@@ -52,7 +52,8 @@ def test_the_table_of_contents_and_the_notebooks_name_each_other():
 @stems
 def test_a_notebook_has_the_agreed_parameters(source):
     defaults = runner.parameters_of(runner.read(source))
-    assert {name: type(value) for name, value in defaults.items()} == PARAMETERS
+    more = {"request": str} if source.stem == "18_try_it" else {}  # a link of the explorer
+    assert {name: type(value) for name, value in defaults.items()} == PARAMETERS | more
     assert defaults["profile"] == "quick"
 
 

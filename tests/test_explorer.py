@@ -1,6 +1,7 @@
 """The live explorer's Python half: a run is the methods' own, interventions do what they say."""
 
 import dataclasses
+import math
 import time
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from cirp.attention.site import TEXT, Site
+from cirp.attention.site import NEITHER, TEXT, Site
 from cirp.diffusion.tasks import Task
 from cirp.explorer import widget
-from cirp.explorer.runs import Request, Weigh, average, region_of, run, snippet, tokens_of
+from cirp.explorer.maps import Freeze, KeepMaps, LastMaps, Weigh, frozen_layers, mean
+from cirp.explorer.runs import Request, region_of, run, snippet, tokens_of
 from cirp.methods import METHODS
 
 
@@ -53,16 +55,72 @@ def test_held_everywhere_it_is_held_as_the_instrument_holds_it(models, task):
     assert (pixels(over)[~half] == pixels(task.image)[~half]).all()
 
 
-def test_maps_are_shares_and_an_average_is_their_mean(models, task):
-    seen = []
-    run(models, task, asked(), on_step=seen.append)
+def test_maps_are_shares_of_each_branch_and_head_or_their_mean(models, task):
+    real = dataclasses.replace(models, name="real")
+    assert models.is_miniature and not real.is_miniature
     count = len(tokens_of(models.instruct.tokenizer, "make it red"))
-    for maps in seen[0].maps.values():
-        assert maps.shape[0] == count == 5 and maps.min() >= 0
-        assert (maps.sum(axis=0) <= 1 + 1e-5).all()  # padding has the rest
-    mean = average([one.maps for one in seen])
-    for layer, maps in mean.items():
-        np.testing.assert_allclose(maps, sum(one.maps[layer] for one in seen) / 3, rtol=1e-5)
+    for own, branches in ((models, 3), (real, 1)):
+        seen = []
+        run(own, task, asked(), on_step=seen.append)
+        for maps in seen[0].maps.values():
+            assert maps.shape[0] == branches and maps.shape[2] == count == 5 and maps.min() >= 0
+            assert (maps.sum(axis=2) <= 1 + 1e-5).all()  # padding has the rest
+            assert branches == 3 or maps.shape[1] == 1
+        for layer, one in mean(seen[-1].maps).items():
+            np.testing.assert_allclose(one, seen[-1].maps[layer][0].sum(axis=0) / maps.shape[1])
+
+
+def test_the_branches_are_told_apart_and_each_head_is_its_own():
+    torch.manual_seed(0)
+    probs = torch.rand(3, 2, 4, 6).softmax(-1)
+    last = LastMaps(5)
+    last.on_probs(probs, Site("x.attn2", True, 500.0, (2, 2)))
+    (maps,) = last.maps.values()
+    assert maps.shape == (3, 2, 5, 2, 2)
+    assert maps[1, 1, 3].ravel().tolist() == probs[1, 1, :, 3].tolist()
+    last.on_probs(probs[:2], Site("x.attn2", True, 500.0, (2, 2), branches=(NEITHER, TEXT)))
+    (maps,) = last.maps.values()  # of a text-to-image model: the text first, here too
+    assert maps[0, 0, 3].ravel().tolist() == probs[1, 0, :, 3].tolist()
+
+
+def test_a_run_frozen_to_itself_is_itself_and_to_another_attends_like_it(models, task):
+    keep = KeepMaps()
+    plain = run(models, task, asked(), keep=keep)
+    layers = tuple(range(len(keep.steps[0])))
+    again = run(models, task, asked(freeze=layers), before=keep.steps)
+    assert np.abs(pixels(again) - pixels(plain)).max() <= 1
+    other = asked(instruction="draw a blue cat", freeze=layers)
+    held, seen = KeepMaps(), []
+    blue = dataclasses.replace(task, instruction=other.instruction)
+    run(models, blue, other, before=keep.steps, keep=held, on_step=seen.append)
+    for ours, theirs in zip(held.steps, keep.steps, strict=True):
+        assert all(ours[name].equal(theirs[name]) for name in theirs)
+    free = KeepMaps()
+    one = asked(instruction=other.instruction, freeze=(1,))
+    run(models, blue, one, before=keep.steps, keep=free)
+    names = list(keep.steps[0])
+    assert free.steps[0][names[1]].equal(keep.steps[0][names[1]])
+    assert not free.steps[0][names[0]].equal(keep.steps[0][names[0]])
+
+
+def test_freezing_touches_the_text_branch_alone():
+    probs, other = torch.rand(3, 2, 4, 6), torch.rand(1, 2, 4, 6)
+    site = Site("x.attn2", True, 500.0, (2, 2))
+    frozen = Freeze([{"x.attn2": other}], ["x.attn2"])
+    frozen.begin()
+    changed = frozen.on_probs(probs, site)
+    assert changed[:1].equal(other) and changed[1:].equal(probs[1:])
+    assert not frozen.wants(dataclasses.replace(site, layer="y.attn2"))
+
+
+@pytest.mark.parametrize(
+    ("kept", "numbers", "words"),
+    [([], (0,), "no run before"), ([{}] * 2, (0,), "had 2 steps; freezing 3"),
+     ([{"a": torch.zeros(1, 2, 4, 6)}] * 3, (1,), "no layer 1 to freeze; there are 0 to 0")],
+)  # fmt: skip
+def test_what_cannot_be_frozen_is_one_line(kept, numbers, words):
+    with pytest.raises(ValueError, match=words):
+        frozen_layers(kept, numbers, 3)
 
 
 def test_weights_and_swaps_touch_the_text_branch_alone():
@@ -145,7 +203,8 @@ def test_a_run_is_told_step_by_step_and_a_new_one_takes_its_place(models, items)
     said = Said(models, items)
     assert said.ask("run").kinds("done") == ["begin", "step", "step", "done"]
     content, buffers = said.messages[1]
-    cells = sum(one["rows"] * one["columns"] for one in content["layers"])
+    sides = ("branches", "heads", "rows", "columns")
+    cells = sum(math.prod(one[side] for side in sides) for one in content["layers"])
     assert len(buffers[0]) == 4 * 5 * cells and buffers[1][:4] == b"\x89PNG"
     said.messages.clear()
     said.ask("run", steps=200)

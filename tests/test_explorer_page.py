@@ -13,6 +13,7 @@ from PIL import Image
 
 from cirp.experiments import cache
 from cirp.explorer import page, widget
+from cirp.explorer.maps import KeepMaps
 from cirp.explorer.runs import Request, run
 from tests.browser import SAID, button, chromium, errors, needs_browser, served, until
 
@@ -20,7 +21,7 @@ pytestmark = [pytest.mark.slow, needs_browser]
 STEPS = 4
 ASK = """
 const [request, extra, done] = [arguments[0], arguments[1], arguments[2]];
-const worker = new Worker("_static/explorer/engine.js", { type: "module" });
+const worker = (window.engine ??= new Worker("_static/explorer/engine.js", { type: "module" }));
 const steps = [];
 const text = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
 worker.onmessage = ({ data }) => {
@@ -59,11 +60,13 @@ def site(tmp_path_factory, known):
 
 def held(item):
     mask = widget.as_text(item.mask())
+    layers = list(range(len(page.layers_of(widget.loaded("miniature", "cpu")[0]))))
     return [
         {}, {"factors": {2: 0.0, 3: 3.0}}, {"swap": [1, 2]}, {"region": mask, "gate": True},
         {"region": mask, "keep": True}, {"region": mask, "hold": True, "paste": True},
         {"region": mask, "keep": True, "gate": True, "hold": True}, {"text_scale": 7.5},
         {"image_scale": 2.25, "seed": 5}, {"steps": 7},
+        {"freeze": layers[::2], "factors": {3: 0.0}},
     ]  # fmt: skip
 
 
@@ -74,13 +77,18 @@ def test_ten_edits_are_those_of_python(site, known, tmp_path):
     with served(site) as address, chromium(tmp_path / "p") as driver:
         driver.set_script_timeout(120)
         driver.get(f"{address}/empty.html")
-        for number, item in enumerate(items):
-            own = held(item)[number] if item.mask() is not None else {}
+        cases = [
+            (item, held(item)[n] if item.mask() is not None else {}) for n, item in enumerate(items)
+        ]
+        keep = KeepMaps()
+        for item, own in [*cases, (items[0], {}), (items[0], held(items[0])[-1])]:
             asked = {"item": item.id, "instruction": item.record.instruction, "steps": STEPS} | own
             request = Request.model_validate(asked)
             seen = []
             task = replace(cache.task(item, request.seed), instruction=request.instruction)
-            made = run(models, task, request, on_step=seen.append)
+            before = keep.steps if request.freeze else ()
+            keep = KeepMaps()
+            made = run(models, task, request, on_step=seen.append, keep=keep, before=before)
             pixels = np.dstack([np.asarray(item.source()), np.full(item.size[::-1], 255, np.uint8)])
             extra = {"pixels": pixels.ravel().tolist(), "mask": "", "outside": ""}
             sent = json.loads(request.model_dump_json())
@@ -161,6 +169,58 @@ HTMLAnchorElement.prototype.click = function () {
 """
 
 
+PICK = """
+const labels = [...document.querySelectorAll(".cirp-live label")];
+const label = labels.find((one) => one.textContent === arguments[0]);
+const select = document.getElementById(label.htmlFor);
+select.selectedIndex = arguments[1];
+select.dispatchEvent(new Event("change"));
+return [...select.options].map((one) => one.text);
+"""
+SCORE = (
+    "document.querySelectorAll('.cirp-scores tbody tr')[{}].querySelectorAll('td')[1].textContent"
+)
+
+
+def test_maps_are_traded_and_frozen(site, tmp_path):
+    """Frozen to the run before, a muted word has no say; a trade is seen, and undone."""
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        count = "document.querySelectorAll('.cirp-scores tbody tr').length"
+
+        def ran(rows):
+            button(driver, "Run").click()
+            until(driver, f"{count} === {rows}", 120)
+            until(driver, f"{SAID} === 'done'", 120)
+            return [driver.execute_script("return " + SCORE.format(i)) for i in range(rows)]
+
+        (plain,) = ran(1)
+        word = driver.find_elements("css selector", ".cirp-word button")[2]
+        word.click()
+        options = driver.execute_script(PICK, "trade maps with", 4)
+        assert options[0] == "no word" and len(options) > 4
+        traded = "return document.querySelectorAll('.cirp-word.traded').length"
+        assert driver.execute_script(traded) == 2
+        now, before = ran(2)
+        assert before == plain and now != plain
+        driver.execute_script(PICK, "attention", 1)  # all layers, of the last run
+        now, _ = ran(2)
+        assert now == driver.execute_script("return " + SCORE.format(1))  # traded maps, frozen
+        driver.execute_script(PICK, "trade maps with", 0)
+        assert driver.execute_script(traded) == 0
+        frozen, _ = ran(2)
+        assert frozen == now != plain  # the maps are still those of the trade
+        driver.execute_script(PICK, "attention", 0)
+        free, _ = ran(2)
+        assert free == plain
+        button(driver, "as a command").click()
+        text = driver.find_element("css selector", ".cirp-code").text
+        assert text.startswith("cirp notebooks 18_try_it --parameter request=run=%7B")
+        assert not set(text) & set("'\"$`!()*")
+        assert errors(driver) == []
+
+
 def test_a_cell_is_probed_and_all_maps_are_saved(site, known, tmp_path):
     """By pointer and by keyboard; the bars are those of the saved maps, and these are shares."""
     from selenium.webdriver.common.keys import Keys
@@ -182,8 +242,15 @@ def test_a_cell_is_probed_and_all_maps_are_saved(site, known, tmp_path):
         driver.set_script_timeout(30)
         saved = np.load(io.BytesIO(base64.b64decode(driver.execute_async_script(MAPS))))
         layers = [saved[name] for name in saved.files if name != "tokens.txt"]
-        assert {maps.shape[:2] for maps in layers} == {(STEPS, len(moved))}
-        assert all((maps.sum(axis=1) <= 1 + 1e-4).all() and maps.min() >= 0 for maps in layers)
+        assert {(m.shape[0], m.shape[1], m.shape[3]) for m in layers} == {(STEPS, 3, len(moved))}
+        assert all((maps.sum(axis=3) <= 1 + 1e-4).all() and maps.min() >= 0 for maps in layers)
+        of_text = [maps[:, 0] for maps in layers]
+        assert any(np.abs(a - b[:, 1]).max() > 1e-3 for a, b in zip(of_text, layers, strict=True))
+        driver.execute_script(PICK, "branch", 1)  # the bars are then the image branch's
+        assert driver.execute_script(f"return {bars}") != moved
+        driver.execute_script(PICK, "branch", 0)
+        driver.execute_script(PICK, "head", 2)
+        assert driver.execute_script(f"return {bars}") != moved
         canvas.send_keys(Keys.ESCAPE)
         assert driver.execute_script("return document.querySelector('.cirp-bars').hidden")
         assert errors(driver) == []
@@ -243,7 +310,7 @@ def test_every_function_is_reached_and_used_by_the_keyboard_alone(site, tmp_path
         press(Keys.ENTER)
         pressed = "return document.activeElement.getAttribute('aria-pressed')"
         assert driver.execute_script(pressed) == "true"  # and the focus has stayed there
-        shown = driver.find_elements("css selector", ".cirp-live select")[1]
+        shown = driver.find_element("xpath", "//label[text()='shown']/following-sibling::select")
         before = driver.execute_script("return arguments[0].selectedIndex", shown)
         driver.execute_script("arguments[0].focus()", shown)
         press(Keys.ARROW_DOWN)

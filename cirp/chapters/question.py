@@ -86,9 +86,9 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
     return known[right.idxmax()]
 
 
-def over_edited(models: Models, item: EditItem, *, seed: int) -> Figure:
+def over_edited(models: Models, item: EditItem, *, seed: int, steps: int) -> Figure:
     """Input, attention, baseline, remap and answer; below, how much each pixel changed."""
-    methods = configurations.found()
+    methods = configurations.found(min(configurations.STEPS, steps))
     source, mask = item.source(), item.mask()
     seen = watch(models, item, "ip2p", seed=seed, settings=methods[BASELINE][1], times=None)
     (ours,) = cache.edits(

@@ -17,7 +17,8 @@ from cirp.diffusion.tasks import Edit, Task
 from cirp.experiments import cache
 from cirp.experiments.word_maps import reworded
 from cirp.explorer import runs
-from cirp.explorer.runs import Cancelled, LastMaps, Request, Seen, Weigh, tokens_of
+from cirp.explorer.maps import LastMaps, Weigh
+from cirp.explorer.runs import Cancelled, Request, Seen, tokens_of
 from cirp.methods import METHODS
 
 BASELINE = "ip2p"
@@ -93,7 +94,10 @@ def run_named(
         raise ValueError(
             f"{request.method} holds by itself; untick what is held, or choose {BASELINE}"
         )
-    seen = LastMaps(len(tokens_of(models.instruct.tokenizer, prompt_of(task, request.method))))
+    if request.freeze:
+        raise ValueError(f"{request.method} cannot be frozen to another run; choose {BASELINE}")
+    tokens = tokens_of(models.instruct.tokenizer, prompt_of(task, request.method))
+    seen = LastMaps(len(tokens), whole=models.is_miniature)
     controls: list[Control] = [seen, Stop(cancelled)]
     if request.factors or request.swap:
         controls.insert(0, Weigh(request.factors, request.swap))
@@ -107,10 +111,10 @@ def run_named(
     return edit
 
 
-def snippet(request: Request) -> str:
-    """The run as Python that makes the same picture again."""
+def snippet(request: Request, before: Request | None = None) -> str:
+    """The run as Python that makes the same picture again; `before` as in `runs.snippet`."""
     if request.method == BASELINE:
-        return runs.snippet(request)
+        return runs.snippet(request, before)
     given = "".join(f", {name}={value!r}" for name, value in settings_of(request).items())
     imports = (
         "from cirp.explorer.by_name import task_of",

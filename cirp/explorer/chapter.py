@@ -1,14 +1,28 @@
 """The chapter that is the explorer."""
 
+from matplotlib.figure import Figure
+
 from cirp import paths
+from cirp.explorer import still
 from cirp.explorer.page import shown_items
 from cirp.explorer.widget import LiveExplorer, explore, loaded
 
 
-def explorer(*, edits: str, models: str, device: str, seed: int, steps: int) -> LiveExplorer:
-    """The pictures of the page, or those of a folder of one's own."""
+def explorer(
+    *, edits: str, models: str, device: str, seed: int, steps: int, request: str = ""
+) -> LiveExplorer:
+    """The pictures of the page, or those of a folder of one's own.
+
+    `request` is a link's fragment; what it asks for stands before `seed` and `steps`.
+    """
+    asked = {"seed": seed, "steps": steps} | still.of_link(request)
     own = (paths.ROOT / edits).resolve() != paths.EDITS.resolve()
     if own or models != "miniature":  # the page has neither
-        return explore(models=models, edits=edits, device=device, seed=seed, steps=steps)
+        return explore(models=models, edits=edits, device=device, **asked)
     known, features = loaded(models, device)
-    return LiveExplorer(known, shown_items(), features, in_page=True, seed=seed, steps=steps)
+    return LiveExplorer(known, shown_items(), features, in_page=True, **asked)
+
+
+def made(shown: LiveExplorer) -> Figure:
+    """The run that the explorer opens at, as a picture."""
+    return still.figure(*shown.opened())

@@ -18,7 +18,11 @@ def maps_message(seen: Seen) -> dict:
     """The maps of one step: a list of layers with their grids, and all numbers as float32."""
     layers, numbers = [], []
     for name, maps in seen.maps.items():
-        layers.append({"name": short(name), "rows": maps.shape[1], "columns": maps.shape[2]})
+        branches, heads, _, rows, columns = maps.shape
+        layers.append(
+            {"name": short(name), "rows": rows, "columns": columns, "heads": heads,
+             "branches": branches}
+        )  # fmt: skip
         numbers.append(np.ascontiguousarray(maps, dtype="<f4"))
     return {"layers": layers, "data": b"".join(one.tobytes() for one in numbers)}
 

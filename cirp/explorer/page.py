@@ -3,10 +3,11 @@
     cirp page-engine        writes it into the book's static files
 
 The UNet is exported with all three of InstructPix2Pix's rows, with every cross-attention layer's
-maps of the text row as further outputs, and with the interventions as inputs: weights of the
-tokens, their order (to swap two), and for each grid the region outside of which the text row
-attends as the row without instruction. The scheduler, guidance and holds are in `static/engine.js`,
-equal to `cirp.explorer.runs` to rounding (`tests/test_explorer_page.py`).
+maps as further outputs, and with the interventions as inputs: weights of the tokens, their order
+(to swap two), for each grid the region outside of which the text row attends as the row without
+instruction, and for each layer the maps of another run and whether it is frozen to them. The
+scheduler, guidance and holds are in `static/engine.js`, equal to `cirp.explorer.runs` to rounding
+(`tests/test_explorer_page.py`).
 """
 
 import gzip
@@ -59,24 +60,25 @@ class Maps:
             inside = self.inputs[f"inside{cells}"].reshape(1, 1, cells, 1)
             text = inside * text + (1 - inside) * image
             text = text.index_select(3, self.inputs["order"]) * self.inputs["weights"]
-            self.kept.append(text[0].mean(0))
+            layer = len(self.kept)
+            before, frozen = self.inputs[f"before{layer}"], self.inputs["frozen"][layer]
+            text = frozen * before.unsqueeze(0) + (1 - frozen) * text
             probs = torch.cat([text, probs[1:]])
+            self.kept.append(probs)
         out = (probs @ split(value)).transpose(1, 2).reshape(rows, cells, width)
         return attn.to_out[0](out)
 
 
 class Step(nn.Module):
-    """One call of the UNet: velocity of the three rows, and every layer's maps (cell, token)."""
+    """One call of the UNet: velocity, and every layer's maps (branch, head, cell, token)."""
 
-    def __init__(self, unet, grids: Sequence[int]) -> None:
+    def __init__(self, unet, names: Sequence[str]) -> None:
         super().__init__()
-        self.unet, self.grids = unet, tuple(grids)
+        self.unet, self.names = unet, tuple(names)
 
-    def forward(self, x: Tensor, t: Tensor, states: Tensor, weights: Tensor, order: Tensor,
-                *inside: Tensor) -> tuple[Tensor, ...]:  # fmt: skip
+    def forward(self, x: Tensor, t: Tensor, states: Tensor, *given: Tensor) -> tuple[Tensor, ...]:
         kept: list[Tensor] = []
-        inputs = {"weights": weights, "order": order}
-        inputs |= {f"inside{cells}": one for cells, one in zip(self.grids, inside, strict=True)}
+        inputs = dict(zip(self.names, given, strict=True))
         self.unet.set_attn_processor(Maps(inputs, kept))
         velocity = self.unet(x, t, states, return_dict=False)[0]
         return velocity, *kept
@@ -106,7 +108,7 @@ class Decoder(nn.Module):
 
 
 def layers_of(models: Models) -> list[dict]:
-    """Name and grid of each cross-attention layer, in the order in which the UNet calls them."""
+    """Name, grid and heads of each cross-attention layer, in the order the UNet calls them."""
     seen: list[dict] = []
     side = models.instruct.unet.config.sample_size
 
@@ -114,7 +116,7 @@ def layers_of(models: Models) -> list[dict]:
         def __call__(self, attn, hidden_states, encoder_hidden_states=None, **rest):
             if encoder_hidden_states is not None:
                 rows, columns = grid_of(hidden_states.shape[1], (side, side))
-                seen.append({"rows": rows, "columns": columns})
+                seen.append({"rows": rows, "columns": columns, "heads": attn.heads, "branches": 3})
             return torch.zeros_like(hidden_states)
 
     unet = models.instruct.unet
@@ -163,15 +165,21 @@ def export(models: Models, folder: Path) -> dict:
     grids = sorted({one["rows"] * one["columns"] for one in layers}, reverse=True)
     tokens = torch.zeros(1, length, dtype=torch.int64)
     _export(Text(tower), (tokens,), folder / "text.onnx", ["tokens"], ["states"])
+    more = {"weights": torch.ones(length), "order": torch.arange(length)}
+    more |= {f"inside{cells}": torch.ones(cells) for cells in grids}
+    more |= {"frozen": torch.zeros(len(layers))}
+    more |= {
+        f"before{i}": torch.zeros(one["heads"], one["rows"] * one["columns"], length)
+        for i, one in enumerate(layers)
+    }
     step = (
         torch.randn(3, unet.config.in_channels, side, side), torch.tensor(500.0),
-        torch.randn(3, length, tower.config.hidden_size), torch.ones(length),
-        torch.arange(length), *(torch.ones(cells) for cells in grids),
+        torch.randn(3, length, tower.config.hidden_size), *more.values(),
     )  # fmt: skip
-    names = ["x", "t", "states", "weights", "order", *(f"inside{cells}" for cells in grids)]
+    names = ["x", "t", "states", *more]
     outputs = ["velocity", *(f"map{i}" for i in range(len(layers)))]
     try:
-        _export(Step(unet, grids), step, folder / "unet.onnx", names, outputs)
+        _export(Step(unet, list(more)), step, folder / "unet.onnx", names, outputs)
     finally:
         unet.set_attn_processor(before)
     channels = unet.config.out_channels

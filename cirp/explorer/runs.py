@@ -3,21 +3,19 @@
 Everything that comes from a page or a widget is untrusted; `Request` says what is accepted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from cirp.attention.control import Attn, Control
-from cirp.attention.record import grid_of
-from cirp.attention.site import TEXT, Site
+from cirp.attention.control import Control
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, State, decode
@@ -25,11 +23,11 @@ from cirp.diffusion.tasks import Task, mask_picture
 from cirp.editing.driver import After, begin_edit, run_editor
 from cirp.editing.holds import HoldAttention, gated
 from cirp.editing.masks import given, keep_outside
+from cirp.explorer.maps import Freeze, KeepMaps, Kept, LastMaps, Maps, Weigh, frozen_layers
 from cirp.methods import METHODS, remap
 
 STRONGEST = 4.0  # a word's attention can be raised so many times
 Mask = Bool[np.ndarray, "row column"]
-Maps = Mapping[str, Float[np.ndarray, "token row column"]]
 
 
 class Request(BaseModel):
@@ -48,6 +46,9 @@ class Request(BaseModel):
         {}, description="token position -> what its attention is multiplied by"
     )
     swap: tuple[int, int] | None = Field(None, description="two tokens that trade their maps")
+    freeze: tuple[Annotated[int, Field(ge=0, le=200)], ...] = Field(
+        (), max_length=200, description="layers whose maps are those of the run before"
+    )
     region: str | None = Field(None, max_length=1_000_000, pattern="^[01]*$")
     keep: bool = Field(False, description="outside the region attend as without instruction")
     gate: bool = Field(False, description="text guidance inside the region only")
@@ -79,43 +80,6 @@ class Cancelled(Exception):
     """A run was asked to stop."""
 
 
-class Weigh(Control):
-    """Multiplies the attention that the text branch gives to some tokens, and may swap two.
-
-    Rows are not brought back to a sum of one: a muted word's attention is gone, not given to the
-    others (as in Prompt-to-Prompt's re-weighting).
-    """
-
-    def __init__(self, factors: Mapping[int, float], swap: tuple[int, int] | None = None) -> None:
-        self.factors, self.swap = dict(factors), swap
-
-    def on_probs(self, probs: Attn, site: Site) -> Attn:
-        changed = probs.clone()
-        text = changed[site.rows(TEXT)]
-        if self.swap:
-            first, second = self.swap
-            text[..., [first, second]] = text[..., [second, first]]
-        for position, factor in self.factors.items():
-            text[..., position] = text[..., position] * factor
-        return changed
-
-
-class LastMaps(Control):
-    """The text branch's cross-attention in the step that has just run, mean over heads."""
-
-    reads_only = True
-    branches = (TEXT,)
-
-    def __init__(self, tokens: int) -> None:
-        self.tokens, self.maps = tokens, {}
-
-    def on_probs(self, probs: Attn, site: Site) -> Attn:
-        grid = grid_of(probs.shape[2], site.latent)
-        mean = probs[site.rows(TEXT)][0].mean(dim=0)[:, : self.tokens]
-        self.maps[site.layer] = mean.T.unflatten(1, grid).float().cpu().numpy()
-        return probs
-
-
 @dataclass(frozen=True)
 class Seen:
     """What is seen after a step: the picture that it would become, and the maps of each layer."""
@@ -123,7 +87,7 @@ class Seen:
     step: int
     steps: int
     picture: Image.Image
-    maps: Maps  # by layer, text branch, mean over heads
+    maps: Maps  # by layer
 
 
 def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
@@ -161,13 +125,17 @@ def run(
     *,
     on_step: Callable[[Seen], None] = lambda seen: None,
     cancelled: Callable[[], bool] = lambda: False,
+    keep: KeepMaps | None = None,
+    before: Kept = (),
 ) -> Image.Image | None:
     """Run InstructPix2Pix as asked; the edited picture, or None if it was cancelled.
 
     `task` is the picture's, with the request's instruction and seed. With nothing intervened in, it
-    is what `cirp.methods.ip2p` makes of the same task, bit for bit.
+    is what `cirp.methods.ip2p` makes of the same task, bit for bit. `keep` keeps this run's maps;
+    `before` are those of another run, which the request may freeze layers to.
 
-    Raises `ValueError` for an instruction without a word, or a region that does not fit.
+    Raises `ValueError` for an instruction without a word, a region that does not fit, or layers to
+    freeze where no run before has their maps.
     """
     tokens = tokens_of(models.instruct.tokenizer, request.instruction)
     region = region_of(request, task.image.size)
@@ -181,7 +149,10 @@ def run(
             controls.append(HoldAttention(masks))
     if request.factors or request.swap:
         controls.append(Weigh(request.factors, request.swap))
-    seen = LastMaps(len(tokens))
+    if request.freeze:
+        controls.append(Freeze(before, frozen_layers(before, request.freeze, request.steps)))
+    seen = LastMaps(len(tokens), whole=models.is_miniature)
+    readers = [seen] if keep is None else [seen, keep]
 
     def after(scheduler) -> After:
         held = keep_outside(masks, start)(scheduler) if request.hold else None
@@ -199,7 +170,7 @@ def run(
         return None
     try:
         latents, _ = run_editor(
-            models, [task], start, steps=request.steps, controls=[*controls, seen], after=after,
+            models, [task], start, steps=request.steps, controls=[*controls, *readers], after=after,
             guide=gated(masks, **scales) if request.gate else None, **scales,
         )  # fmt: skip
     except Cancelled:
@@ -228,11 +199,6 @@ def clean_guess(scheduler, state) -> Tensor:
     return state.guided
 
 
-def average(steps: Sequence[Maps]) -> Maps:
-    """The mean over steps of each layer's maps."""
-    return {layer: np.mean([one[layer] for one in steps], axis=0) for layer in steps[0]}
-
-
 def opening(request: Request, *imports: str) -> list[str]:
     """Lines of Python that load the models, the picture and the request."""
     return [
@@ -244,16 +210,38 @@ def opening(request: Request, *imports: str) -> list[str]:
         'models = load("miniature")',
         f'(item,) = [i for i in load_edits("data/edits") if i.id == {request.item!r}]',
         "(item,) = cache.fitted([item], models)",
-        f"request = Request.model_validate({request.model_dump(exclude_defaults=True)!r})",
+        _line("request", request),
     ]
 
 
-def snippet(request: Request) -> str:
-    """The run as Python that makes the same picture again."""
-    lines = [
-        *opening(request, "from cirp.explorer.runs import Request, run"),
+def _line(name: str, request: Request) -> str:
+    return f"{name} = Request.model_validate({request.model_dump(exclude_defaults=True)!r})"
+
+
+def snippet(request: Request, before: Request | None = None) -> str:
+    """The run as Python that makes the same picture again.
+
+    `before` is the run whose maps it is frozen to, if it is.
+    """
+    own = [
         "task = dataclasses.replace(cache.task(item, request.seed),",
         "                           instruction=request.instruction)",
-        "picture = run(models, task, request)",
     ]
+    if not request.freeze:
+        imports = "from cirp.explorer.runs import Request, run"
+        lines = [*opening(request, imports), *own, "picture = run(models, task, request)"]
+    else:
+        if before is None:
+            raise ValueError("no run before to freeze maps to; run once without, then again")
+        plain = before.model_copy(update={"freeze": ()})
+        imports = (
+            "from cirp.explorer.maps import KeepMaps",
+            "from cirp.explorer.runs import Request, run",
+        )
+        first = [line.replace("request", "earlier") for line in own]
+        lines = [
+            *opening(request, *imports), _line("earlier", plain), "keep = KeepMaps()", *first,
+            "run(models, task, earlier, keep=keep)", *own,
+            "picture = run(models, task, request, before=keep.steps)",
+        ]  # fmt: skip
     return "\n".join(["import dataclasses", "", *lines])

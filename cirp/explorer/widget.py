@@ -6,7 +6,6 @@ first one, since both share the models.
 """
 
 import hashlib
-import json
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -25,15 +24,17 @@ from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.by_name import BASELINE, NAMES, prompt_of, run_named, snippet, task_of
+from cirp.explorer.maps import KeepMaps, Kept
 from cirp.explorer.messages import maps_message, png, scores_of
 from cirp.explorer.pictures import SceneRequest, own, scene
 from cirp.explorer.runs import Request, Seen, found_region, run, tokens_of
+from cirp.explorer.words import unknown_words
 from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, in_one_line, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import SETTINGS
-from cirp.paths import EDITS, MODELS
+from cirp.paths import EDITS
 
 STATIC = Path(__file__).parent / "static"
 SCORES = {
@@ -56,7 +57,7 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = module(STATIC / "controls.js", STATIC / "npz.js", STATIC / "live.js")
+    _esm = module(*(STATIC / f"{name}.js" for name in ("controls", "maps", "npz", "live")))
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
@@ -85,6 +86,7 @@ class LiveExplorer(anywidget.AnyWidget):
             {"item": first.id, "instruction": first.record.instruction} | chosen
         )
         self._work = Work()
+        self._kept: tuple[Request | None, Kept] = (None, ())  # the last run not frozen, its maps
         self._brought = tempfile.TemporaryDirectory(prefix="cirp-")  # pictures brought along
         super().__init__(
             items=[self._shown(item) for item in self._items.values()],
@@ -109,6 +111,11 @@ class LiveExplorer(anywidget.AnyWidget):
             "mask": "" if mask is None else as_text(mask),
             "outside": "" if outside is None else as_text(outside),
         }
+
+    def opened(self) -> tuple[Models, EditItem, Request]:
+        """What is chosen now, with what it takes to run it."""
+        request = Request.model_validate(self.request)
+        return self._models, self._items[request.item], request
 
     def _told(self, _, message: object, buffers: Sequence[bytes]) -> None:
         """One message of the page. Whatever is wrong with it is answered in one line."""
@@ -188,14 +195,13 @@ class LiveExplorer(anywidget.AnyWidget):
         """Words that the miniature was not trained on; none of another model's are known to us."""
         if not self._models.is_miniature:
             return []
-        words = [word.strip(".,'!?").lower() for word in request.instruction.split()]
-        return [word for word in words if word and word not in vocabulary()]
+        return unknown_words(request.instruction)
 
     def _snippet(self, request: Request) -> None:
         if self._items[request.item].folder.is_relative_to(self._brought.name):
             raise ValueError("a picture that was brought along is in no folder of edits; give "
                              "its file to cirp edit --image or cirp curate --photos")  # fmt: skip
-        self.send({"kind": "snippet", "text": snippet(request)})
+        self.send({"kind": "snippet", "text": snippet(request, self._kept[0])})
 
     def _region(self, request: Request, work: Work) -> None:
         mask = found_region(self._models, self._task(request))
@@ -217,10 +223,15 @@ class LiveExplorer(anywidget.AnyWidget):
             self.send(message, [data, picture])
 
         how = dict(on_step=step, cancelled=work.cancel.is_set)
+        keep = KeepMaps() if self._models.is_miniature else None  # larger ones would fill memory
+        if plain:
+            how |= dict(keep=keep, before=self._kept[1])
         edit = (run if plain else run_named)(self._models, task, request, **how)
         if edit is None:
             self.send({"kind": "cancelled"})
             return
+        if plain and keep and not request.freeze:
+            self._kept = (request, keep.steps)
         made = edit if plain else edit.image
         worked = "" if plain or edit.mask is None else as_text(np.asarray(edit.mask) > 127)
         scores = self._scored(request, made)
@@ -261,14 +272,6 @@ class LiveExplorer(anywidget.AnyWidget):
             "<figcaption>This explorer needs a kernel: open the chapter in JupyterLab "
             "(<code>make lab</code>).</figcaption></figure>"
         )
-
-
-@cached
-def vocabulary() -> frozenset[str]:
-    """The words of the miniature's instructions, from its tokenizer: those that are one token."""
-    path = MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json"
-    pieces = json.loads(path.read_text())["model"]["vocab"]
-    return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
 
 @cached

@@ -5,6 +5,7 @@ import * as ort from "../vendor/ort/ort.wasm.bundle.min.mjs";
 
 const here = new URL(".", import.meta.url);
 let known = null, loading = null, cancelled = false;
+let kept = []; // the text branch's maps of the last run that was not frozen, by step and layer
 
 async function unpacked(name, told = () => {}) {
   const answer = await fetch(new URL(name, here));
@@ -149,6 +150,9 @@ async function run(request, extra) {
   const at = (number) => got.pictures.subarray((place.offset + number) * count, (place.offset + number + 1) * count);
   const source = at(0), noise = at(1 + request.seed);
   const hold = request.region ? cells(request.region, side) : null;
+  const freeze = request.freeze ?? [];
+  if (freeze.length && !kept.length) throw new Error("no run before to freeze maps to; run once without, then again");
+  if (freeze.length && kept.length !== timesteps.length) throw new Error(`the run before had ${kept.length} steps; freezing ${timesteps.length} needs as many`);
   if (!hold && (request.keep || request.gate || request.hold || request.paste)) throw new Error("no region; paint one, or take the true one, before holding to it");
   postMessage({ kind: "begin", tokens: names, steps: request.steps });
 
@@ -168,6 +172,10 @@ async function run(request, extra) {
     const inside = hold && request.keep ? coarser(hold, side, Math.sqrt(grid)) : new Float32Array(grid).fill(1);
     feeds[`inside${grid}`] = tensor(inside, [grid]);
   }
+  const frozen = new Float32Array(known.layers.length);
+  for (const layer of freeze) frozen[layer] = 1;
+  feeds.frozen = tensor(frozen, [frozen.length]);
+  const own = [], text = known.layers.map((one) => one.heads * one.rows * one.columns * length);
   const decoded = async (latents) => (await got.decoder.run({ latents: tensor(latents, [1, channels, side, side]) })).picture;
 
   let latents = Float32Array.from(noise);
@@ -179,6 +187,10 @@ async function run(request, extra) {
       x.set(latents, 2 * row * count);
       if (row < 2) x.set(source, (2 * row + 1) * count);
     }
+    known.layers.forEach((one, i) => {
+      const before = freeze.length ? kept[step][i] : new Float32Array(text[i]);
+      feeds[`before${i}`] = tensor(before, [one.heads, one.rows * one.columns, length]);
+    });
     const out = await got.unet.run({ ...feeds, x: tensor(x, [3, 2 * channels, side, side]), t: tensor(new Float32Array([t]), []) });
     const v = out.velocity.data, guided = new Float32Array(count);
     for (let i = 0; i < count; i++) {
@@ -203,9 +215,12 @@ async function run(request, extra) {
       }
     }
     latents = next;
+    own.push(known.layers.map((_, i) => Float32Array.from(out[`map${i}`].data.subarray(0, text[i]))));
     const maps = known.layers.map((one, i) => {
-      const given = out[`map${i}`].data, cellsOfLayer = one.rows * one.columns, found = new Float32Array(names.length * cellsOfLayer);
-      for (let c = 0; c < cellsOfLayer; c++) for (let n = 0; n < names.length; n++) found[n * cellsOfLayer + c] = given[c * length + n];
+      const given = out[`map${i}`].data, grid = one.rows * one.columns, rows = one.branches * one.heads;
+      const found = new Float32Array(rows * names.length * grid);
+      for (let row = 0; row < rows; row++) for (let c = 0; c < grid; c++) for (let n = 0; n < names.length; n++)
+        found[(row * names.length + n) * grid + c] = given[(row * grid + c) * length + n];
       return found;
     });
     const data = new Float32Array(maps.reduce((sum, one) => sum + one.length, 0));
@@ -213,6 +228,7 @@ async function run(request, extra) {
     const picture = await decoded(clean), size = picture.dims[2];
     postMessage({ kind: "step", step, steps: timesteps.length, layers: known.shown, buffers: [new Uint8Array(data.buffer), await png(pixels(picture.data, size), size)] });
   }
+  if (!freeze.length) kept = own;
   const last = await decoded(latents), size = last.dims[2], edited = pixels(last.data, size);
   const original = extra.pixels;
   if (request.paste) for (let i = 0; i < size * size; i++) if (request.region[i] !== "1") edited.set(original.subarray(4 * i, 4 * i + 4), 4 * i);

@@ -1,47 +1,10 @@
 // The explorer: choose, run, watch, intervene, run again. Draws what `cirp.explorer.widget` sends.
-// `shared.js` of the players and `controls.js` stand before it.
+// `shared.js` of the players, `controls.js`, `maps.js` and `npz.js` stand before it.
 
 /** Bytes of a PNG as a bitmap. */
 const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
 
-/** One layer's map of a token at one step, or the mean over steps: rows, columns, values. */
-function mapOf(run, layer, token, step) {
-  const some = step == null ? run.steps : [run.steps[step]];
-  const { rows, columns } = run.layers[layer];
-  const sum = new Float32Array(rows * columns);
-  for (const one of some) {
-    const offset = one.offsets[layer] + token * rows * columns;
-    for (let i = 0; i < sum.length; i++) sum[i] += one.data[offset + i] / some.length;
-  }
-  return { rows, columns, values: sum };
-}
-
-/** All layers' maps on the finest grid, averaged. */
-function meanMap(run, token, step) {
-  const maps = run.layers.map((_, layer) => mapOf(run, layer, token, step));
-  const rows = Math.max(...maps.map((m) => m.rows)), columns = Math.max(...maps.map((m) => m.columns));
-  const values = new Float32Array(rows * columns);
-  for (const map of maps) {
-    for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
-      const at = Math.floor((y * map.rows) / rows) * map.columns + Math.floor((x * map.columns) / columns);
-      values[y * columns + x] += map.values[at] / maps.length;
-    }
-  }
-  return { rows, columns, values };
-}
-
-/** How a map thresholded at a share of its maximum fits a mask, and how much of it lies inside. */
-function fit(map, mask, [width, height], share) {
-  const peak = Math.max(...map.values);
-  let both = 0, either = 0, inside = 0, all = 0;
-  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-    const at = Math.floor((y * map.rows) / height) * map.columns + Math.floor((x * map.columns) / width);
-    const is = map.values[at] >= share * peak, truth = mask[y * width + x] === "1";
-    both += is && truth; either += is || truth;
-    all += map.values[at]; inside += truth ? map.values[at] : 0;
-  }
-  return { iou: either ? both / either : 0, energy: all ? inside / all : 0 };
-}
+const BRANCHES = ["with the text", "image only", "neither"];
 
 function render({ model, el }) {
   el.classList.add("cirp-live");
@@ -50,8 +13,10 @@ function render({ model, el }) {
 
   const items = [...model.get("items")], colours = bytesOf(model.get("colours"));
   const asked = { ...model.get("request") };
+  asked.freeze = []; // a link brings no run before along
   let item = items.find((one) => one.id === asked.item) ?? items[0];
   let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
+  const of = { branch: 0, head: -1 }; // whose maps are shown
   let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
   let region = null, brush = 4, cursor = null, going = false, probed = null;
   const live = model.get("engine") !== "page"; // a kernel is there
@@ -77,7 +42,7 @@ function render({ model, el }) {
   function take(next) {
     item = next;
     asked.item = item.id; asked.instruction = instruction.value = item.instruction;
-    asked.factors = {}; asked.swap = null; region = probed = null; run = before = null;
+    asked.factors = {}; asked.swap = null; asked.freeze = []; region = probed = null; run = before = null;
     for (const name of ["keep", "gate", "hold", "paste"]) asked[name] = false; // there is no region any more
     holds.forEach((made) => made.put(false));
     code.hidden = true;
@@ -162,6 +127,22 @@ function render({ model, el }) {
       });
       return element("span", { class: "cirp-word" }, button, weight, shown);
     }));
+    listTrades(tokens);
+  }
+
+  const trades = choice("trade maps with", ["no word"], (index) => {
+    asked.swap = index === 0 || index - 1 === token ? null : [token, index - 1];
+    remember(); sayTrade();
+  });
+  /** The words' names, and with whom the chosen one trades. */
+  function listTrades(tokens) {
+    trades.fill(["no word", ...tokens]);
+    const other = asked.swap?.includes(token) ? asked.swap.find((one) => one !== token) : null;
+    trades.put(other == null ? 0 : other + 1);
+    sayTrade();
+  }
+  function sayTrade() {
+    [...words.children].forEach((word, position) => word.classList.toggle("traded", asked.swap?.includes(position) ?? false));
   }
 
   // ---- the stage
@@ -233,7 +214,7 @@ function render({ model, el }) {
     most.textContent = ""; fits.textContent = "";
     if (run?.steps.length && view !== "changed" && opacity > 0) {
       const at = step == null || !run.steps[step] ? null : step;
-      const map = layer < 0 ? meanMap(run, token, at) : mapOf(run, layer, token, at);
+      const map = layer < 0 ? meanMap(run, token, at, of) : mapOf(run, layer, token, at, of);
       context.globalAlpha = opacity;
       paintedOn(context, heat(map));
       context.globalAlpha = 1;
@@ -307,7 +288,7 @@ function render({ model, el }) {
     if (bars.hidden) return;
     const at = step == null || !run.steps[step] ? null : step, [x, y] = probed;
     const shares = run.tokens.map((_, position) => {
-      const map = layer < 0 ? meanMap(run, position, at) : mapOf(run, layer, position, at);
+      const map = layer < 0 ? meanMap(run, position, at, of) : mapOf(run, layer, position, at, of);
       return map.values[Math.floor((y * map.rows) / item.size[1]) * map.columns + Math.floor((x * map.columns) / item.size[0])];
     });
     const peak = Math.max(...shares, 1e-12);
@@ -367,6 +348,13 @@ function render({ model, el }) {
     );
     scores.hidden = !runs.length;
   }
+  /** The run for papermill: the chapter of this explorer, executed with what is chosen. */
+  function command() {
+    const chosen = { ...asked, freeze: [], region: region && region.join("") };
+    const text = encodeURIComponent(JSON.stringify(chosen)).replace(/[!'()*~]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+    code.hidden = false;
+    code.textContent = `cirp notebooks 18_try_it --parameter request=run=${text} --out my-run`;
+  }
   const code = element("pre", { class: "cirp-code", hidden: true, tabindex: 0 });
   function save(name, data, type) {
     const link = element("a", { href: URL.createObjectURL(new Blob([data], { type })), download: name });
@@ -376,6 +364,12 @@ function render({ model, el }) {
 
   const views = choice("shown", ["the edit", "what it changed", "the input"], (index) => { view = ["edit", "changed", "input"][index]; draw(); });
   const layers = choice("layers", ["all, averaged"], (index) => { layer = index - 1; draw(); });
+  const branches = choice("branch", BRANCHES.slice(0, 1), (index) => { of.branch = index; draw(); });
+  const heads = choice("head", ["all, averaged"], (index) => { of.head = index - 1; draw(); });
+  const freezes = choice("attention", ["of this run"], (index) => {
+    asked.freeze = index === 0 ? [] : index === 1 ? run.layers.map((_, i) => i) : [index - 2];
+    remember();
+  });
   const times = dial("time", { min: 0, max: 1, step: 1, value: 0, said: (at) => (at === 0 ? "mean" : `step ${at}`) }, (at) => { step = at === 0 ? null : at - 1; draw(); });
   const wiper = dial("this run | before", { min: 0, max: 1, step: 0.01, value: 1, said: (at) => `${Math.round(100 * at)} %` }, (at) => { wipe = at; draw(); });
   wiper.hidden = true;
@@ -399,12 +393,13 @@ function render({ model, el }) {
         live && element("button", { type: "button", click: () => { say("Asking the model where the instruction acts …"); send("region"); } }, "find it (remap)"),
         element("button", { type: "button", click: () => place(null) }, "none")),
       ...holds,
+      element("strong", { class: "cirp-head" }, "Freeze it"), freezes,
     ),
     element("section", { class: "cirp-stage", "aria-label": "Picture and attention" }, canvas,
       element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most), fits, bars,
       element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure))),
     element("section", { class: "cirp-panel", "aria-label": "Words and maps" },
-      element("strong", { class: "cirp-head" }, "Words"), words, views, layers, times,
+      element("strong", { class: "cirp-head" }, "Words"), words, trades, views, layers, heads, branches, times,
       dial("overlay", { min: 0, max: 1, step: 0.05, value: opacity, said: (v) => `${Math.round(100 * v)} %` }, (v) => { opacity = v; draw(); }),
       dial("threshold", { min: 0.05, max: 1, step: 0.05, value: threshold, said: (v) => `${Math.round(100 * v)} %` }, (v) => { threshold = v; draw(); }),
       (() => { const made = toggle("outlines", (on) => { outline = on; draw(); }); made.put(true); return made; })(),
@@ -413,6 +408,7 @@ function render({ model, el }) {
         model.get("engine") === "page"
           ? element("button", { type: "button", click: () => send("link") }, "as a link")
           : element("button", { type: "button", click: () => send("snippet") }, "as Python"),
+        element("button", { type: "button", click: command }, "as a command"),
         element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture"),
         element("button", { type: "button", click: () => run?.scores && save(`${item.id}-maps.npz`, mapsOf(run), "application/zip") }, "save maps")),
       code,
@@ -433,12 +429,16 @@ function render({ model, el }) {
     } else if (message.kind === "step") {
       if (!run) return;
       const raw = buffers[0], data = new Float32Array(raw.buffer.slice(raw.byteOffset, raw.byteOffset + raw.byteLength));
-      if (!run.layers.length) { run.layers = message.layers; layers.fill(["all, averaged", ...message.layers.map((one, i) => `${one.name}, ${one.rows} x ${one.columns} (${i + 1})`)]); }
-      const offsets = [];
-      let at = 0;
-      for (const one of message.layers) { offsets.push(at); at += run.tokens.length * one.rows * one.columns; }
+      if (!run.layers.length) {
+        run.layers = message.layers;
+        const called = message.layers.map((one, i) => `${one.name}, ${one.rows} x ${one.columns} (${i + 1})`);
+        layers.fill(["all, averaged", ...called]);
+        freezes.fill(["of this run", "all of the last run", ...called.map((name) => `${name}: of the last run`)]);
+        branches.fill(BRANCHES.slice(0, Math.min(...message.layers.map((one) => one.branches))));
+        heads.fill(["all, averaged", ...Array.from({ length: Math.max(...message.layers.map((one) => one.heads)) }, (_, i) => String(i + 1))]);
+      }
       const own = run;
-      own.steps[message.step] = { data, offsets };
+      own.steps[message.step] = { data, offsets: offsetsOf(message.layers, run.tokens.length) };
       bar.value = (message.step + 1) / message.steps;
       const picture = await bitmap(buffers[1]);
       if (own === run && !own.scores) { own.picture = picture; draw(); }

@@ -43,14 +43,14 @@ function zip(files) {
   return new Blob([...parts, ...central, numbers([0x06054b50, 4], [0, 2], [0, 2], [count, 2], [count, 2], [size, 4], [offset, 4], [0, 2])]);
 }
 
-/** A run's maps: of each layer an array (step, token, row, column), and the tokens as text. */
+/** A run's maps: of each layer an array (step, branch, head, token, row, column), and the tokens as text. */
 function mapsOf(run) {
   const files = { "tokens.txt": new TextEncoder().encode(run.tokens.join("\n")) };
-  run.layers.forEach(({ name, rows, columns }, layer) => {
-    const each = run.tokens.length * rows * columns, steps = run.steps.filter(Boolean);
+  run.layers.forEach(({ name, rows, columns, heads, branches }, layer) => {
+    const each = branches * heads * run.tokens.length * rows * columns, steps = run.steps.filter(Boolean);
     const values = new Float32Array(each * steps.length);
     steps.forEach((one, i) => values.set(one.data.subarray(one.offsets[layer], one.offsets[layer] + each), i * each));
-    files[`${String(layer + 1).padStart(2, "0")} ${name}.npy`] = npy(values, [steps.length, run.tokens.length, rows, columns]);
+    files[`${String(layer + 1).padStart(2, "0")} ${name}.npy`] = npy(values, [steps.length, branches, heads, run.tokens.length, rows, columns]);
   });
   return zip(files);
 }

@@ -1,0 +1,123 @@
+"""Cross-attention of a live run: weighed, swapped, frozen to another run's, and read."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from cirp.attention.control import Attn, Control
+from cirp.attention.record import grid_of
+from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
+
+BRANCHES = {TEXT: "text", IMAGE: "image", NEITHER: "neither"}  # in the order they are sent in
+Maps = Mapping[str, Float[np.ndarray, "branch head token row column"]]
+Kept = Sequence[Mapping[str, Attn]]  # a step: layer -> the text branch's maps
+
+
+class Weigh(Control):
+    """Multiplies the attention that the text branch gives to some tokens, and may swap two.
+
+    Rows are not brought back to a sum of one: a muted word's attention is gone, not given to the
+    others (as in Prompt-to-Prompt's re-weighting).
+    """
+
+    def __init__(self, factors: Mapping[int, float], swap: tuple[int, int] | None = None) -> None:
+        self.factors, self.swap = dict(factors), swap
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        changed = probs.clone()
+        text = changed[site.rows(TEXT)]
+        if self.swap:
+            first, second = self.swap
+            text[..., [first, second]] = text[..., [second, first]]
+        for position, factor in self.factors.items():
+            text[..., position] = text[..., position] * factor
+        return changed
+
+
+class _Stepwise(Control):
+    """Knows in which step of its run it is."""
+
+    def begin(self) -> None:
+        self.step, self._timestep = -1, None
+
+    def _counted(self, site: Site) -> int:
+        if site.timestep != self._timestep:
+            self.step, self._timestep = self.step + 1, site.timestep
+        return self.step
+
+
+class KeepMaps(_Stepwise):
+    """Keeps the text branch's whole maps of every step, for another run to be frozen to."""
+
+    reads_only = True
+    branches = (TEXT,)
+
+    def begin(self) -> None:
+        super().begin()
+        self.steps: list[dict[str, Attn]] = []
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        if self._counted(site) == len(self.steps):
+            self.steps.append({})
+        self.steps[-1][site.layer] = probs[site.rows(TEXT)].clone()
+        return probs
+
+
+class Freeze(_Stepwise):
+    """The text branch attends, in some layers, as it did in the same step of another run."""
+
+    def __init__(self, kept: Kept, layers: Collection[str]) -> None:
+        self.kept, self.layers = kept, frozenset(layers)
+
+    def wants(self, site: Site) -> bool:
+        return site.is_cross and site.layer in self.layers
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        changed = probs.clone()
+        changed[site.rows(TEXT)] = self.kept[self._counted(site)][site.layer].to(probs)
+        return changed
+
+
+class LastMaps(Control):
+    """The cross-attention of the step that has just run.
+
+    `whole`: of each branch and head, else the text branch's mean over heads.
+    """
+
+    reads_only = True
+
+    def __init__(self, tokens: int, *, whole: bool = True) -> None:
+        self.tokens, self.whole, self.maps = tokens, whole, {}
+        self.branches = None if whole else (TEXT,)
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        grid = grid_of(probs.shape[2], site.latent)
+        there = [branch for branch in BRANCHES if branch in site.branches]
+        found = [probs[site.rows(branch)][0] for branch in (there if self.whole else [TEXT])]
+        if not self.whole:
+            found = [found[0].mean(dim=0, keepdim=True)]
+        own = [one[..., : self.tokens].transpose(1, 2).unflatten(2, grid) for one in found]
+        self.maps[site.layer] = np.stack([one.float().cpu().numpy() for one in own])
+        return probs
+
+
+def mean(maps: Maps) -> Mapping[str, Float[np.ndarray, "token row column"]]:
+    """Of each layer the text branch's, averaged over heads."""
+    return {layer: one[0].mean(axis=0) for layer, one in maps.items()}
+
+
+def frozen_layers(kept: Kept, numbers: Sequence[int], steps: int) -> list[str]:
+    """Names of the layers of these numbers, in the order in which the UNet calls them.
+
+    Raises `ValueError` if nothing was kept, of as many steps, or there is no such layer.
+    """
+    if not kept:
+        raise ValueError("no run before to freeze maps to; run once without, then again")
+    if len(kept) != steps:
+        raise ValueError(f"the run before had {len(kept)} steps; freezing {steps} needs as many")
+    names = list(kept[0])
+    for number in numbers:
+        if not 0 <= number < len(names):
+            raise ValueError(f"no layer {number} to freeze; there are 0 to {len(names) - 1}")
+    return [names[number] for number in numbers]

@@ -67,7 +67,8 @@ _ = figures.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "0
 # image, and the intervals are 95 % bootstrap intervals over images. To the right is better: the judge, a classifier
 # that no system has seen, finds what was asked for, no longer what was there, and all the rest of the scene
 # ({doc}`02_world` measures how far it can be trusted). Lower is better, too: **excess outside change** is the mean
-# change outside the region, beyond what the autoencoder alone does to a picture ({numref}`fig-main`, {numref}`tab-main`).
+# change outside the region, beyond what the autoencoder alone does to a picture ({numref}`fig-main`,
+# {numref}`tab-main`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
 table = s.table("main", report.main_methods(steps))

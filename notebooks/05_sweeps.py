@@ -53,7 +53,8 @@ _ = figures.save(chapter.sweep_figure(sweep), "05_sweep_outside", profile=profil
 # %% [markdown]
 # ## Success against similarity
 #
-# The report's own scores on the vertical axis. The upper left corner is doing nothing ({numref}`fig-sweep-clip`, {numref}`fig-sweep-dino`).
+# The report's own scores on the vertical axis. The upper left corner is doing nothing ({numref}`fig-sweep-clip`,
+# {numref}`fig-sweep-dino`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against CLIP-I to the source.", "name": "fig-sweep-clip"}, "image": {"alt": "Trade-off curves: success against CLIP-I."}}
 _ = figures.save(chapter.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i", profile=profile)
@@ -62,8 +63,15 @@ _ = figures.save(chapter.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2"
 # %% [markdown]
 # ## Turn the dials yourself
 #
-# The noisy input at every strength and text scale of the sweep, on the examples. It works in this page
-# without a kernel.
+# First the baseline over its two guidance scales. Stored edits answer at once; *run it here* opens the point where it
+# can be run anew, with any scale between ({doc}`18_try_it`).
+
+# %% tags=["hide-input"]
+chapter.plane_explorer(s)
+
+# %% [markdown]
+# Then the noisy input at every strength and text scale of the sweep, on the examples. Both work in this page without
+# a kernel.
 
 # %% tags=["hide-input"]
 chapter.guidance_explorer(s, s.items[:6])

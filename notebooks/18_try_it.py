@@ -21,8 +21,12 @@
 # 3. Take *the true one* as a region, or *paint* your own, tick *latents: outside, the input's*, and run again. The slider
 #    *this run | before* wipes between the two, and the table says what became of the change outside. Then try the same
 #    with *guidance* or *attention* alone: {doc}`10_causes` measures what each is worth.
-# 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times.
-# 5. Click into the picture, or move with the arrow keys: the bars say what that cell attends to. *save maps* gives all
+# 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times. Or let two words trade
+#    their maps, or freeze the maps of one layer, or of all, to those of the last run that was not frozen, and change
+#    something else: what still changes did not come through attention.
+# 5. Maps are averages until you choose a layer, a head, a step, or a branch: *with the text* reads the instruction,
+#    *image only* and *neither* read an empty one.
+# 6. Click into the picture, or move with the arrow keys: the bars say what that cell attends to. *save maps* gives all
 #    maps of the run, as arrays that `numpy.load` reads.
 
 # %% tags=["parameters", "hide-input"]

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cirp.chapters.dials import dial, instruction_of
+from cirp.chapters.dials import dial, dials, instruction_of, run_live
 from cirp.experiments import cache
 from cirp.explorer import widget
 from cirp.explorer.page import shown_items
+from cirp.explorer.runs import Request
+from cirp.explorer.still import of_link
 
 
 @pytest.fixture(scope="module")
@@ -36,3 +38,20 @@ def test_every_value_has_the_methods_own_edit(made):
             assert (decoded(player.edits[2 * n + place]) == np.asarray(edit.image)).all()
             scores = player.scores[2 * n + place]
             assert set(scores) == {"edit success", "excess outside change (L1)", "CLIP-I to source"}
+
+
+def test_a_point_opens_where_it_can_be_run_anew(made):
+    _, models, items = made
+    features = widget.loaded("miniature", "cpu")[1]
+
+    def cell(text_scale: float):
+        return models, "ip2p", dict(steps=3, text_scale=text_scale, image_scale=1.5)
+
+    player = dials({"text guidance": (1.0, 5.0)}, cell, items, features, seed=4, live=run_live)
+    page, _, fragment = player.links[3].partition("#")
+    assert page == "18_try_it.html"
+    request = Request.model_validate(of_link(fragment))
+    assert (request.item, request.instruction) == (items[1].id, items[1].record.instruction)
+    assert (request.text_scale, request.image_scale) == (5.0, 1.5)
+    assert (request.steps, request.seed) == (3, 4)
+    assert made[0].links == []

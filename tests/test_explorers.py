@@ -176,15 +176,17 @@ def test_the_attention_explorer_lives_without_a_kernel(tmp_path):
 def test_the_guidance_explorer_lives_without_a_kernel(tmp_path):
     result = in_browser(
         tmp_path,
-        guidance(chosen=[0]),
+        guidance(chosen=[0], links={("x", 7.5): "there.html#run=%7B%7D"}),
         """
         const drawn = async (place) => {
           while (el.dataset.drawn !== String(place)) await new Promise((go) => setTimeout(go, 10));
         };
         const edited = el.querySelectorAll("canvas")[1];
         const first = () => [...edited.getContext("2d").getImageData(0, 0, 1, 1).data];
+        const link = el.querySelector("a.cirp-link"), none = link.hidden;
         pick(el.querySelector("input[type=range]"), 1, "input");
         await drawn(1);
+        const there = link.hidden ? "" : link.getAttribute("href");
         const pixel = first(), scores = said();
         pick(el.querySelector("input[type=checkbox]"), true, "change");
         while (!edited.nextSibling.textContent.includes("change"))
@@ -192,11 +194,13 @@ def test_the_guidance_explorer_lives_without_a_kernel(tmp_path):
         const change = first();
         pick(el.querySelector("select"), 1, "change");
         await drawn(3);
-        return { pixel, scores, change, answer: el.querySelectorAll("figure")[2].hidden };
+        const answer = el.querySelectorAll("figure")[2].hidden;
+        return { none, there, pixel, scores, change, answer };
         """,
     )
     source, edited = (np.asarray(noise(seed=s))[0, 0].astype(int) for s in (0, 9))
     assert result["pixel"] == [*edited, 255]
+    assert (result["none"], result["there"]) == (True, "there.html#run=%7B%7D")
     assert result["scores"] == "CLIP-I 0.912 · success –"
     change = min(255, round(2 * np.abs(edited - source).sum() / 3))
     np.testing.assert_allclose(result["change"], [change] * 3 + [255], atol=1)

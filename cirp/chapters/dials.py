@@ -1,7 +1,9 @@
 """Dials of a method, to be turned in the page: edits stored for each of their values."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
+from urllib.parse import quote
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
@@ -14,6 +16,7 @@ from cirp.metrics.scores import score_all
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS
 
 SCORES = (SUCCESS, PRIMARY, "clip_i_source")
+PAGE = "18_try_it.html"
 Setting = float | str
 Cell = tuple[Models, str, Mapping]  # models, method, settings
 
@@ -21,6 +24,14 @@ Cell = tuple[Models, str, Mapping]  # models, method, settings
 def instruction_of(item: EditItem) -> str:
     """How an edit is called in a list."""
     return f"{item.record.instruction} ({item.id})"
+
+
+def run_live(item: EditItem, seed: int, settings: Mapping) -> str:
+    """The explorer's page, opened at this run of InstructPix2Pix."""
+    names = ("steps", "text_scale", "image_scale")
+    asked = {"item": item.id, "instruction": item.record.instruction, "seed": seed}
+    asked |= {name: settings[name] for name in names if name in settings}
+    return f"{PAGE}#run={quote(json.dumps(asked))}"
 
 
 def dials(
@@ -31,12 +42,14 @@ def dials(
     *,
     seed: int = 0,
     label: Callable[[EditItem], str] = instruction_of,
+    live: Callable[[EditItem, int, Mapping], str] | None = None,
 ) -> GuidanceExplorer:
     """A player over the items and every combination of the dials' values.
 
-    `cell(value, ...)` says what is run with one value of each dial, in their order.
+    `cell(value, ...)` says what is run with one value of each dial, in their order; `live(item,
+    seed, settings)` where it can be run anew.
     """
-    made, scores, trips = {}, {}, {}
+    made, scores, links, trips = {}, {}, {}, {}
     right = right_answers(items)
     for chosen in product(*values.values()):
         models, method, settings = cell(*chosen)
@@ -51,12 +64,15 @@ def dials(
         for item, edit, (_, row) in zip(items, edits, found.iterrows(), strict=True):
             made[label(item), *chosen] = edit.image
             scores[label(item), *chosen] = {named(metric): row[metric] for metric in SCORES}
+            if live is not None:
+                links[label(item), *chosen] = live(item, seed, settings)
     return GuidanceExplorer(
         {label(item): item.source() for item in items},
         values,
         made,
         targets={label(item): item.target() for item in items if item.target() is not None},
         scores=scores,
+        links=links,
     )
 
 

@@ -8,11 +8,13 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.chapters.dials import dials
+from cirp.chapters.dials import dials, run_live
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
+from cirp.experiments.study import Study
+from cirp.explorer.page import shown_items
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.metrics import similarity
@@ -102,6 +104,27 @@ def sweep_figure(table: pd.DataFrame, *ys: str) -> Figure | None:
         better=better,
     )
     return fig
+
+
+TEXT_SCALES, IMAGE_SCALES = (1.5, 2.5, 4.0, 7.5), (1.0, 1.5, 2.5)
+
+
+def plane_explorer(study: Study):
+    """The baseline's two guidance scales, precomputed; each point opens in the explorer's page."""
+    known = {item.id for item in shown_items()} if study.is_default else set()
+    items = [item for item in study.everything if item.id in known] or study.items
+    local = [item for item in items if not item.record.is_global][:5]
+
+    def cell(text_scale: float, image_scale: float):
+        settings = dict(
+            steps=study.sweep_steps, text_scale=text_scale, image_scale=image_scale
+        )  # fmt: skip
+        return study.models, "ip2p", settings
+
+    return dials(
+        {"text guidance": TEXT_SCALES, "image guidance": IMAGE_SCALES}, cell, local or items[:5],
+        study.features, seed=study.seeds[0], live=run_live if known else None,
+    )  # fmt: skip
 
 
 def guidance_explorer(study, items: Sequence[EditItem]):

@@ -135,6 +135,7 @@ class GuidanceExplorer(Explorer):
         edits: (name of an image, value of the first setting, value of the second, ...) -> the edit.
         targets: name of an image -> the exact answer, where there is one.
         scores: like `edits`, but name of a score -> number; NaN is shown as a dash.
+        links: like `edits`, where this can be run anew and changed; some or none.
 
     What is chosen is in the traits `item`, `chosen` (an index for each setting) and `change`.
 
@@ -146,6 +147,7 @@ class GuidanceExplorer(Explorer):
     settings = traitlets.List().tag(sync=True)  # name, values
     edits = traitlets.List().tag(sync=True)  # items first, then settings in order
     scores = traitlets.List().tag(sync=True)
+    links = traitlets.List().tag(sync=True)
     item = traitlets.Int(0).tag(sync=True)
     chosen = traitlets.List(traitlets.Int()).tag(sync=True)
     change = traitlets.Bool(False).tag(sync=True)
@@ -158,6 +160,7 @@ class GuidanceExplorer(Explorer):
         *,
         targets: Mapping[str, Image.Image] | None = None,
         scores: Mapping[tuple, Mapping[str, float]] | None = None,
+        links: Mapping[tuple, str] | None = None,
         **chosen,
     ):
         if not sources or not settings:
@@ -180,6 +183,7 @@ class GuidanceExplorer(Explorer):
             ],
             edits=[data_uri(edits[key]) for key in keys],
             scores=[_finite((scores or {}).get(key, {})) for key in keys],
+            links=[links.get(key) for key in keys] if links else [],
             **chosen,
         )
 

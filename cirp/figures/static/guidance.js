@@ -20,7 +20,7 @@ function changeBetween(before, after) {
 function render({ model, el }) {
   host(el);
   const items = model.get("items"), settings = model.get("settings");
-  const edits = model.get("edits"), scores = model.get("scores");
+  const edits = model.get("edits"), scores = model.get("scores"), links = model.get("links") ?? [];
   const counts = settings.map((setting) => setting.values.length);
 
   const frame = (caption) => {
@@ -38,6 +38,7 @@ function render({ model, el }) {
   const change = element("input", { type: "checkbox" });
   change.addEventListener("change", () => put(model, "change", change.checked));
   const said = element("output", { class: "cirp-said", "aria-live": "polite" });
+  const live = element("a", { class: "cirp-link" }, "run it here, and between the points");
 
   el.append(
     element("div", { class: "cirp-frames" }, input.figure, edited.figure, answer.figure),
@@ -45,7 +46,7 @@ function render({ model, el }) {
       row("Image and instruction", item),
       ...settings.map((setting, i) => row(setting.name, sliders[i], values[i])),
       row("Show what changed", change),
-      said,
+      said, live,
     ),
   );
 
@@ -64,6 +65,9 @@ function render({ model, el }) {
     const texts = Object.entries(scores[place] ?? {}).map(([name, value]) =>
       `${name} ${value == null ? "–" : Number(value.toPrecision(3))}`);
     said.textContent = texts.join(" · ");
+
+    live.hidden = !links[place] || Boolean(model.widget_manager); // a notebook has no such page
+    if (links[place]) live.href = links[place];
 
     const sources = [here.source, edits[place], here.target].map((uri) => uri && picture(uri));
     const [before, after, target] = await Promise.all(sources);

@@ -149,14 +149,16 @@ def refine(
     device: str = "cpu",
 ) -> None:
     """Target captions and the words that carry the edit, by rules or by a language model."""
-    from cirp.commands.refine import measure, run
+    from cirp.commands.refine import measure, refine_file
 
     if agreement:
         return measure(backend, model=model, url=url, device=device)
     if edits is None:
         raise ValueError("no edits; give --edits FOLDER, or --agreement")
-    run(edits, out or edits / "metadata.refined.jsonl", backend, model=model, url=url, anew=anew,
-        dry_run=dry_run, device=device)  # fmt: skip
+    refine_file(
+        edits, out or edits / "metadata.refined.jsonl", backend, model=model, url=url, anew=anew,
+        dry_run=dry_run, device=device,
+    )  # fmt: skip
 
 
 @app.command()
@@ -182,9 +184,9 @@ def evidence(
     shards: SHARDS = 1,
 ) -> None:
     """The experiments on planned edits: compute what is missing; without shards, write tables."""
-    from cirp.experiments.evidence import run
+    from cirp.experiments.evidence import compute
 
-    run(names or [], models=models, shard=shard, shards=shards)
+    compute(names or [], models=models, shard=shard, shards=shards)
 
 
 @app.command()
@@ -202,11 +204,13 @@ def notebooks(
     """Execute the chapters with papermill."""
     from papermill.exceptions import PapermillExecutionError
 
-    from cirp.commands.notebooks import run
+    from cirp.commands.notebooks import execute_all
 
     given = assigned(parameter, "--parameter")
     try:
-        run(names or [], given, folder=folder, out=out, provenance=provenance, timeout=timeout)
+        execute_all(
+            names or [], given, folder=folder, out=out, provenance=provenance, timeout=timeout
+        )
     except PapermillExecutionError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(1) from error

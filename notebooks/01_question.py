@@ -48,7 +48,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-recorded = chapter.recorded(s)
+recorded = chapter.frontiers_table(s)
 chapter.finding(recorded)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}

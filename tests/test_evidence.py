@@ -12,9 +12,9 @@ from cirp.figures.sentences import by_interval, say, spanned, verdict
 
 def test_wrong_names_and_shares_are_refused_before_anything_is_loaded():
     with pytest.raises(ValueError, match="unknown experiment 'frontier'; there are frontiers"):
-        evidence.run(["frontier"])
+        evidence.compute(["frontier"])
     with pytest.raises(ValueError, match="shard=2 of 2; give 0 to 1"):
-        evidence.run(shard=2, shards=2)
+        evidence.compute(shard=2, shards=2)
 
 
 def test_a_table_that_is_missing_names_the_command_that_makes_it(monkeypatch, tmp_path):

@@ -13,7 +13,7 @@ from cirp.miniature.grammar import WHOLE_PICTURE
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    return load_edits(export.split("validation", 0, 16, tmp_path_factory.mktemp("edits")))
+    return load_edits(export.write_split("validation", 0, 16, tmp_path_factory.mktemp("edits")))
 
 
 def local(items):

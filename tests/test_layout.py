@@ -1,5 +1,6 @@
 """Versions stand in one place, imports run one way, and the files that must be there are."""
 
+import ast
 import os
 import re
 import subprocess
@@ -156,3 +157,15 @@ def test_no_module_is_longer_than_a_reader_takes_in_at_once():
     for path in (ROOT / "cirp").rglob("*.py"):
         lines = len(path.read_text().splitlines())
         assert lines <= 300, (path, lines)
+
+
+@pytest.mark.parametrize("name", ["run", "begin", "level", "split", "recorded", "short"])
+def test_one_function_of_one_name(name):
+    """These had stood for several things each; a method or an inner function is not meant."""
+    having = [
+        path
+        for path in (ROOT / "cirp").rglob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    ]
+    assert len(having) <= 1, [path.name for path in having]

@@ -23,7 +23,7 @@ def test_a_bar_is_reached_by_its_interval_alone():
 
 @pytest.fixture(scope="module")
 def items(tmp_path_factory):
-    return load_edits(export.split("validation", 0, 16, tmp_path_factory.mktemp("edits")))
+    return load_edits(export.write_split("validation", 0, 16, tmp_path_factory.mktemp("edits")))
 
 
 def test_drawn_edits_know_their_pair(items):

@@ -29,7 +29,7 @@ from cirp.statistics.bootstrap import (
 OURS = configurations.OURS
 
 
-def recorded(s: Study) -> pd.DataFrame | None:
+def frontiers_table(s: Study) -> pd.DataFrame | None:
     """The table of `frontiers`; None in a book of other edits or models."""
     return records.recorded("frontiers") if s.is_default else None
 

@@ -200,7 +200,7 @@ def chosen(names: list[str], folder: Path) -> list[Path]:
     return [path for stem, path in known.items() if not names or stem in names]
 
 
-def run(
+def execute_all(
     names: list[str],
     given: dict,
     *,

@@ -24,7 +24,7 @@ def chosen(name: str, *, model: str, url: str | None, device: str) -> Backend | 
     return Local(model, device=device) if name == "local" else Endpoint(model, url)
 
 
-def run(
+def refine_file(
     edits: Path, out: Path, backend: str, *, model: str, url: str | None, anew: bool,
     dry_run: bool, device: str,
 ) -> None:  # fmt: skip
@@ -61,4 +61,4 @@ def measure(backend: str, *, model: str, url: str | None, device: str) -> None:
     print(summary(table).round(3).to_string(index=False))
 
 
-__all__ = ["BACKENDS", "KEY", "chosen", "measure", "run"]
+__all__ = ["BACKENDS", "KEY", "chosen", "measure", "refine_file"]

@@ -62,7 +62,9 @@ def table(s: Study, name: str) -> pd.DataFrame:
     return known
 
 
-def run(names: Sequence[str] = (), *, models: str = "miniature", shard: int = 0, shards: int = 1):
+def compute(
+    names: Sequence[str] = (), *, models: str = "miniature", shard: int = 0, shards: int = 1
+):
     """Compute what is missing of these experiments, by default of all; see the module.
 
     Raises `ValueError` for an unknown experiment or a shard outside 0 to shards - 1.

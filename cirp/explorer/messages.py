@@ -20,14 +20,14 @@ def maps_message(seen: Seen) -> dict:
     for name, maps in seen.maps.items():
         branches, heads, _, rows, columns = maps.shape
         layers.append(
-            {"name": short(name), "rows": rows, "columns": columns, "heads": heads,
+            {"name": place_of(name), "rows": rows, "columns": columns, "heads": heads,
              "branches": branches}
         )  # fmt: skip
         numbers.append(np.ascontiguousarray(maps, dtype="<f4"))
     return {"layers": layers, "data": b"".join(one.tobytes() for one in numbers)}
 
 
-def short(layer: str) -> str:
+def place_of(layer: str) -> str:
     """ "down_blocks.0.attentions.0.transformer_blocks.0.attn2" -> "down 0"."""
     place, number = layer.split("_block")[0], layer.split(".")[1]
     return "mid" if place == "mid" else f"{place} {number}"

@@ -28,7 +28,7 @@ from cirp.diffusion.tasks import initial_noise
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache
 from cirp.experiments.records import short_hash
-from cirp.explorer.messages import short
+from cirp.explorer.messages import place_of
 from cirp.explorer.widget import STATIC
 from cirp.paths import EDITS, MODELS, ROOT
 
@@ -197,7 +197,7 @@ def export(models: Models, folder: Path) -> dict:
         "scaling": float(models.vae.config.scaling_factor),
         "alphas": [float(a) for a in scheduler.alphas_cumprod],
         "final": float(scheduler.final_alpha_cumprod),
-        "shown": [{**one, "name": short(one["name"])} for one in layers],
+        "shown": [{**one, "name": place_of(one["name"])} for one in layers],
         "timesteps": {
             steps: scheduler_of(models.instruct, steps).timesteps.tolist()
             for steps in range(1, MOST_STEPS + 1)

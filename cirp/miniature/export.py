@@ -84,7 +84,7 @@ def _mask(inside: np.ndarray) -> Image.Image:
     return Image.fromarray(inside.astype(np.uint8) * 255)
 
 
-def split(name: str, first: int, count: int, folder: Path) -> Path:
+def write_split(name: str, first: int, count: int, folder: Path) -> Path:
     """Edits `first` to `first + count` of a split, equally many of each kind."""
     pairs = [
         draw_pair(i, name, kind=EDIT_KINDS[i % len(EDIT_KINDS)])
@@ -110,7 +110,7 @@ def _pair(seed: int, split: str, kind: str) -> Pair:
 def drawn(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:
     """The folder of these edits, which are drawn if they are not yet."""
     folder = Path(work) / f"{name}-{first}-{count}"
-    return _once(folder, lambda half: split(name, first, count, half))
+    return _once(folder, lambda half: write_split(name, first, count, half))
 
 
 def _once(folder: Path, make: Callable[[Path], Path]) -> Path:

@@ -48,7 +48,7 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import frontiers as chapter
 from cirp.chapters import methods
-from cirp.experiments import configurations, frontiers, records, study
+from cirp.experiments import configurations, evidence, frontiers, records, releases, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -56,7 +56,7 @@ figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     usual_steps=20,
-    needs=("frontiers",),
+    needs=("frontiers", "releases"),
 )
 
 # %% tags=["hide-input"]
@@ -103,6 +103,17 @@ local = frontiers.at_shown(frontiers.local(table))
 columns = ["success", PRIMARY, "answer_distance", "ssim_source_outside_excess", "clip_i_source", "clip_i_target",
            "dinov2_source", "clip_t", "clip_direction"]  # fmt: skip
 tables.wide(local, columns)
+
+# %% [markdown]
+# ## As released, and with words of their own
+#
+# Where a method here differs from its authors' code, its file says so; {numref}`tab-releases` undoes each difference by
+# itself, and takes from the methods that ask for the words of the edit those that are known here, so that they have to
+# find them: all words of the instruction that mean something.
+
+# %% mystnb={"table": {"caption": "One thing undone at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}
+undone = evidence.table(s, "releases")
+releases.compared(undone, table)
 
 # %% [markdown]
 # ## What this does not show

@@ -46,7 +46,7 @@ figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     usual_steps=20,
-    needs=("frontiers", "costs", "guesses"),
+    needs=("frontiers", "costs", "guesses", "confirmation"),
 )
 
 # %% tags=["hide-input"]

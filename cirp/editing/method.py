@@ -36,6 +36,14 @@ Flag = Annotated[bool, Strict()]
 Strides = tuple[Annotated[int, Strict(), Field(ge=1)], ...] | None  # in latent cells; None is all
 
 
+def added(default: Any, description: str) -> Any:
+    """A field that came later: its default is what the method did before there was a choice.
+
+    Left at it, the field is in no key, so that results of before stand.
+    """
+    return Field(default, description=description, json_schema_extra={"added": True})
+
+
 class MethodSettings(BaseModel):
     """The settings of one method; each field has its default, its range and its meaning."""
 
@@ -50,6 +58,16 @@ class MethodSettings(BaseModel):
             if left < 1:
                 raise ValueError(f"{name}={part} of {steps} steps leaves no step to run; raise one")
         return self
+
+    def recorded_fields(self) -> dict[str, Any]:
+        """All that a result depends on; see `added`."""
+        fields = type(self).model_fields
+        silent = {
+            name
+            for name, field in fields.items()
+            if (field.json_schema_extra or {}).get("added") and getattr(self, name) == field.default
+        }
+        return self.model_dump(exclude=silent)
 
 
 class Guided(MethodSettings):

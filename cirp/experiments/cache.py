@@ -90,7 +90,7 @@ def completed(method: str, settings: Mapping) -> dict:
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-    return METHODS[method].configured(**settings).model_dump()
+    return METHODS[method].configured(**settings).recorded_fields()
 
 
 def key(models: Models, one: Task, method: str, settings: Mapping) -> str:

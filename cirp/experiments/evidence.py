@@ -16,7 +16,16 @@ from types import ModuleType
 import pandas as pd
 
 from cirp.diffusion.pipelines import has_bfloat16_units, load
-from cirp.experiments import confirmation, factorial, frontiers, leak, records, strays, turns
+from cirp.experiments import (
+    confirmation,
+    factorial,
+    frontiers,
+    leak,
+    records,
+    releases,
+    strays,
+    turns,
+)
 from cirp.experiments.records import CHECKED, agreement
 from cirp.experiments.study import Study
 from cirp.metrics.features import load_features
@@ -38,6 +47,7 @@ EXPERIMENTS = {
     "turns": Experiment(turns, checked=("still_right", "untouched_change")),
     "leak": Experiment(leak, checked=("success", PRIMARY)),
     "confirmation": Experiment(confirmation),
+    "releases": Experiment(releases),
     "strays": Experiment(strays, checked=("change", "pixels")),
 }
 

@@ -16,12 +16,14 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, combine, decode
+from cirp.diffusion.sampling import Latents, combine, decode, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit, run_editor
 from cirp.editing.first_pass import positions
 from cirp.editing.masks import Masks, blurred, given, peak
-from cirp.editing.method import Regional, Scale, Strides, method
+from cirp.editing.method import Flag, Regional, Scale, Strides, added, method
+
+LATE = 800  # timestep from which the released code intersects
 
 
 def above(maps: Masks, quantile: float) -> Masks:
@@ -30,9 +32,18 @@ def above(maps: Masks, quantile: float) -> Masks:
     return (maps > limit[:, None, None]).float()
 
 
-def mask(heat: Masks, change: Masks, *, quantile: float = 0.9, sigma: float = 0.5) -> Masks:
-    """The intersection of both; `change` is |e(I,T) - e(I,0)| summed over channels."""
-    return above(blurred(heat, sigma), quantile) * above(blurred(change, sigma), quantile)
+def mask(
+    heat: Masks, change: Masks | None, *, quantile: float = 0.9, sigma: float = 0.5,
+    blur_change: bool = True,
+) -> Masks:  # fmt: skip
+    """The intersection of both, or the words' alone.
+
+    `change` is |e(I,T) - e(I,0)| summed over channels.
+    """
+    words = above(blurred(heat, sigma), quantile)
+    if change is None:
+        return words
+    return words * above(blurred(change, sigma if blur_change else 0.0), quantile)
 
 
 class Settings(Regional):
@@ -43,6 +54,9 @@ class Settings(Regional):
     )
     sigma: Scale = Field(0.5, description="blur of the words' map, latent cells")
     strides: Strides = Field(None, description="layers whose attention is read")
+    released: Flag = added(
+        False, "as in the released code: until timestep 800 attention alone, guidance not blurred"
+    )
 
 
 class Watching:
@@ -53,6 +67,7 @@ class Watching:
         self.words = [positions(tokenizer, task, settings.prompt) for task in tasks]
         self.record = Record(tokens=max(map(max, self.words)) + 1)
         self.settings, self.used = settings, []
+        self.timesteps = scheduler_of(models.instruct, settings.steps).timesteps.tolist()
         self.diffuse = torch.zeros(len(tasks), dtype=torch.bool)
         oracle = settings.region == "given"
         self.fixed = given(tasks, start.grid).to(start.source) if oracle else None
@@ -65,7 +80,12 @@ class Watching:
                 for i, words in enumerate(self.words)
             ]
         ).to(apart)
-        masks = mask(heat, apart.abs().sum(dim=1), quantile=s.quantile, sigma=s.sigma).to(apart)
+        change = apart.abs().sum(dim=1)
+        early = s.released and self.timesteps[len(self.used)] > LATE
+        masks = mask(
+            heat, None if early else change, quantile=s.quantile, sigma=s.sigma,
+            blur_change=not s.released,
+        ).to(apart)  # fmt: skip
         if s.abstain is not None:
             self.diffuse = (peak(heat) < s.abstain).cpu()
             masks = torch.where(self.diffuse.to(masks.device)[:, None, None], 1.0, masks)

@@ -25,7 +25,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.first_pass import Look, seen_regions
 from cirp.editing.masks import Masks, at, keep_outside, normalised
-from cirp.editing.method import Count, Looking, Share, method
+from cirp.editing.method import Count, Flag, Looking, Share, added, method
 
 
 def laplacian(attention: Float[Tensor, "image query key"]) -> Float[Tensor, "image query key"]:
@@ -51,12 +51,22 @@ def refined(
 
 
 def mask(
-    seen: Look, *, strides: Sequence[int] | None = None, threshold: float = 0.2204, **how
+    seen: Look,
+    *,
+    strides: Sequence[int] | None = None,
+    threshold: float = 0.2204,
+    stretched: bool = True,
+    **how,
 ) -> Masks:
-    """The refined map of the words, stretched to 0..1 and binarised, on the latents' grid."""
+    """The refined map of the words, stretched to 0..1 and binarised, on the latents' grid.
+
+    The released code solves for attention as it is; `stretched` brings it to 0..1 before, where
+    `centre` and `steepness` tell sure from unsure.
+    """
     attention = seen.self_attention
     grid = grid_of(attention.shape[1], seen.grid)
-    heat = normalised(at(seen.words(strides), grid))
+    heat = at(seen.words(strides), grid)
+    heat = normalised(heat) if stretched else heat
     return (at(normalised(refined(heat, attention, **how)), seen.grid) >= threshold).float()
 
 
@@ -66,6 +76,7 @@ class Settings(Looking):
     weight: Share = Field(0.78, description="of the neighbours, against the words' map itself")
     threshold: Share = Field(0.2204, description="of the refined map")
     self_stride: Count = Field(2, description="self-attention that refines; 32 x 32 of 64 x 64")
+    stretched: Flag = added(True, "attention is stretched to 0..1 before it is refined")
 
 
 @method("locatedit", Settings)
@@ -77,7 +88,8 @@ def edit(
     found = seen_regions(
         models, tasks, start, settings,
         lambda seen: mask(
-            seen, weight=settings.weight, threshold=settings.threshold, strides=settings.strides
+            seen, weight=settings.weight, threshold=settings.threshold, strides=settings.strides,
+            stretched=settings.stretched,
         ),
         self_stride=settings.self_stride,
     )  # fmt: skip

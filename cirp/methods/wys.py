@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from pydantic import Field
+from torch.nn.functional import interpolate
 
 from cirp.attention.control import Control
 from cirp.attention.site import IMAGE, TEXT
@@ -26,7 +27,7 @@ from cirp.editing.masks import (
     normalised,
     regions,
 )
-from cirp.editing.method import Flag, Portion, Regional, Share, method
+from cirp.editing.method import Flag, Portion, Regional, Share, added, method
 
 
 def relevance(
@@ -49,12 +50,17 @@ def relevance(
     return (predictions[TEXT] - predictions[IMAGE]).abs().sum(dim=1)
 
 
-def mask(change: Masks, *, threshold: float = 0.5) -> Masks:
-    """Outliers clipped at Q3 + 1.5 IQR, stretched to 0..1, binarised."""
+def relative(change: Masks) -> Masks:
+    """Outliers clipped at Q3 + 1.5 IQR, stretched to 0..1."""
     flat = change.flatten(1).float()
     low, high = torch.quantile(flat, torch.tensor([0.25, 0.75]).to(flat), dim=1)
     most = (high + 1.5 * (high - low))[:, None, None]
-    return (normalised(change.clamp(max=most)) >= threshold).float()
+    return normalised(change.clamp(max=most))
+
+
+def mask(change: Masks, *, threshold: float = 0.5) -> Masks:
+    """The relevance map, binarised."""
+    return (relative(change) >= threshold).float()
 
 
 class Settings(Regional):
@@ -63,6 +69,9 @@ class Settings(Regional):
     level: Portion = Field(0.8, description="share of the schedule the region is looked for at")
     threshold: Share = Field(0.5, description="of the stretched relevance map")
     paste: Flag = Field(True, description="the source's own pixels outside, as the paper does last")
+    smooth: Flag = added(
+        False, "pixels are pasted by the map brought to their grid and then binarised, as released"
+    )
 
 
 @method("wys", Settings)
@@ -70,10 +79,11 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Latent blending in the region of the relevance map."""
-    start = begin_edit(models, tasks)
+    start, seen = begin_edit(models, tasks), []
 
     def find() -> Found:
         change = relevance(models, tasks, start, level=settings.level, prompt=settings.prompt)
+        seen.append(change)
         masks = mask(change, threshold=settings.threshold)
         return abstaining(masks, change, settings.abstain, rows=3)
 
@@ -84,5 +94,12 @@ def edit(
     )
     images = decode(latents, models)
     if settings.paste:
-        images = composite(images, [task.image for task in tasks], found.masks)
+        masks = found.masks
+        if settings.smooth and seen:
+            factor = models.instruct.vae_scale_factor
+            pixels = tuple(side * factor for side in start.grid)
+            fine = interpolate(relative(seen[0])[:, None].float(), size=pixels, mode="bilinear")
+            whole = torch.tensor(found.abstained)[:, None, None].to(fine.device)
+            masks = ((fine[:, 0] >= settings.threshold) | whole).float()
+        images = composite(images, [task.image for task in tasks], masks)
     return Made(images, found.rows + rows, found.masks, found.abstained)

@@ -17,7 +17,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.first_pass import Look, seen_regions
 from cirp.editing.masks import Masks, blurred, composite, normalised
-from cirp.editing.method import Looking, Scale, Share, method
+from cirp.editing.method import Flag, Looking, Scale, Share, added, method
 
 
 def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:
@@ -27,10 +27,27 @@ def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:
     return normalised(normalised(last) - normalised(first))
 
 
+def contrast_released(seen: Look, strides: Sequence[int] | None = None) -> Masks:
+    """1 minus twice what begin-of-text exceeds end-of-text by, each divided by its maximum.
+
+    As ZONE @9788584, msk_from_attn.py, but for the rounding to bytes.
+    """
+    first = seen.tokens([[0]] * len(seen.ends), strides)
+    last = seen.tokens([[end] for end in seen.ends], strides)
+    first, last = (one / one.amax((-2, -1), keepdim=True) for one in (first, last))
+    return 1 - 2 * (first - last).clamp(0, 0.5)
+
+
 def mask(
-    seen: Look, *, threshold: float = 108 / 255, strides: Sequence[int] | None = None
+    seen: Look,
+    *,
+    threshold: float = 108 / 255,
+    strides: Sequence[int] | None = None,
+    released: bool = False,
 ) -> Masks:
-    """Where the contrast exceeds the threshold."""
+    """Where the contrast exceeds the threshold; as `released`, where its inverse does not."""
+    if released:
+        return (contrast_released(seen, strides) >= 1 - threshold).float()
     return (contrast(seen, strides) > threshold).float()
 
 
@@ -39,6 +56,7 @@ class Settings(Looking):
 
     threshold: Share = Field(108 / 255, description="of the stretched contrast")
     soften: Scale = Field(0.5, description="blur of the mask's edge, latent cells")
+    released: Flag = added(False, "the contrast as in the released code")
 
 
 @method("zone", Settings)
@@ -49,7 +67,10 @@ def edit(
     start = begin_edit(models, tasks)
     found = seen_regions(
         models, tasks, start, settings,
-        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
+        lambda seen: mask(
+            seen, threshold=settings.threshold, strides=settings.strides,
+            released=settings.released,
+        ),
         evidence=lambda seen: contrast(seen, settings.strides),
     )  # fmt: skip
     latents, rows = run_editor(models, tasks, start, **settings.guidance, controls=controls)

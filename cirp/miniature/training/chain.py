@@ -23,9 +23,10 @@ from cirp.miniature.corpus import draw
 from cirp.miniature.training.objective import processes
 from cirp.miniature.training.schedule import Limit, Stopped
 from cirp.miniature.training.setup import Setup
-from cirp.miniature.training.speed import REHEARSAL, fastest
+from cirp.miniature.training.speed import REHEARSAL, Way, fastest
 from cirp.miniature.training.stages import autoencoder, clip, dinov2, judge, unets
 
+LEAST = 256  # samples and pairs of a stage in a trial
 WORK = Path.home() / ".cache" / "cirp" / "miniature"
 
 
@@ -89,6 +90,9 @@ def main(
     pairs: int = typer.Option(
         None, min=1, help="Pairs, pictures or scenes to draw and learn from."
     ),
+    share: float = typer.Option(
+        None, min=0, max=1, help="Of all stages together: a trial with this share of each."
+    ),
     start: Path = typer.Option(None, help="Weights to begin with (autoencoder, judge, dinov2)."),
     device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
     work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
@@ -99,8 +103,10 @@ def main(
 ) -> None:
     """Train the miniature."""
     models = models or work / "models"
+    if share is not None and (stage is not None or share == 0):
+        raise typer.BadParameter("--share is of all stages, and more than 0; give no stage with it")
     if stage is None:
-        return run_all(work, models, seed, device)
+        return run_all(work, models, seed, device, share)
     if stage not in STAGES:
         raise typer.BadParameter(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
     known, label = STAGES[stage], name or stage
@@ -168,8 +174,12 @@ def corpus_size(name: str | None, device: str) -> int:
     return CORPORA[name][device != "cpu"]
 
 
-def run_all(work: Path, models: Path, seed: int, device: str) -> None:
-    """Every stage in its own processes, so that what one leaves behind harms no other."""
+def run_all(work: Path, models: Path, seed: int, device: str, share: float | None = None) -> None:
+    """Every stage in its own processes, so that what one leaves behind harms no other.
+
+    With `share` each sees so much of its samples and pairs, and nothing is rehearsed: a trial of
+    the way from nothing to pipelines, whose pictures are noise.
+    """
     jobs = [(name, name, ("--seed", str(seed))) for name in STAGES]
     jobs += [(name, "instruct-pix2pix", more) for name, more in VARIANTS.items()]
     for name, stage, more in jobs:
@@ -177,9 +187,16 @@ def run_all(work: Path, models: Path, seed: int, device: str) -> None:
             continue
         arguments = [stage, "--name", name, "--work", str(work), "--models", str(models)]
         arguments += ["--device", device, *more]
-        if corpus := STAGES[stage].corpus:
-            draw(work / corpus, count=corpus_size(corpus, device))
-        way = fastest(stage, arguments, work / "speed.json", device)
+        known = STAGES[stage]
+        count = corpus_size(known.corpus, device)
+        if share is not None:
+            count = max(LEAST, round(share * count))
+            samples = max(LEAST, round(share * known.effort(device).samples))
+            arguments += ["--samples", str(samples), "--pairs", str(count)]
+        if known.corpus:
+            draw(work / known.corpus, count=count)
+        whole = Way(1, os.cpu_count() or 1, bfloat16=device != "cpu")
+        way = whole if share else fastest(stage, arguments, work / "speed.json", device)
         subprocess.run(way.command(arguments), env=way.environment, check=True)
 
 

@@ -1,0 +1,107 @@
+"""Methods as they are here beside what their authors released, and with words they find themselves.
+
+What is here differs from some releases, for reasons that each method's file gives; and the words
+that carry an edit are known here, which no user's are. Each is undone by itself, at the point that
+the method is shown at, on the local test edits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from cirp.data.edits import EditItem
+from cirp.diffusion.pipelines import Models
+from cirp.experiments import factorial, frontiers
+from cirp.figures.sentences import spanned
+from cirp.metrics.features import FeatureExtractor
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
+
+OWN_WORDS = "words found by itself"
+# What is undone, and the settings that undo it.
+RELEASED: Mapping[str, Mapping[str, dict]] = {
+    "ZONE mask": {"contrast as released": dict(released=True, threshold=108 / 255)},
+    "LEDITS++ mask": {"intersection as released": dict(released=True, quantile=0.9)},
+    "LOCATEdit mask": {"attention as it is": dict(stretched=False, threshold=0.2204)},
+    "Watch Your Steps": {"pixels by the smooth map": dict(smooth=True)},
+    "LIME": {"one point": dict(points=1)},
+    "Prompt-to-Prompt": {"blending as in PIE-Bench": dict(threshold=0.3, strides=None)},
+    "attention refocusing": {"the release's step sizes": dict(step_size=(4.0, 3.0))},
+}
+BY_WORDS = (
+    "FoI (re-implementation)", "LIME", "DenseDiffusion", "ASG", "LEDITS++ mask", "LOCATEdit mask",
+    "latent blending, words' mask",
+)  # fmt: skip
+
+items = factorial.items
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method with one thing undone."""
+
+    name: str
+    cell: frontiers.Cell
+    own_words: bool = False
+
+    def of(self, some: Sequence[EditItem]) -> list[EditItem]:
+        """The edits as it is given them."""
+        if not self.own_words:
+            return list(some)
+        bare = {"words": [], "target_words": []}
+        return [replace(i, record=i.record.model_copy(update=bare)) for i in some]
+
+
+def variants() -> Iterator[Variant]:
+    """All that is run."""
+    shown = {c.label: c for c in frontiers.cells() if c.shown and not c.told}
+    for label, undone in RELEASED.items():
+        for name, settings in undone.items():
+            cell = shown[label]
+            yield Variant(name, replace(cell, settings={**cell.settings, **settings}))
+    for label in BY_WORDS:
+        yield Variant(OWN_WORDS, shown[label], own_words=True)
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """Compute and keep every edit of the chosen items."""
+    for variant in variants():
+        frontiers.fill_with(models, variant.of([items[i] for i in chosen]), [variant.cell])
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit and variant. `shown`: without gradients, whose rounding is no check."""
+    some, parts = [items[i] for i in chosen], []
+    for variant in variants():
+        if shown and variant.cell.label in frontiers.NOT_IN_SLICE:
+            continue
+        rows = frontiers.rows_of(models, variant.of(some), [variant.cell], features)
+        parts.append(rows[~rows["pasted"]].assign(part=variant.name))
+    return pd.concat(parts, ignore_index=True)
+
+
+def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
+    """A row a variant: its numbers, and its difference from the method as it is here.
+
+    `here` is the table of `frontiers`.
+    """
+    shown = frontiers.at_shown(frontiers.local(here))
+    rows = []
+    for (method, part), mine in table.groupby(["method", "part"], sort=False):
+        row: dict[str, object] = {"method": method, "undone": part}
+        for label, metric, digits in (
+            ("edit success", SUCCESS, 3), ("outside change", PRIMARY, 4), ("IoU", "region_iou", 3)
+        ):  # fmt: skip
+            other = by_image(shown[shown["method"] == method], metric)[method]
+            own = by_image(mine, metric)[method].reindex(other.index)
+            if own.isna().all() or other.isna().all():
+                continue  # it has no region
+            found = mean_interval(own.to_numpy(float))
+            apart = paired_interval(own.to_numpy(float), other.to_numpy(float))
+            row[label] = spanned(*found[:3], digits=digits)
+            row[f"{label}, minus as it is here"] = spanned(*apart[:3], digits=digits, signed=True)
+        rows.append(row)
+    return pd.DataFrame(rows).fillna("").set_index("method")

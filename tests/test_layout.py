@@ -169,3 +169,29 @@ def test_one_function_of_one_name(name):
         if isinstance(node, ast.FunctionDef) and node.name == name
     ]
     assert len(having) <= 1, [path.name for path in having]
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("attention/maps.py", "token_maps"),  # where a word's map is made
+        ("methods/lime.py", "mask"),  # where LIME's features are clustered
+        ("statistics/bootstrap.py", "mean_interval"),
+        ("experiments/evidence.py", "compute"),  # where the planned edits are run
+        ("chapters/remap.py", "evidence"),  # where chapter 11's figure is drawn
+    ],
+)
+def test_an_idea_is_in_the_file_that_is_named_for_it(file, name):
+    tree = ast.parse((ROOT / "cirp" / file).read_text())
+    assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_the_explorers_front_end_and_the_readmes_map_are_where_they_are_looked_for():
+    assert (ROOT / "cirp" / "explorer" / "static" / "live.js").exists()
+    lines = (ROOT / "README.md").read_text().splitlines()
+    rooms = [line for line in lines if line.startswith("| `cirp/")]
+    assert 5 < len(rooms) <= 15
+    named = set(re.findall(r"`cirp/(\w+)`", "\n".join(rooms)))
+    assert {path.name for path in (ROOT / "cirp").iterdir() if (path / "__init__.py").exists()} - {
+        "commands"
+    } <= named

@@ -76,6 +76,8 @@ VARIANTS = {
     "instruct-pix2pix-leak-0": ("--leak", "0"),
     "instruct-pix2pix-leak-1": ("--leak", "1"),
     "instruct-pix2pix-seed-1": ("--seed", "1"),
+    "instruct-pix2pix-leak-0-seed-1": ("--leak", "0", "--seed", "1"),
+    "instruct-pix2pix-leak-1-seed-1": ("--leak", "1", "--seed", "1"),
 }
 
 

@@ -251,3 +251,18 @@ def test_captions_that_no_rule_can_write_are_left_out_with_a_line(items, capsys)
     assert list(noisy_input.captions([bare, wild]).index) == [bare.record.instruction]
     assert noisy_input.captions([wild]) is None
     assert "No source caption here can be refined by rule" in capsys.readouterr().out
+
+
+def test_what_leaves_no_step_to_run_is_left_out_and_said(items, capsys):
+    methods = {
+        "half": ("noisy", {"steps": 2, "strength": 0.5, "prompt": "instruction"}),
+        "less": ("noisy", {"steps": 2, "strength": 0.4, "prompt": "instruction"}),
+        "whole": ("ip2p", {"steps": 1}),
+    }
+    found = needs.possible(methods, items)
+    assert set(found) == {"half", "whole"}
+    for method, settings in found.values():
+        cache.completed(method, settings)  # and these are settings that run
+    with pytest.raises(ValueError, match="leaves no step to run"):
+        cache.completed(*methods["less"])
+    assert "left out: less. Of so few steps the strength leaves none" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from cirp import figures
 from cirp.chapters.dials import dials, run_live
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
-from cirp.experiments.needs import ASKED
+from cirp.experiments.needs import ASKED, leaves_steps
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
@@ -134,8 +134,10 @@ def guidance_explorer(study, items: Sequence[EditItem]):
         print("left out: the noisy input's dials. None of these edits has a target caption.")
         return None
     settings = dict(variant="text-to-image", steps=study.sweep_steps)
+    strengths = (0.4, 0.5, 0.55, 0.7, 0.9)
+    strengths = tuple(s for s in strengths if leaves_steps(study.sweep_steps, s))
     return dials(
-        {"strength": (0.4, 0.5, 0.55, 0.7, 0.9), "text scale": (12.0, 15.0)},
+        {"strength": strengths, "text scale": (12.0, 15.0)},
         lambda strength, scale: (
             study.models, "noisy", {**settings, "strength": strength, "text_scale": scale},
         ),

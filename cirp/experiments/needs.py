@@ -48,8 +48,21 @@ def _say_lacking(items: Sequence[EditItem], shown: Sequence[EditItem], asks: Seq
         )
 
 
+def leaves_steps(steps: int, strength: float) -> bool:
+    """Whether a run of so many steps that starts at this strength has a step to run."""
+    return int(steps * strength) >= 1
+
+
 def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
-    """Those of `methods` that these edits have prompts for; says which not, and the remedy."""
+    """Those of `methods` with a step to run and prompts for these edits; says which not, and why."""
+    short = [
+        label
+        for label, (_, settings) in methods.items()
+        if not leaves_steps(settings.get("steps", 1), settings.get("strength", 1.0))
+    ]
+    if short:
+        print(f"left out: {_few(short, methods)}. Of so few steps the strength leaves none to run.")
+        methods = {label: one for label, one in methods.items() if label not in short}
     if all(ASKED["target caption"](item) for item in items):
         return methods
     found = {
@@ -58,11 +71,12 @@ def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
         if cache.completed(method, settings).get("prompt") != "caption"
     }
     if lacking := [label for label in methods if label not in found]:
-        few = (
-            ", ".join(lacking) if len(lacking) < 3 else f"{len(lacking)} of {len(methods)} settings"
-        )
         print(
-            f"left out: {few}. An edit without a target caption is among these; "
+            f"left out: {_few(lacking, methods)}. An edit without a target caption is among these; "
             "cirp refine writes captions (data/README.md)."
         )
     return found
+
+
+def _few(labels: Sequence[str], methods: Methods) -> str:
+    return ", ".join(labels) if len(labels) < 3 else f"{len(labels)} of {len(methods)} settings"

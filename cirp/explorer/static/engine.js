@@ -34,7 +34,8 @@ function models(told) {
         told(Math.min(0.95, Object.values(come).reduce((a, b) => a + b) / all));
       });
     }));
-    ort.env.wasm.numThreads = 1; // threads need headers that static hosts lack
+    // threads share memory, which a host has to allow by two headers (`_headers`); GitHub Pages sends none
+    ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
     ort.env.wasm.wasmBinary = got["../vendor/ort/ort-wasm-simd-threaded.wasm.gz"].buffer;
     const session = (name) => ort.InferenceSession.create(got[name], { executionProviders: ["wasm"] });
     const made = { text: await session("text.onnx.gz"), unet: await session("unet.onnx.gz"), decoder: await session("decoder.onnx.gz") };

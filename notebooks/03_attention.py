@@ -68,7 +68,7 @@ chapter.attention_explorer(baseline[:2][-1])
 # neither* it keeps half of *image* and all of *neither*. It raises nothing, and its maps look
 # plausible. Two different instructions, the same picture and noise, one step ({numref}`tab-image-branch`):
 
-# %% mystnb={"table": {"caption": "Largest difference of the image branch's maps between two instructions.", "name": "tab-image-branch"}}
+# %% mystnb={"table": {"caption": "Largest difference of the maps under two instructions, by what reads them.", "name": "tab-image-branch"}}
 first = {"steps": 1}
 pair = [
     word_maps.watch(s.models, word_maps.reworded(s.everything[:2][-1], said), seed=seed, settings=first,

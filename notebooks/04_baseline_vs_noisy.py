@@ -79,7 +79,7 @@ _ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_
 #
 # Reading 4 edits less for that reason alone, and similarity rewards it ({numref}`tab-readings`, {numref}`fig-readings`):
 
-# %% mystnb={"table": {"caption": "Two readings of the report's setting.", "name": "tab-readings"}}
+# %% mystnb={"table": {"caption": "The report's setting, read in four ways.", "name": "tab-readings"}}
 readings = s.table("readings", report.reading_methods(s.sweep_steps), seeds=s.seeds[:1])
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
@@ -89,7 +89,7 @@ _ = figures.save(chapter.readings_figure(readings), "04_readings", profile=profi
 # That diffusers ignores both scales there can be seen directly. Two very different settings give the
 # same picture, to the last bit ({numref}`tab-gate`):
 
-# %% mystnb={"table": {"caption": "Difference between the two inputs where they have to agree.", "name": "tab-gate"}}
+# %% mystnb={"table": {"caption": "diffusers' own pipeline at three pairs of scales.", "name": "tab-gate"}}
 chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)], steps=min(10, steps))
 
 # %% [markdown]

@@ -73,7 +73,7 @@ tables.wide(table, columns).T
 
 # %% mystnb={"table": {"caption": "Noisy input minus baseline, paired by image, with corrected tests.", "name": "tab-paired"}}
 paired = chapter.paired(table)
-paired.drop(columns=["kind", "primary"]).round(4) if paired is not None else None
+chapter.paired_table(paired)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input minus baseline. A hollow point's interval reaches zero.", "name": "fig-forest"}, "image": {"alt": "Paired differences of six metrics with intervals."}}
 _ = figures.save(chapter.forest_figure(paired), "06_forest", profile=profile)
@@ -97,7 +97,8 @@ tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
 # %% mystnb={"table": {"caption": "What each of the three changes does by itself.", "name": "tab-effects"}}
 effects = chapter.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])
-effects.assign(metric=effects["metric"].map(tables.named)).round(3)
+effects = effects.assign(metric=effects["metric"].map(tables.named)).set_index(["change", "metric"])
+tables.in_intervals(effects, {"difference": "difference", "n": "edits"}, bounds="difference")
 
 # %% [markdown]
 # ## What this does not show

@@ -28,6 +28,7 @@ from cirp import figures
 from cirp.chapters import leak as chapter
 from cirp.chapters.dials import dial
 from cirp.experiments import configurations, evidence, factorial, leak, study
+from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(
@@ -57,11 +58,14 @@ chapter.finding(table, found)
 _ = figures.save(chapter.edges(table), "08_leak", profile=profile)
 
 # %% mystnb={"table": {"caption": "The editors at equal edit success.", "name": "tab-leak"}}
-found.set_index(["training seed", "leak"]).round(4)
+columns = {
+    "most success": "most success", "outside": "outside change at equal success",
+    "outside - leak 0": "minus that without leaks",
+}  # fmt: skip
+tables.in_intervals(found.set_index(["training seed", "leak"]), columns, digits=4)
 
 # %% [markdown]
-# *Outside* is that least change, with its interval over images; *outside - leak 0* is its paired difference from
-# the editor without leaks.
+# Intervals are over images; the last column is paired with the editor without leaks of the same training.
 #
 # ## The same edits by all three
 #

@@ -65,9 +65,7 @@ chapter.gates(found)
 _ = figures.save(chapter.crossed_figure(found), "10_crossed", profile=profile)
 
 # %% tags=["hide-output"] mystnb={"table": {"caption": "Every region and everything held, against the baseline.", "name": "tab-factorial"}}
-shown = ["region", "held", "pasted", "success", "success - baseline", "success, low", "success, high",
-         "outside", "outside - baseline", "outside, low", "outside, high"]  # fmt: skip
-tables.unnumbered(found[shown]).format(precision=3)
+chapter.factorial_table(found)
 
 # %% [markdown]
 # *Pasted* rows have the source's own pixels outside of the region, which is free for whoever knows one.
@@ -98,7 +96,8 @@ table = records.required("frontiers", "cirp evidence frontiers")
 base = frontiers.at_shown(frontiers.local(table))
 base = base[base["method"] == configurations.BASELINE]
 seen = traces.held_out(s, steps)
-traces.correlations(seen, base).set_index("trace").round(3)
+columns = {"spearman": "Spearman's rho", "area given": "the area outside partialled out", "n": "edits"}
+tables.in_intervals(traces.correlations(seen, base).set_index("trace"), columns, bounds="spearman")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each dot is a local edit: what the text changes in the prediction outside the region, as a share of all it changes and per cell, against the change found outside. Lines are means of groups of the edits.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots of traces against excess outside change."}}
 _ = figures.save(chapter.scatter(seen, base), "10_causes", profile=profile)

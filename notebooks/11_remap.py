@@ -39,6 +39,7 @@ from cirp.chapters import methods
 from cirp.chapters import remap as chapter
 from cirp.chapters.dials import dial
 from cirp.experiments import configurations, records, study
+from cirp.figures import tables
 from cirp.methods import remap
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -116,7 +117,8 @@ methods.listing(remap.mask)
 
 # %% mystnb={"table": {"caption": "remap by kind of edit.", "name": "tab-remap-kinds"}}
 mine = tried[tried["method"] == "remap as it is"]
-mine.groupby("edit_type")[["success", PRIMARY, "region_iou"]].mean().round(3)
+kinds = mine.groupby("edit_type")[["success", PRIMARY, "region_iou"]].mean().round(3)
+kinds.rename(columns=tables.named).rename_axis("kind of edit")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, baseline, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
 worst = chapter.worst(s.items, mine, count=5)

@@ -41,6 +41,7 @@ from cirp.experiments import (
     records,
     study,
 )
+from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(
@@ -139,7 +140,9 @@ aims.reached(table, costs).set_index("aim")
 # Every other method minus ours, at the setting each is shown at; intervals are paired by image ({numref}`tab-rivals`).
 
 # %% mystnb={"table": {"caption": "Every other method minus remap.", "name": "tab-rivals"}}
-aims.rivals(own).set_index("method").round(3)
+columns = {"success": "edit success, minus ours", "outside": "outside change, minus ours",
+           "beats": "better on one, not worse on the other"}  # fmt: skip
+tables.in_intervals(aims.rivals(own).set_index("method"), columns)
 
 # %% [markdown]
 # ## The same on edits that nobody had looked at

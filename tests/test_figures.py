@@ -279,3 +279,20 @@ def test_a_metric_of_which_nothing_is_known_is_left_out_and_said(capsys):
 def test_nothing_to_draw_is_not_saved(tmp_path):
     figures.save(None, "01_none", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_values_and_bounds_become_one_column_in_words():
+    table = pd.DataFrame(
+        {"a": [0.5, np.nan], "a, low": [0.25, 0.0], "a, high": [0.75, 1.0], "b": [0.1234567, 2.0],
+         "c": [1.0, 2.0], "low": [0.5, np.nan], "high": [1.5, np.nan], "d_low": [1.0, 1.0],
+         "d_high": [3.0, 3.0], "d": [2.0, 2.0]}
+    )  # fmt: skip
+    named = {"a": "A", "b": "B", "c": "C", "d": "D"}
+    found = tables.in_intervals(table, named, bounds="c")
+    assert list(found) == ["A", "B", "C", "D"]
+    assert found["A"].tolist() == ["0.500\u00a0[0.250,\u00a00.750]", ""]
+    assert found["B"].tolist() == [0.123, 2.0]
+    assert found["C"].tolist() == ["1.000\u00a0[0.500,\u00a01.500]", "2.000"]
+    assert found["D"][0] == "2.000\u00a0[1.000,\u00a03.000]"
+    plain = tables.in_intervals(table, named)  # low and high are nobody's
+    assert plain["C"].tolist() == [1.0, 2.0]

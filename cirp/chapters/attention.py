@@ -125,4 +125,9 @@ def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[i
 def cost_table() -> pd.DataFrame:
     """What recording costs, as `cirp cost attention` measured it."""
     found = records.required("attention_cost", "cirp cost attention").set_index("way")
-    return found.drop(columns=list(records.PROVENANCE)).round(3)
+    columns = {
+        "seconds": "seconds", "time_over_stock": "time / without",
+        "extra_peak_mib": "more MiB at peak", "steps": "steps", "repeats": "times measured",
+        "device": "on",
+    }  # fmt: skip
+    return found[list(columns)].round(3).rename(columns=columns)

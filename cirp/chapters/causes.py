@@ -5,10 +5,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from cirp import figures
 from cirp.experiments import configurations, factorial, strays
 from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
 OUTSIDE, DONE = "outside", "success"
@@ -69,6 +71,21 @@ def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
     return wide.loc[regions, [h for h in factorial.HOLDS if h in wide]].rename_axis(
         index="region", columns="held outside of it"
     )
+
+
+def factorial_table(found: pd.DataFrame) -> Styler:
+    """Every cell of the factorial, as numbers."""
+    columns = {"region": "region", "held": "held outside of it"}
+    rows = found[list(columns)].rename(columns=columns)
+    rows["the source pasted"] = found["pasted"].map({True: "yes", False: "no"})
+    for name, heading, digits in ((DONE, "edit success", 3), (OUTSIDE, "outside change", 4)):
+        apart = [f"{name} - baseline", f"{name}, low", f"{name}, high"]
+        rows[heading] = found[name].map(f"{{:.{digits}f}}".format)
+        rows[f"{heading}, minus the baseline's"] = [
+            "" if pd.isna(one).any() else spanned(*one, digits=digits, signed=True)
+            for one in found[apart].to_numpy(dtype=float)
+        ]
+    return unnumbered(rows)
 
 
 def crossed_figure(found: pd.DataFrame) -> Figure:

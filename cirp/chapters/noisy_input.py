@@ -13,7 +13,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, report
-from cirp.experiments.needs import ASKED
+from cirp.experiments.needs import ASKED, possible
 from cirp.experiments.report import BASELINE, NOISY
 from cirp.explorer.captions import CaptionEditor
 from cirp.figures.sentences import by_interval, say, spanned
@@ -80,7 +80,10 @@ def caption_editor(study, items: Sequence[EditItem]) -> CaptionEditor | None:
     able = [one for one in items if one.record.source_caption and ASKED["target caption"](one)]
     if not able:
         return None  # `captions` has said why
-    _, settings = report.main_methods(study.sweep_steps)[NOISY]
+    both = possible(report.main_methods(study.sweep_steps), able)  # says why, if it cannot be run
+    if NOISY not in both:
+        return None
+    _, settings = both[NOISY]
     return CaptionEditor(study.models, able, study.features, seed=study.seeds[0], settings=settings)
 
 
@@ -152,11 +155,11 @@ def gate(
         first = pixels if first is None else first
         rows.append(
             {
-                "guidance_scale": text,
-                "image_guidance_scale": image,
+                "text guidance": text,
+                "image guidance": image,
                 "largest difference from the first row (of 255)": round(
                     255 * float(np.abs(pixels - first).max())
                 ),
             }
         )
-    return pd.DataFrame(rows).set_index(["guidance_scale", "image_guidance_scale"])
+    return pd.DataFrame(rows).set_index(["text guidance", "image guidance"])

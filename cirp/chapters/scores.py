@@ -12,7 +12,16 @@ from cirp.experiments.drawn import right_answers
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
 from cirp.figures.sentences import by_interval, say, spanned
-from cirp.figures.tables import ANSWERS, known, known_best, named, per_cent, points, wide
+from cirp.figures.tables import (
+    ANSWERS,
+    in_intervals,
+    known,
+    known_best,
+    named,
+    per_cent,
+    points,
+    wide,
+)
 from cirp.metrics.scores import score_all
 from cirp.statistics.bootstrap import (
     PRIMARY,
@@ -119,6 +128,18 @@ def paired(table: pd.DataFrame) -> pd.DataFrame | None:
     return compare(table, NOISY, BASELINE, shown, primary=shown[0])
 
 
+def paired_table(found: pd.DataFrame | None) -> pd.DataFrame | None:
+    """`paired` in words."""
+    if found is None:
+        return None
+    rows = found.assign(metric=found["metric"].map(named)).set_index("metric")
+    columns = {
+        "mean_a": "noisy input", "mean_b": "baseline", "difference": "difference",
+        "p": "p", "p_holm": "p, corrected", "n": "edits",
+    }  # fmt: skip
+    return in_intervals(rows, columns, digits=4, bounds="difference")
+
+
 def forest_figure(found: pd.DataFrame | None) -> Figure | None:
     """The differences with their intervals."""
     if found is None:
@@ -137,7 +158,8 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame | None:
     columns = known(both, [SUCCESS, PRIMARY])
     if not columns:
         return None
-    return both.pivot_table(index="edit_type", columns="method", values=columns).round(3)
+    wide = both.pivot_table(index="edit_type", columns="method", values=columns).round(3)
+    return wide.rename(columns=named, level=0).rename_axis("kind of edit")
 
 
 def ablation_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -54,7 +54,7 @@ def leaves_steps(steps: int, strength: float) -> bool:
 
 
 def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
-    """Those of `methods` with a step to run and prompts for these edits; says which not, and why."""
+    """Those of `methods` with a step to run and prompts for these edits; says which not."""
     short = [
         label
         for label, (_, settings) in methods.items()

@@ -1,6 +1,6 @@
 """Tables as a reader sees them: names in words, means with their intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,6 +95,34 @@ def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method")
         for name in columns
     }
     return pd.DataFrame(text, index=pd.Index(found[method], name=""))
+
+
+def in_intervals(
+    table: pd.DataFrame, columns: Mapping[str, str], *, digits: int = 3, bounds: str | None = None
+) -> pd.DataFrame:
+    """The table with each value and its interval in one column, in words.
+
+    `columns`: name -> heading. The bounds of a value "x" are "x, low" or "x_low"; those of the
+    value `bounds` are plainly "low" and "high". What has no bounds stays as it is.
+    """
+    found = {}
+    for name, heading in columns.items():
+        ends = [(f"{name}, {end}", f"{name}_{end}", end) for end in ("low", "high")]
+        low, high = (next((one for one in some if one in table), None) for some in ends)
+        if low is None or (low == "low" and bounds != name):
+            values = table[name]
+            found[heading] = values.round(digits) if values.dtype.kind == "f" else values
+            continue
+        spans = zip(table[name], table[low], table[high], strict=True)
+        found[heading] = [
+            ""
+            if pd.isna(v)
+            else f"{v:.{digits}f}"
+            if pd.isna(a)
+            else spanned(v, a, b, digits=digits)
+            for v, a, b in spans
+        ]
+    return pd.DataFrame(found, index=table.index)
 
 
 def unnumbered(table: pd.DataFrame) -> Styler:

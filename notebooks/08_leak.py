@@ -24,7 +24,7 @@ seed: int = 0
 steps: int = 20
 
 # %% tags=["hide-input"]
-from cirp import figures
+from cirp import figures, paths
 from cirp.chapters import leak as chapter
 from cirp.chapters.dials import dial
 from cirp.experiments import configurations, evidence, factorial, leak, study
@@ -83,6 +83,19 @@ _ = figures.save(chapter.pictures(s.models, shown), "08_leak_pictures", profile=
 scales = dict(steps=steps, text_scale=configurations.TEXT_SCALE, image_scale=configurations.IMAGE_SCALE)
 editors = {share: (editor, "ip2p", scales) for share, editor in leak.editors(s.models).items()}
 dial("share of pairs that leak", editors, shown, s.features, seed=seed)
+
+# %% [markdown]
+# ## In which noise is it learnt?
+#
+# Each editor was asked, at the end of its training, for edits whose answer does not leak, at five levels of noise. Its
+# error is counted apart where the answer changes and where it does not ({numref}`fig-leak-losses`).
+
+# %% tags=["hide-input"]
+losses = chapter.losses(paths.MODELS / "training" / "monitor")
+chapter.losses_said(losses)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean squared error of the predicted velocity on local validation edits, by timestep, where the exact answer changes and where it does not; the second training's editors.", "name": "fig-leak-losses"}, "image": {"alt": "Two panels of three lines each; outside the lines part towards much noise."}}
+_ = figures.save(chapter.losses_figure(losses), "08_losses", profile=profile)
 
 # %% [markdown]
 # ## Exercise

@@ -50,6 +50,7 @@ from cirp.chapters import frontiers as chapter
 from cirp.chapters import methods
 from cirp.experiments import configurations, evidence, frontiers, records, releases, study
 from cirp.figures import tables
+from cirp.figures.sentences import say
 from cirp.statistics.bootstrap import PRIMARY
 
 figures.use_style()
@@ -111,8 +112,11 @@ tables.wide(local, columns)
 # itself, and takes from the methods that ask for the words of the edit those that are known here, so that they have to
 # find them: all words of the instruction that mean something.
 
-# %% mystnb={"table": {"caption": "One thing undone at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}
+# %% tags=["hide-input"]
 undone = evidence.table(s, "releases")
+say(releases.finding(undone, table))
+
+# %% mystnb={"table": {"caption": "One thing undone at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}
 releases.compared(undone, table)
 
 # %% [markdown]

@@ -118,3 +118,18 @@ def test_words_follow_the_interval():
         spanned(-0.5, -1, 0.25, digits=2, signed=True) == "\u22120.50\u00a0[\u22121.00,\u00a0+0.25]"
     )
     assert say("a", "", " b ").data == "a b"
+
+
+def test_losses_by_timestep_are_read_and_said_as_they_were_logged(tmp_path):
+    for share, outside in ((0.0, (0.01, 0.02)), (0.5, (0.02, 0.05)), (1.0, (0.02, 0.10))):
+        log = pd.DataFrame(
+            {"samples": [8, 16], "inside": [9, 9], "outside": [9, 9],
+             "inside_100": [9, 0.2], "outside_100": [9, outside[0]],
+             "inside_900": [9, 0.3], "outside_900": [9, outside[1]]}
+        )  # fmt: skip
+        log.to_csv(tmp_path / f"leak-{share:g}-seed-{leak.TRAININGS[-1]}.csv", index=False)
+    table = leak_chapter.losses(tmp_path)
+    assert len(table) == 3 * 4 and set(table["timestep"]) == {100, 900}
+    assert table.set_index(["leak", "side", "timestep"]).loc[(1.0, "outside", 900), "error"] == 0.1
+    said = leak_chapter.losses_said(table).data
+    assert "5.0 times as much as the one without at timestep 900, and 2.0 times at 100" in said

@@ -1,6 +1,7 @@
 """The chapter on the leak: three editors that differ in their training pairs alone."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -127,3 +128,48 @@ def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9, loc="center")
     return fig
+
+
+def losses(folder: Path) -> pd.DataFrame:
+    """Error of the predicted velocity on validation edits, by timestep, inside and outside.
+
+    As the second training logged it at its end: one row per editor, timestep and side.
+    """
+    rows = []
+    for share in leak.LEAKS:
+        log = pd.read_csv(folder / f"leak-{share:g}-seed-{leak.TRAININGS[-1]}.csv").iloc[-1]
+        for name, value in log.items():
+            side, _, timestep = str(name).rpartition("_")
+            if side in ("inside", "outside"):
+                rows.append(
+                    {"leak": share, "side": side, "timestep": int(timestep), "error": float(value)}
+                )
+    return pd.DataFrame(rows)
+
+
+def losses_figure(table: pd.DataFrame) -> Figure:
+    """A line an editor; what changes on the left, what must not on the right."""
+    fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
+    colours = (figures.PALETTE[2], figures.PALETTE[0], figures.PALETTE[1])
+    for ax, side in zip(axes, ("inside", "outside"), strict=True):
+        for share, colour, marker in zip(leak.LEAKS, colours, figures.MARKERS, strict=False):
+            mine = table[(table["side"] == side) & (table["leak"] == share)]
+            ax.plot(mine["timestep"], mine["error"], marker + "-", color=colour, ms=6, lw=2,
+                    label=f"{share:.0%} leak")  # fmt: skip
+        ax.set_title(f"{side} of what should change", fontsize=10)
+        ax.set_xlabel("timestep (900 is much noise)")
+        ax.set_yscale("log")
+    axes[0].set_ylabel("error of the velocity")
+    axes[1].legend(fontsize=9)
+    return fig
+
+
+def losses_said(table: pd.DataFrame) -> Markdown:
+    """How much the leak costs outside, in much noise and in little."""
+    wide = table[table["side"] == "outside"].pivot(index="timestep", columns="leak", values="error")
+    times = wide[max(leak.LEAKS)] / wide[min(leak.LEAKS)]
+    return say(
+        "What the leak teaches it teaches in much noise: outside, the editor trained on leaks "
+        f"alone errs {times.iloc[-1]:.1f} times as much as the one without at timestep "
+        f"{times.index[-1]}, and {times.iloc[0]:.1f} times at {times.index[0]}."
+    )

@@ -83,25 +83,57 @@ def measured(
     return pd.concat(parts, ignore_index=True)
 
 
-def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant: its numbers, and its difference from the method as it is here.
+METRICS = {"edit success": (SUCCESS, 3), "outside change": (PRIMARY, 4), "IoU": ("region_iou", 3)}
 
-    `here` is the table of `frontiers`.
+
+def differences(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
+    """A row a variant and measure: mean, and difference from the method as it is here.
+
+    `here` is the table of `frontiers`. Paired by image; a method without a region has no IoU.
     """
     shown = frontiers.at_shown(frontiers.local(here))
     rows = []
     for (method, part), mine in table.groupby(["method", "part"], sort=False):
-        row: dict[str, object] = {"method": method, "undone": part}
-        for label, metric, digits in (
-            ("edit success", SUCCESS, 3), ("outside change", PRIMARY, 4), ("IoU", "region_iou", 3)
-        ):  # fmt: skip
+        for label, (metric, _) in METRICS.items():
             other = by_image(shown[shown["method"] == method], metric)[method]
             own = by_image(mine, metric)[method].reindex(other.index)
             if own.isna().all() or other.isna().all():
-                continue  # it has no region
-            found = mean_interval(own.to_numpy(float))
+                continue
             apart = paired_interval(own.to_numpy(float), other.to_numpy(float))
-            row[label] = spanned(*found[:3], digits=digits)
-            row[f"{label}, minus as it is here"] = spanned(*apart[:3], digits=digits, signed=True)
-        rows.append(row)
+            found = mean_interval(own.to_numpy(float))
+            rows.append({"method": method, "undone": part, "measure": label, "mean": found,
+                         "apart": apart})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
+    """`differences` as a reader sees them: a row a variant."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for _, row in differences(table, here).iterrows():
+        digits = METRICS[row["measure"]][1]
+        own = found.setdefault((row["method"], row["undone"]), {})
+        own[row["measure"]] = spanned(*row["mean"][:3], digits=digits)
+        own[f"{row['measure']}, minus as it is here"] = spanned(
+            *row["apart"][:3], digits=digits, signed=True
+        )
+    rows = [{"method": m, "undone": part, **own} for (m, part), own in found.items()]
     return pd.DataFrame(rows).fillna("").set_index("method")
+
+
+def finding(table: pd.DataFrame, here: pd.DataFrame) -> str:
+    """What undoing does, in a sentence: how many gain and lose, by their intervals."""
+    found = differences(table, here)
+    own = found["undone"] == OWN_WORDS
+
+    def counted(some: pd.DataFrame, measure: str) -> tuple[int, int, int]:
+        mine = some.loc[some["measure"] == measure, "apart"]
+        return sum(x.low > 0 for x in mine), sum(x.high < 0 for x in mine), len(mine)
+
+    more, fewer, count = counted(found[own], "edit success")
+    released = counted(found[~own], "edit success")
+    regions = counted(found[~own], "IoU")
+    return (
+        f"With words of their own {fewer} of {count} methods lose success by their interval and "
+        f"{more} gain. As released, {released[0]} of {released[2]} gain and {released[1]} lose; of "
+        f"the regions {regions[0]} are found better and {regions[1]} worse."
+    )

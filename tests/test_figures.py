@@ -47,11 +47,11 @@ def draw_a_chart(name, folder):
     figures.save(fig, name, folder=folder)
 
 
-def test_pictures_are_png_alone_and_charts_are_drawn_as_lines_too(tmp_path):
+def test_pictures_are_webp_and_charts_are_drawn_as_lines(tmp_path):
     draw_something("pictures", tmp_path)
     draw_a_chart("chart", tmp_path)
     found = sorted(path.name for path in tmp_path.iterdir())
-    assert found == ["chart.png", "chart.svg", "pictures.png"]
+    assert found == ["chart.svg", "pictures.webp"]
 
 
 def test_what_an_instruction_says_is_drawn_as_written(tmp_path):
@@ -72,7 +72,8 @@ def test_what_an_instruction_says_is_drawn_as_written(tmp_path):
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         draw_a_chart(name, tmp_path)
-    for ending in ("svg", "png"):
+        draw_something(name, tmp_path)
+    for ending in ("svg", "webp"):
         assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
 
 
@@ -87,9 +88,9 @@ def test_a_quick_run_does_not_touch_the_committed_figures(tmp_path, monkeypatch)
     monkeypatch.setattr(style, "FOLDERS", folders)
     figures.save(plt.figure(), "a", profile="quick")
     assert not folders["full"].exists()
-    assert (folders["quick"] / "a.png").exists()
+    assert (folders["quick"] / "a.svg").exists()
     figures.save(plt.figure(), "a", profile="full")
-    assert sorted(path.name for path in folders["full"].iterdir()) == ["a.png", "a.svg"]
+    assert sorted(path.name for path in folders["full"].iterdir()) == ["a.svg"]
 
 
 @pytest.mark.parametrize("name", ["", "maps.png", "figures/maps", "../maps"])

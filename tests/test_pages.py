@@ -98,7 +98,7 @@ def test_printed_tables_are_numbered_and_captioned(extension, tmp_path):
 def test_a_site_is_published_without_what_no_reader_needs(extension, tmp_path):
     smaller = extension("smaller")
     pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 4), dtype=np.uint8)
-    for name in ("a b.png", "card.png", "stale.png"):
+    for name in ("a b.png", "card.webp", "stale.png"):
         (tmp_path / "_images").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / "_images" / name)
     (tmp_path / "_static").mkdir()
@@ -111,18 +111,15 @@ def test_a_site_is_published_without_what_no_reader_needs(extension, tmp_path):
     page.parent.mkdir()
     page.write_text(
         '<img src="../_images/a b.png"> <a href="../_images/a b.png">_images/a b.png</a>'
-        '<img src="../_images/card.png"><img src="https://else/_images/a b.png">'
+        '<meta content="https://host/_images/card.webp"><img src="https://else/_images/a b.png">'
     )
-    app = SimpleNamespace(
-        builder=SimpleNamespace(format="html"), outdir=str(tmp_path),
-        config=SimpleNamespace(ogp_image="https://host/_images/card.png"),
-    )  # fmt: skip
+    app = SimpleNamespace(builder=SimpleNamespace(format="html"), outdir=str(tmp_path))
     smaller.shrink(app, None)
     assert page.read_text() == (
         '<img src="../_images/a b.webp"> <a href="../_images/a b.webp">_images/a b.png</a>'
-        '<img src="../_images/card.png"><img src="https://else/_images/a b.png">'
+        '<meta content="https://host/_images/card.webp"><img src="https://else/_images/a b.png">'
     )
-    assert {p.name for p in (tmp_path / "_images").iterdir()} == {"a b.webp", "card.png"}
+    assert {p.name for p in (tmp_path / "_images").iterdir()} == {"a b.webp", "card.webp"}
     again = np.asarray(Image.open(tmp_path / "_images" / "a b.webp").convert("RGBA"))
     assert (again == pixels).all()
     assert [p.name for p in (tmp_path / "_static").iterdir()] == ["code.js"]

@@ -37,7 +37,7 @@ def configure(app, config) -> None:
     config.ogp_site_url = site
     config.ogp_site_name = config.html_title or config.project
     config.ogp_type = "book"
-    config.ogp_image = f"{site}_images/01_one_edit.png" if site else None
+    config.ogp_image = f"{site}_images/01_one_edit.webp" if site else None
     config.ogp_image_alt = "One edit that succeeds and strays, beside what remap makes of it."
     config.ogp_social_cards = {"enable": False}  # one picture stands for all pages
     config.ogp_description_length = 200

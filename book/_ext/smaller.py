@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 from PIL import Image
 
-# A source, as in <img src="../_images/x.png"> or a link to it; the card's address is absolute.
+# A source, as in <img src="../_images/x.png">, or a link to it.
 PICTURE = re.compile(r'((?:src|href)="(?:\.\./)*_images/[^"/:]+)\.png"')
 
 
@@ -36,10 +36,9 @@ def shrink(app, exception) -> None:
     if exception or app.builder.format != "html":
         return
     out = Path(app.outdir)
-    card = Path(app.config.ogp_image or "").name  # others fetch it, who may not know WebP
-    pictures = [p for p in (out / "_images").glob("*.png") if p.name != card]
+    pictures = list((out / "_images").glob("*.png"))
     made = {p.stem for p in pictures}
-    used = {card}
+    used = set()
     for page in out.rglob("*.html"):
         text = page.read_text()
         smaller = PICTURE.sub(

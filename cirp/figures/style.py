@@ -67,12 +67,15 @@ def log_y(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
+LOSSLESS = {"lossless": True, "exact": True, "method": 4}  # of WebP
+
+
 def save(
     fig: Figure | None, name: str, *, profile: str = "full", folder: Path | None = None
 ) -> None:
-    """Write `name`.png and, if it holds no picture, `name`.svg; the same figure, the same bytes.
+    """Write `name`.svg, or `name`.webp if it holds a picture; the same figure, the same bytes.
 
-    Pictures of pixels are a hundred times as large in an SVG, and no sharper.
+    Pictures of pixels are a hundred times as large in an SVG, and no sharper; WebP is lossless.
 
     A full run writes to `figures/`, which is committed. A quick one writes to `_build/figures/`, so
     that it never replaces what the README shows, and one on edits or models of one's own to
@@ -84,7 +87,7 @@ def save(
     """
     if profile not in FOLDERS:
         raise ValueError(f"profile={profile!r}; it must be one of {', '.join(FOLDERS)}")
-    if not name or Path(name).name != name or name.endswith((".svg", ".png")):
+    if not name or Path(name).name != name or name.endswith((".svg", ".png", ".webp")):
         raise ValueError(f"name={name!r}; give a plain name without folder or ending, 03_maps say")
     if fig is None:
         return
@@ -93,6 +96,7 @@ def save(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # a bar of colours is drawn as a picture, too
-    if not any(ax.images or ax.get_label() == "<colorbar>" for ax in fig.axes):
+    if any(ax.images or ax.get_label() == "<colorbar>" for ax in fig.axes):
+        fig.savefig(folder / f"{name}.webp", pil_kwargs=LOSSLESS)
+    else:
         fig.savefig(folder / f"{name}.svg", metadata={"Date": None, "Creator": None})
-    fig.savefig(folder / f"{name}.png", metadata={"Software": None})

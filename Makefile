@@ -36,6 +36,7 @@ PAGES := _config.yml $(shell find book -type f ! -path 'book/notebooks/*' ! -pat
 # One notebook on each core takes less time than one after the other on all of them: their models
 # are small.
 CORES := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 1)
+WORKERS ?= $(JOBS)
 JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(JOBS)
@@ -72,7 +73,7 @@ book: $(INSTALLED)
 	@rm -rf '$(OUT)/book' && cp -R book '$(OUT)/book' && rm -rf '$(OUT)/book/notebooks'
 	@cp _config.yml '$(OUT)/_config.yml'
 	CIRP_OUT='$(OUT)' $(BIN)/cirp notebooks --out '$(OUT)/book/notebooks' $(GIVEN) $(ARGS)
-	$(BIN)/jupyter-book build '$(OUT)/book' --all --keep-going --quiet
+	CIRP_OUT='$(OUT)' $(BIN)/jupyter-book build '$(OUT)/book' --all --keep-going --quiet
 	@echo "Your book: $(OUT)/_build/html/index.html"
 endif
 
@@ -99,7 +100,7 @@ full: $(INSTALLED)
 	$(MAKE) book
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -46,4 +46,4 @@ def test_a_figure_with_such_text_warns_of_nothing(said, tmp_path):
     )
     figures.save(fig, "said", folder=tmp_path)
     plt.close(fig)
-    assert (tmp_path / "said.png").stat().st_size > 1000
+    assert (tmp_path / "said.webp").stat().st_size > 1000

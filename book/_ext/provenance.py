@@ -9,10 +9,12 @@ page. A folder without manifests gives one sentence that says so.
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from docutils import nodes
+from sphinx.directives.patches import Figure
 from sphinx.util.docutils import SphinxDirective
 
 COLUMNS = ("notebook", "profile", "seed", "steps", "seconds", "finished", "commit")
@@ -127,8 +129,16 @@ class FirstSentence(SphinxDirective):
         raise self.error(f"{path.name} has no sentence among its outputs")
 
 
+class OfTheBook(Figure):
+    """A figure of the book's own edits: a book of others (`CIRP_OUT` says so) goes without."""
+
+    def run(self) -> list:
+        return [] if "CIRP_OUT" in os.environ else super().run()
+
+
 def setup(app):
     app.add_directive("provenance", Provenance)
+    app.add_directive("book-figure", OfTheBook)
     app.add_directive("finding", FirstSentence)
     app.add_directive("times", Times)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

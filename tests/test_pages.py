@@ -1,6 +1,7 @@
 """Figures and tables of pages: captioned, numbered, referred to; and what is not published."""
 
 import importlib
+import io
 import re
 from collections import Counter
 from pathlib import Path
@@ -150,3 +151,28 @@ def test_the_built_site_is_small_beside_its_engine():
     for page, text in pages.items():
         for name in re.findall(r'src="((?:\.\./)*_images/[^"]+)"', text):
             assert (page.parent / name).exists(), (page.name, name)
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_book_of_other_edits_has_no_picture_of_the_books_own(
+    own, extension, tmp_path, monkeypatch
+):
+    extension("provenance")
+    monkeypatch.delenv("CIRP_OUT", raising=False)
+    if own:
+        monkeypatch.setenv("CIRP_OUT", str(tmp_path))
+    source = tmp_path / "source"
+    source.mkdir()
+    if not own:
+        Image.new("RGB", (4, 4)).save(source / "a.webp", lossless=True)
+    text = "# A page\n\n```{book-figure} a.webp\n:name: fig-a\n\nWhat it shows.\n```\n"
+    (source / "index.md").write_text(text)
+    settings, warned = {"extensions": ["myst_parser", "provenance"]}, io.StringIO()
+    app = Sphinx(
+        source, None, tmp_path / "out", tmp_path / "trees", "html", settings, status=None,
+        warning=warned,
+    )  # fmt: skip
+    app.build()
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert ("What it shows." in page) == ("a.webp" in page) == (not own)
+    assert "a.webp" not in warned.getvalue()  # it is not looked for either

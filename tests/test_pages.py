@@ -167,7 +167,8 @@ def test_a_book_of_other_edits_has_no_picture_of_the_books_own(
         Image.new("RGB", (4, 4)).save(source / "a.webp", lossless=True)
     text = "# A page\n\n```{book-figure} a.webp\n:name: fig-a\n\nWhat it shows.\n```\n"
     (source / "index.md").write_text(text)
-    settings, warned = {"extensions": ["myst_parser", "provenance"]}, io.StringIO()
+    settings = {"extensions": ["myst_nb", "provenance"], "nb_execution_mode": "off"}
+    warned = io.StringIO()
     app = Sphinx(
         source, None, tmp_path / "out", tmp_path / "trees", "html", settings, status=None,
         warning=warned,

@@ -129,7 +129,7 @@ def in_browser(tmp_path, widget, actions: str) -> dict:
         [
             CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
             "--disable-background-networking", f"--user-data-dir={tmp_path / 'profile'}",
-            "--virtual-time-budget=10000", "--dump-dom", page.as_uri(),
+            "--virtual-time-budget=60000", "--dump-dom", page.as_uri(),
         ],
         capture_output=True, text=True, timeout=120, check=True,
     ).stdout  # fmt: skip

@@ -85,5 +85,16 @@ def until(driver, script, seconds=60):
 SAID = "(document.querySelector('.cirp-said')?.textContent ?? '')"
 
 
+# Chooses an option (its number) of the explorer's list with a label; what there is to choose.
+PICK = """
+const labels = [...document.querySelectorAll(".cirp-live label")];
+const label = labels.find((one) => one.textContent === arguments[0]);
+const select = document.getElementById(label.htmlFor);
+select.selectedIndex = arguments[1];
+select.dispatchEvent(new Event("change"));
+return [...select.options].map((one) => one.text);
+"""
+
+
 def button(driver, text):
     return driver.find_element("xpath", f"//button[normalize-space()='{text}']")

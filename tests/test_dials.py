@@ -10,9 +10,9 @@ from PIL import Image
 from cirp.chapters.dials import dial, dials, instruction_of, run_live
 from cirp.experiments import cache
 from cirp.explorer import widget
+from cirp.explorer.links import of_link
 from cirp.explorer.page import shown_items
 from cirp.explorer.runs import Request
-from cirp.explorer.still import of_link
 
 
 @pytest.fixture(scope="module")

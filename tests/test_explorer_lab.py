@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser import SAID, button, chromium, errors, needs_browser, until
+from tests.browser import PICK, SAID, button, chromium, errors, needs_browser, until
 from tests.conftest import painted
 from tests.lab import jupyterlab, run_cell
 
@@ -29,20 +29,14 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         until(driver, "document.querySelectorAll('.cirp-scores tbody tr').length === 2", 120)
         button(driver, "as Python").click()
         until(driver, "document.querySelector('.cirp-code').textContent.includes('gate')", 20)
-        label = "//label[text()='attention']/following-sibling::select"
-        select = driver.find_element("xpath", label)
-        pick = (
-            "arguments[0].selectedIndex = arguments[1];"
-            "arguments[0].dispatchEvent(new Event('change'))"
-        )
-        driver.execute_script(pick, select, 1)
+        driver.execute_script(PICK, "attention", 1)
         button(driver, "Run").click()  # frozen to the run before, whose guidance was gated, too
         until(driver, f"{SAID} === 'done'", 120)
         rows = driver.find_elements("css selector", ".cirp-scores tbody tr")
         assert rows[0].text.split("run ")[-1] == rows[1].text.split("before ")[-1]
         button(driver, "as Python").click()
         until(driver, "document.querySelector('.cirp-code').textContent.includes('KeepMaps')", 20)
-        driver.execute_script(pick, select, 0)
+        driver.execute_script(PICK, "attention", 0)
         steps = driver.find_elements("css selector", ".cirp-panel input[type=range]")[2]
         driver.execute_script(
             "arguments[0].value = 50; arguments[0].dispatchEvent(new Event('input'))", steps

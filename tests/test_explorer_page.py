@@ -15,7 +15,7 @@ from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.maps import KeepMaps
 from cirp.explorer.runs import Request, run
-from tests.browser import SAID, button, chromium, errors, needs_browser, served, until
+from tests.browser import PICK, SAID, button, chromium, errors, needs_browser, served, until
 
 pytestmark = [pytest.mark.slow, needs_browser]
 STEPS = 4
@@ -169,14 +169,6 @@ HTMLAnchorElement.prototype.click = function () {
 """
 
 
-PICK = """
-const labels = [...document.querySelectorAll(".cirp-live label")];
-const label = labels.find((one) => one.textContent === arguments[0]);
-const select = document.getElementById(label.htmlFor);
-select.selectedIndex = arguments[1];
-select.dispatchEvent(new Event("change"));
-return [...select.options].map((one) => one.text);
-"""
 SCORE = (
     "document.querySelectorAll('.cirp-scores tbody tr')[{}].querySelectorAll('td')[1].textContent"
 )

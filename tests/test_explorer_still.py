@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cirp.explorer import still, widget
+from cirp.explorer.links import of_link
 from cirp.explorer.runs import Request
 from cirp.metrics.features import load_features
 
@@ -19,16 +20,16 @@ def link(**asked) -> str:
 def test_a_link_says_what_is_run_and_brings_no_run_before():
     asked = {"item": "a b", "instruction": "it's $x$ <b>", "freeze": [1], "factors": {"2": 0.5}}
     for fragment in (link(**asked), "#" + link(**asked)):
-        found = still.of_link(fragment)
+        found = of_link(fragment)
         assert "freeze" not in found
         assert Request.model_validate(found).factors == {2: 0.5}
-    assert still.of_link("") == {}
+    assert of_link("") == {}
 
 
 @pytest.mark.parametrize("bad", ["x", "run=", "run=%7B", "run=[1]", "run=3", "ran={}"])
 def test_what_is_no_link_is_one_line(bad):
     with pytest.raises(ValueError, match="request=") as caught:
-        still.of_link(bad)
+        of_link(bad)
     assert "\n" not in str(caught.value)
 
 
@@ -42,6 +43,6 @@ def test_the_picture_shows_the_edit_and_a_map_for_each_word(models, items):
 
 
 def test_a_link_that_asks_for_too_much_is_refused(models, items):
-    asked = still.of_link(link(steps=10**6))
+    asked = of_link(link(steps=10**6))
     with pytest.raises(ValidationError, match="less than or equal to 200"):
         widget.LiveExplorer(models, items, load_features("miniature"), **asked)

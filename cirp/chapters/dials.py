@@ -1,14 +1,13 @@
 """Dials of a method, to be turned in the page: edits stored for each of their values."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from itertools import product
-from urllib.parse import quote
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache
 from cirp.experiments.drawn import right_answers
+from cirp.explorer.links import to_link
 from cirp.figures.explorers import GuidanceExplorer
 from cirp.figures.tables import named
 from cirp.metrics.features import FeatureExtractor
@@ -31,7 +30,7 @@ def run_live(item: EditItem, seed: int, settings: Mapping) -> str:
     names = ("steps", "text_scale", "image_scale")
     asked = {"item": item.id, "instruction": item.record.instruction, "seed": seed}
     asked |= {name: settings[name] for name in names if name in settings}
-    return f"{PAGE}#run={quote(json.dumps(asked))}"
+    return f"{PAGE}#{to_link(asked)}"
 
 
 def dials(

@@ -1,5 +1,6 @@
 """The chapter on frontiers: every method along its dial, and who finds the region."""
 
+import math
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -14,7 +15,7 @@ from cirp.figures.sentences import by_interval, estimate_in, say, spanned
 from cirp.figures.tables import named
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
 
 SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
@@ -145,20 +146,10 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
                     found = mean_interval(by_image(mine, metric)[method].to_numpy(float))
                     row[f"{label}{suffix}"] = spanned(*found[:3])
         if method in set(told["method"]):
-            way = _way(table, method)
-            row["closed"] = spanned(*aims.closing(table, method)[:3], digits=2) if way else "–"
+            way = aims.closing(table, method)
+            row["closed"] = "–" if math.isnan(way.mean) else spanned(*way[:3], digits=2)
         rows.append(row)
     return pd.DataFrame(rows).fillna("").set_index("method")
-
-
-def _way(table: pd.DataFrame, method: str) -> bool:
-    """Whether the method told the true region changes less than the baseline: a way to go."""
-    shown = by_image(frontiers.at_shown(frontiers.local(table)), PRIMARY)
-    told = by_image(frontiers.local(table, told=True), PRIMARY)
-    apart = paired_interval(
-        shown[configurations.BASELINE].to_numpy(float), told[method].to_numpy(float)
-    )
-    return apart.low > 0
 
 
 def confirmed(table: pd.DataFrame) -> Markdown:

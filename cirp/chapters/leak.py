@@ -137,7 +137,8 @@ def losses(folder: Path) -> pd.DataFrame:
     """
     rows = []
     for share in leak.LEAKS:
-        log = pd.read_csv(folder / f"leak-{share:g}-seed-{leak.TRAININGS[-1]}.csv").iloc[-1]
+        editor = Path(leak.file_of(share, leak.TRAININGS[-1]))
+        log = pd.read_csv(folder / f"{editor.stem}.csv").iloc[-1]
         for name, value in log.items():
             side, _, timestep = str(name).rpartition("_")
             if side in ("inside", "outside"):

@@ -11,12 +11,13 @@ from cirp import figures
 from cirp.chapters.dials import dials, run_live
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
-from cirp.experiments.needs import ASKED, leaves_steps
+from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
 from cirp.figures.sentences import by_interval, say, spanned
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
+from cirp.methods import METHODS
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
@@ -135,7 +136,10 @@ def guidance_explorer(study, items: Sequence[EditItem]):
         return None
     settings = dict(variant="text-to-image", steps=study.sweep_steps)
     strengths = (0.4, 0.5, 0.55, 0.7, 0.9)
-    strengths = tuple(s for s in strengths if leaves_steps(study.sweep_steps, s))
+    noisy = METHODS["noisy"]
+    strengths = tuple(
+        s for s in strengths if not noisy.lacks_steps(steps=study.sweep_steps, strength=s)
+    )
     return dials(
         {"strength": strengths, "text scale": (12.0, 15.0)},
         lambda strength, scale: (

@@ -15,7 +15,7 @@ before anything runs, makes batches of one image size, times them, and collects 
 
 import importlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -44,6 +44,17 @@ def added(default: Any, description: str) -> Any:
     return Field(default, description=description, json_schema_extra={"added": True})
 
 
+def lacks_steps(settings: Mapping[str, Any]) -> str:
+    """What is wrong if a part of the steps is too small to leave one to run; "" if none is."""
+    steps = settings.get("steps", 1)
+    for name in ("strength", "mask_strength", "share"):
+        part = settings.get(name, 1.0)
+        left = round(steps * part) if name == "share" else int(steps * part)
+        if left < 1:
+            return f"{name}={part} of {steps} steps leaves no step to run; raise one"
+    return ""
+
+
 class MethodSettings(BaseModel):
     """The settings of one method; each field has its default, its range and its meaning."""
 
@@ -51,12 +62,8 @@ class MethodSettings(BaseModel):
 
     @model_validator(mode="after")
     def _leaves_steps_to_run(self) -> "MethodSettings":
-        steps = getattr(self, "steps", 1)
-        for name in ("strength", "mask_strength", "share"):
-            part = getattr(self, name, 1.0)
-            left = round(steps * part) if name == "share" else int(steps * part)
-            if left < 1:
-                raise ValueError(f"{name}={part} of {steps} steps leaves no step to run; raise one")
+        if wrong := lacks_steps(dict(self)):
+            raise ValueError(wrong)
         return self
 
     def recorded_fields(self) -> dict[str, Any]:
@@ -148,6 +155,11 @@ class Method:
                 (name, json.dumps(field.default), f"{meaning} ({range_})" if range_ else meaning)
             )
         return rows
+
+    def lacks_steps(self, **given: Any) -> str:
+        """As `lacks_steps`, of these settings and the method's defaults."""
+        defaults = {name: field.default for name, field in self.settings.model_fields.items()}
+        return lacks_steps(defaults | given)
 
     def configured(self, **given: Any) -> MethodSettings:
         """Validated settings. Raises `ValueError` in one line: which, its value, what is right."""

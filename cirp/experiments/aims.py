@@ -4,6 +4,7 @@ Everything is on the local test edits and paired by image; "met" and "missed" ar
 the whole 95 % interval is on one side of what was wanted.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import stats
 
 from cirp.experiments import configurations, frontiers
 from cirp.experiments.plan import plan
-from cirp.figures.sentences import spanned, verdict
+from cirp.figures.sentences import judged
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import (
     PRIMARY,
@@ -50,10 +51,18 @@ def closed(
 
 
 def closing(table: pd.DataFrame, method: str) -> Interval:
-    """`closed` of a method at the point it is shown at; `table` is that of `frontiers`."""
+    """`closed` of a method at the point it is shown at; `table` is that of `frontiers`.
+
+    NaN if the method told the true region does not change less than the baseline by its interval:
+    there is no way to go then.
+    """
     shown = by_image(frontiers.at_shown(frontiers.local(table)), PRIMARY)
-    told = by_image(frontiers.local(table, told=True), PRIMARY)
-    return closed(shown[configurations.BASELINE], shown[method], told[method])
+    told = by_image(frontiers.local(table, told=True), PRIMARY)[method]
+    base = shown[configurations.BASELINE]
+    whole = paired_interval(base.to_numpy(float), told.to_numpy(float))
+    if not whole.low > 0:
+        return whole._replace(mean=math.nan, low=math.nan, high=math.nan)
+    return closed(base, shown[method], told)
 
 
 def rivals(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame:
@@ -104,11 +113,7 @@ def reached(
             margins.region_iou,
         ),
     }  # fmt: skip
-    rows = [
-        {"aim": aim, "wanted": f"at least {wanted:g}", "reached": spanned(*span),
-         "verdict": verdict(*span[1:], wanted)}
-        for aim, (span, wanted) in found.items()
-    ]  # fmt: skip
+    rows = [{"aim": aim, **judged(span, wanted)} for aim, (span, wanted) in found.items()]
     time = costs.set_index("method").loc[ours, "time_over_baseline"]
     rows.append(
         {"aim": "time over the baseline's", "wanted": f"at most {margins.seconds:g}",

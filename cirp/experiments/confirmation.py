@@ -8,21 +8,19 @@ that it is shown at, and remap once more with the true region. What is asked of 
 
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import pandas as pd
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import aims, configurations, frontiers
-from cirp.experiments.drawn import load_drawn
+from cirp.experiments.drawn import load_drawn, local_edits
 from cirp.experiments.plan import plan
-from cirp.figures.sentences import spanned, verdict
+from cirp.figures.sentences import judged
 from cirp.metrics.features import FeatureExtractor
-from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
 
-RIVAL = "Watch Your Steps"  # the largest area on the test edits
-ASKED = (configurations.BASELINE, configurations.OURS, RIVAL)
+ASKED = tuple(plan().confirmation.methods)
+(RIVAL,) = set(ASKED) - {configurations.BASELINE, configurations.OURS}
 
 
 def cells() -> Iterator[frontiers.Cell]:
@@ -36,8 +34,7 @@ def cells() -> Iterator[frontiers.Cell]:
 def items() -> list[EditItem]:
     """The planned local edits; drawn if need be."""
     split = plan().splits.confirmation
-    drawn = load_drawn("test", split.count, first=split.first)
-    return [item for item in drawn if item.record.edit_type not in WHOLE_PICTURE]
+    return local_edits(load_drawn("test", split.count, first=split.first))
 
 
 def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
@@ -83,10 +80,7 @@ def _paired(wide: pd.DataFrame, ours: str, other: str):
 
 
 def _row(asked: str, found, wanted: float, *, at_most: bool = False, digits: int = 3) -> dict:
-    span = tuple(map(float, np.asarray(found[:3])))
     return {
         "asked": asked,
-        "wanted": f"{'at most' if at_most else 'at least'} {wanted:g}",
-        "reached": spanned(*span, digits=digits, signed="minus" in asked),
-        "verdict": verdict(*span[1:], wanted, at_most=at_most),
+        **judged(found[:3], wanted, at_most=at_most, digits=digits, signed="minus" in asked),
     }

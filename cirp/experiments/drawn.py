@@ -1,6 +1,6 @@
 """Edits of the drawn world with all that it knows of them: the right answers, too."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 from cirp.data.edits import EditItem, load_edits
 from cirp.miniature import export
 from cirp.miniature.answers import answers
+from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.miniature.pairs import Pair
 from cirp.miniature.scene import render
 
@@ -18,6 +19,11 @@ ANSWERS = 32  # right answers that an edit is compared with
 def load_drawn(split: str, count: int, *, first: int = 0) -> list[EditItem]:
     """Edits `first` to `first + count` of a split, equally many of each kind."""
     return load_edits(export.drawn(split, count, first=first))
+
+
+def local_edits(items: Iterable[EditItem]) -> list[EditItem]:
+    """Those that have an outside; see `guidance.is_local` for rows of a table."""
+    return [item for item in items if item.record.edit_type not in WHOLE_PICTURE]
 
 
 def right_answers(

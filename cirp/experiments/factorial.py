@@ -22,7 +22,7 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, frontiers, records
 from cirp.experiments.controls import round_trips
-from cirp.experiments.drawn import right_answers
+from cirp.experiments.drawn import local_edits, right_answers
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score_all
@@ -122,8 +122,7 @@ def check_local(items: Sequence[EditItem]) -> None:
 
 def items() -> list[EditItem]:
     """The planned local test edits; drawn if need be."""
-    every = frontiers.items()
-    return [item for item in every if item.record.edit_type not in WHOLE_PICTURE]
+    return local_edits(frontiers.items())
 
 
 @dataclass(frozen=True)

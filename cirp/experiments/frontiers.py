@@ -20,11 +20,10 @@ from PIL import Image
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations
-from cirp.experiments.drawn import load_drawn
+from cirp.experiments.drawn import load_drawn, local_edits
 from cirp.experiments.guidance import is_local
 from cirp.experiments.plan import plan
 from cirp.metrics.features import FeatureExtractor
-from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -82,7 +81,7 @@ def items() -> list[EditItem]:
 
 
 def _of(cell: Cell, some: Sequence[EditItem]) -> list[EditItem]:
-    return [i for i in some if cell.everywhere or i.record.edit_type not in WHOLE_PICTURE]
+    return list(some) if cell.everywhere else local_edits(some)
 
 
 def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
@@ -112,8 +111,8 @@ def measured(
     only the point that a method is shown at.
     """
     some = [items[i] for i in chosen]
-    slice_ = [c for c in cells() if c.shown and c.label not in NOT_IN_SLICE]
-    return rows_of(models, some, slice_ if shown else cells(), features)
+    wanted = (c for c in cells() if not shown or (c.shown and c.label not in NOT_IN_SLICE))
+    return rows_of(models, some, wanted, features)
 
 
 def rows_of(

@@ -86,11 +86,6 @@ def measured(
     return pd.concat(parts, ignore_index=True)
 
 
-def of_training(table: pd.DataFrame, seed: int = TRAININGS[0]) -> pd.DataFrame:
-    """The rows of the editors of one seed of training."""
-    return table[table["training_seed"] == seed]
-
-
 def values(table: pd.DataFrame, leak: float) -> tuple[np.ndarray, np.ndarray]:
     """Success and outside change of one editor, (point, image); `table` is of one training."""
     mine = table[table["leak"] == leak]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from cirp.data.edits import EditItem
 from cirp.experiments import cache
 from cirp.experiments.configurations import Methods
+from cirp.methods import METHODS
 
 
 class LeftOut(ValueError):
@@ -48,17 +49,12 @@ def _say_lacking(items: Sequence[EditItem], shown: Sequence[EditItem], asks: Seq
         )
 
 
-def leaves_steps(steps: int, strength: float) -> bool:
-    """Whether a run of so many steps that starts at this strength has a step to run."""
-    return int(steps * strength) >= 1
-
-
 def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
     """Those of `methods` with a step to run and prompts for these edits; says which not."""
     short = [
         label
-        for label, (_, settings) in methods.items()
-        if not leaves_steps(settings.get("steps", 1), settings.get("strength", 1.0))
+        for label, (method, settings) in methods.items()
+        if METHODS[method].lacks_steps(**settings)
     ]
     if short:
         print(f"left out: {_few(short, methods)}. Of so few steps the strength leaves none to run.")

@@ -4,6 +4,7 @@ from matplotlib.figure import Figure
 
 from cirp import paths
 from cirp.explorer import still
+from cirp.explorer.links import of_link
 from cirp.explorer.page import shown_items
 from cirp.explorer.widget import LiveExplorer, explore, loaded
 
@@ -15,7 +16,7 @@ def explorer(
 
     `request` is a link's fragment; what it asks for stands before `seed` and `steps`.
     """
-    asked = {"seed": seed, "steps": steps} | still.of_link(request)
+    asked = {"seed": seed, "steps": steps} | of_link(request)
     own = (paths.ROOT / edits).resolve() != paths.EDITS.resolve()
     if own or models != "miniature":  # the page has neither
         return explore(models=models, edits=edits, device=device, **asked)

@@ -1,5 +1,6 @@
 """Cross-attention of a live run: weighed, swapped, frozen to another run's, and read."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
@@ -35,47 +36,38 @@ class Weigh(Control):
         return changed
 
 
-class _Stepwise(Control):
-    """Knows in which step of its run it is."""
-
-    def begin(self) -> None:
-        self.step, self._timestep = -1, None
-
-    def _counted(self, site: Site) -> int:
-        if site.timestep != self._timestep:
-            self.step, self._timestep = self.step + 1, site.timestep
-        return self.step
-
-
-class KeepMaps(_Stepwise):
+class KeepMaps(Control):
     """Keeps the text branch's whole maps of every step, for another run to be frozen to."""
 
     reads_only = True
     branches = (TEXT,)
 
     def begin(self) -> None:
-        super().begin()
         self.steps: list[dict[str, Attn]] = []
 
     def on_probs(self, probs: Attn, site: Site) -> Attn:
-        if self._counted(site) == len(self.steps):
+        if not self.steps or site.layer in self.steps[-1]:  # each layer is called once a step
             self.steps.append({})
         self.steps[-1][site.layer] = probs[site.rows(TEXT)].clone()
         return probs
 
 
-class Freeze(_Stepwise):
+class Freeze(Control):
     """The text branch attends, in some layers, as it did in the same step of another run."""
 
     def __init__(self, kept: Kept, layers: Collection[str]) -> None:
         self.kept, self.layers = kept, frozenset(layers)
+
+    def begin(self) -> None:
+        self.called: Counter[str] = Counter()  # layer -> how often: once a step
 
     def wants(self, site: Site) -> bool:
         return site.is_cross and site.layer in self.layers
 
     def on_probs(self, probs: Attn, site: Site) -> Attn:
         changed = probs.clone()
-        changed[site.rows(TEXT)] = self.kept[self._counted(site)][site.layer].to(probs)
+        changed[site.rows(TEXT)] = self.kept[self.called[site.layer]][site.layer].to(probs)
+        self.called[site.layer] += 1
         return changed
 
 

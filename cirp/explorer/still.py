@@ -1,12 +1,11 @@
 """A run of the explorer as one picture: for paper, for pages without JavaScript, for papermill."""
 
-import json
-from urllib.parse import parse_qs
-
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from cirp import figures
+from cirp.attention.maps import fuse
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.explorer.by_name import BASELINE, prompt_of, run_named, task_of
@@ -15,25 +14,6 @@ from cirp.explorer.runs import Request, Seen, run, tokens_of
 from cirp.metrics import similarity
 
 MOST_WORDS = 6
-
-
-def of_link(fragment: str) -> dict:
-    """What a link's fragment ("run=%7B...") asks for; nothing of the run before it.
-
-    Raises `ValueError` in one line for what is no such fragment.
-    """
-    if not fragment:
-        return {}
-    try:
-        (text,) = parse_qs(fragment.removeprefix("#"), strict_parsing=True)["run"]
-        asked = json.loads(text)
-    except (KeyError, ValueError) as error:
-        raise ValueError(
-            f"request={fragment[:40]!r}; give what follows # in a link of the explorer, run=..."
-        ) from error
-    if not isinstance(asked, dict):
-        raise ValueError(f"request={fragment[:40]!r} asks for {type(asked).__name__}, not a run")
-    return {name: value for name, value in asked.items() if name != "freeze"}
 
 
 def figure(models: Models, item: EditItem, request: Request) -> Figure:
@@ -59,11 +39,7 @@ def figure(models: Models, item: EditItem, request: Request) -> Figure:
 
 
 def _averaged(steps: list[Seen], token: int) -> np.ndarray:
-    """One token's map on the finest grid."""
+    """One token's map on the finest grid: the mean over steps, layers and heads."""
     found = [one[token] for seen in steps for one in mean(seen.maps).values()]
-    rows, columns = (max(one.shape[axis] for one in found) for axis in (0, 1))
-    finest = [
-        one.repeat(rows // one.shape[0], axis=0).repeat(columns // one.shape[1], axis=1)
-        for one in found
-    ]
-    return np.mean(finest, axis=0)
+    size = tuple(max(one.shape[axis] for one in found) for axis in (0, 1))
+    return fuse(((torch.from_numpy(one)[None, None], 1) for one in found), size)[0].numpy()

@@ -223,14 +223,16 @@ class LiveExplorer(anywidget.AnyWidget):
             self.send(message, [data, picture])
 
         how = dict(on_step=step, cancelled=work.cancel.is_set)
-        keep = KeepMaps() if self._models.is_miniature else None  # larger ones would fill memory
+        keep = None
         if plain:
+            if self._models.is_miniature and not request.freeze:  # larger ones would fill memory
+                keep = KeepMaps()
             how |= dict(keep=keep, before=self._kept[1])
         edit = (run if plain else run_named)(self._models, task, request, **how)
         if edit is None:
             self.send({"kind": "cancelled"})
             return
-        if plain and keep and not request.freeze:
+        if keep:
             self._kept = (request, keep.steps)
         made = edit if plain else edit.image
         worked = "" if plain or edit.mask is None else as_text(np.asarray(edit.mask) > 127)

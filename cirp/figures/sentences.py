@@ -30,6 +30,17 @@ def verdict(low: float, high: float, wanted: float, *, at_most: bool = False) ->
     return "met" if low >= wanted else "missed" if high < wanted else "open"
 
 
+def judged(
+    span: tuple[float, float, float], wanted: float, *, at_most: bool = False, **how
+) -> dict[str, str]:
+    """Cells of a table: what was wanted, what was reached (`spanned` with `how`), the verdict."""
+    return {
+        "wanted": f"{'at most' if at_most else 'at least'} {wanted:g}",
+        "reached": spanned(*span, **how),
+        "verdict": verdict(*span[1:], wanted, at_most=at_most),
+    }
+
+
 def say(*sentences: str) -> Markdown:
     """One paragraph of the page."""
     return Markdown(" ".join(sentence.strip() for sentence in sentences if sentence))

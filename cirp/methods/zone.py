@@ -20,10 +20,15 @@ from cirp.editing.masks import Masks, blurred, composite, normalised
 from cirp.editing.method import Flag, Looking, Scale, Share, added, method
 
 
+def _ends(seen: Look, strides: Sequence[int] | None) -> tuple[Masks, Masks]:
+    """The maps of begin and end of text."""
+    count = len(seen.ends)
+    return seen.tokens([[0]] * count, strides), seen.tokens([[end] for end in seen.ends], strides)
+
+
 def contrast(seen: Look, strides: Sequence[int] | None = None) -> Masks:
     """End-of-text minus begin-of-text attention, each stretched to 0..1, and the difference too."""
-    first = seen.tokens([[0]] * len(seen.ends), strides)
-    last = seen.tokens([[end] for end in seen.ends], strides)
+    first, last = _ends(seen, strides)
     return normalised(normalised(last) - normalised(first))
 
 
@@ -32,9 +37,7 @@ def contrast_released(seen: Look, strides: Sequence[int] | None = None) -> Masks
 
     As ZONE @9788584, msk_from_attn.py, but for the rounding to bytes.
     """
-    first = seen.tokens([[0]] * len(seen.ends), strides)
-    last = seen.tokens([[end] for end in seen.ends], strides)
-    first, last = (one / one.amax((-2, -1), keepdim=True) for one in (first, last))
+    first, last = (one / one.amax((-2, -1), keepdim=True) for one in _ends(seen, strides))
     return 1 - 2 * (first - last).clamp(0, 0.5)
 
 

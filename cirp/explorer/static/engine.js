@@ -176,7 +176,9 @@ async function run(request, extra) {
   const frozen = new Float32Array(known.layers.length);
   for (const layer of freeze) frozen[layer] = 1;
   feeds.frozen = tensor(frozen, [frozen.length]);
-  const own = [], text = known.layers.map((one) => one.heads * one.rows * one.columns * length);
+  const own = []; // this run's maps, for another one to be frozen to
+  const text = known.layers.map((one) => one.heads * one.rows * one.columns * length);
+  const nothing = text.map((count) => new Float32Array(count));
   const decoded = async (latents) => (await got.decoder.run({ latents: tensor(latents, [1, channels, side, side]) })).picture;
 
   let latents = Float32Array.from(noise);
@@ -189,7 +191,7 @@ async function run(request, extra) {
       if (row < 2) x.set(source, (2 * row + 1) * count);
     }
     known.layers.forEach((one, i) => {
-      const before = freeze.length ? kept[step][i] : new Float32Array(text[i]);
+      const before = freeze.length ? kept[step][i] : nothing[i];
       feeds[`before${i}`] = tensor(before, [one.heads, one.rows * one.columns, length]);
     });
     const out = await got.unet.run({ ...feeds, x: tensor(x, [3, 2 * channels, side, side]), t: tensor(new Float32Array([t]), []) });
@@ -216,7 +218,7 @@ async function run(request, extra) {
       }
     }
     latents = next;
-    own.push(known.layers.map((_, i) => Float32Array.from(out[`map${i}`].data.subarray(0, text[i]))));
+    if (!freeze.length) own.push(known.layers.map((_, i) => Float32Array.from(out[`map${i}`].data.subarray(0, text[i]))));
     const maps = known.layers.map((one, i) => {
       const given = out[`map${i}`].data, grid = one.rows * one.columns, rows = one.branches * one.heads;
       const found = new Float32Array(rows * names.length * grid);

@@ -157,7 +157,7 @@ methods.listing(dense.Modulate)
 # same when told the true region ({numref}`tab-map-kinds`).
 
 # %% mystnb={"table": {"caption": "Methods that change the map, by kind of edit.", "name": "tab-map-kinds"}}
-methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion']).T
+methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
 
 # %% [markdown]
 # ## Exercise

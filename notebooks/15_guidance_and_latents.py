@@ -92,7 +92,7 @@ methods.compared(table, ["ASG", "ASG, each map its own mean"])
 # By kind of edit, at the one setting each is shown at ({numref}`tab-latent-kinds`).
 
 # %% mystnb={"table": {"caption": "Methods that move latents, by kind of edit.", "name": "tab-latent-kinds"}}
-methods.by_kind(table, ['attention refocusing', 'ASG']).T
+methods.by_kind(table, ['attention refocusing', 'ASG'])
 
 # %% [markdown]
 # ## What this does not show

@@ -101,7 +101,7 @@ _ = figures.save(methods.portrait(s, "latent blending, words' mask", table), "16
 # By kind of edit, at the one setting each is shown at ({numref}`tab-region-kinds`).
 
 # %% mystnb={"table": {"caption": "Methods that find a region, by kind of edit.", "name": "tab-region-kinds"}}
-methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"]).T
+methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 
 # %% [markdown]
 # ## Exercise

@@ -11,10 +11,10 @@
 #
 # Run an edit, see where it strays, and stop it.
 #
-# In this page the miniature itself runs in your browser: the first *Run* fetches it (30 MB), and then ten steps take
+# In this page the miniature itself runs in your browser: the first *Run* fetches it (24 MB), and then ten steps take
 # a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel: it takes any model, runs every method
 # by its name on the same noise, draws scenes anew or takes a picture of your own, and can ask remap for a region.
-# Nothing you type leaves your machine.
+# Nothing you type leaves your machine. The line above the pictures leads through the first minute; then, or instead:
 #
 # 1. Press *Run*. The picture forms, and the words of the instruction get their maps: point at one.
 # 2. Choose *what it changed* under *shown*. What is bright outside the white line was asked for by nobody.

@@ -58,6 +58,30 @@ def test_intervals_of_almost_nothing():
     assert two.low < 1.5 < two.high
 
 
+def test_answers_that_are_all_yes_or_all_no_are_no_certainty():
+    """Clopper and Pearson: none of n leaves 1 - (alpha / 2)^(1 / n), here by hand."""
+    most = 1 - 0.025 ** (1 / 20)
+    none = bootstrap.mean_interval(np.zeros(20), metric="success")
+    assert (none.mean, none.low, none.kind) == (0, 0, "exact")
+    assert none.high == pytest.approx(most)
+    every = bootstrap.mean_interval(np.ones(20), metric="kept_seen")
+    assert (every.mean, every.high) == (1, 1) and every.low == pytest.approx(1 - most)
+    unchanged = bootstrap.mean_interval(
+        np.zeros(20), metric=PRIMARY
+    )  # a change of nothing is exactly that
+    assert (unchanged.low, unchanged.high, unchanged.kind) == (0, 0, "constant")
+    mixed = np.array([0.0, 1.0] * 10)
+    assert bootstrap.mean_interval(mixed, metric="success") == bootstrap.mean_interval(mixed)
+
+
+def test_two_methods_that_agree_everywhere_may_yet_differ():
+    same = np.array([0.0, 1.0] * 10)
+    most = 1 - 0.025 ** (1 / 20)
+    found = bootstrap.paired_interval(same, same, metric="success")
+    assert found.mean == 0 and found.high == -found.low == pytest.approx(most)
+    assert bootstrap.paired_interval(same, same, metric=PRIMARY)[:3] == (0, 0, 0)
+
+
 def test_a_confidence_out_of_range_is_refused():
     with pytest.raises(ValueError, match="confidence=95"):
         bootstrap.mean_interval(numbers(1, 2), confidence=95.0)

@@ -3,9 +3,11 @@
 import base64
 import io
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from urllib import parse
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.maps import KeepMaps
 from cirp.explorer.runs import Request, run
+from cirp.paths import ROOT
 from tests.browser import PICK, SAID, button, chromium, errors, needs_browser, served, until
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -130,6 +133,38 @@ def test_a_reader_runs_holds_and_compares(site, tmp_path):
         driver.get(address)
         until(driver, "document.querySelectorAll('.cirp-word').length > 3")
         assert errors(driver) == []
+
+
+TOUR = "(document.querySelector('.cirp-tour > span')?.textContent ?? '')"
+
+
+def test_the_first_minute_is_guided_to_an_edit_that_strays_no_more(site, tmp_path):
+    """One click after the other on what the guide offers, and nothing else."""
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, f"{TOUR}.startsWith('1 of 3')")
+        button(driver, "run it").click()
+        assert until(driver, f"{TOUR}.startsWith('2 of 3')")
+        button(driver, "show what it changed").click()
+        assert until(driver, f"{TOUR}.startsWith('3 of 3')")
+        button(driver, "hold it and run").click()
+        said = until(driver, f"{TOUR}.startsWith('Outside') && {TOUR}")
+        before, after = map(float, re.findall(r"from (\S+) to (\S+)\.", said)[0])
+        rows = driver.find_elements("css selector", ".cirp-scores tbody tr")
+        assert len(rows) == 2 and after < before
+        for row, value in zip(rows, (after, before), strict=True):
+            assert f"{value:.3f}" in row.text
+        driver.find_element("css selector", "[aria-label='Close this guide']").click()
+        assert not driver.find_element("css selector", ".cirp-tour").is_displayed()
+        assert errors(driver) == []
+
+
+def test_who_comes_with_an_intervention_is_not_guided(site, tmp_path):
+    asked = parse.quote(json.dumps({"factors": {"2": 0}}))
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.get(f"{address}/notebooks/try.html#run={asked}")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        assert not driver.find_element("css selector", ".cirp-tour").is_displayed()
 
 
 def test_a_run_is_cancelled_and_a_wrong_word_is_said(site, tmp_path):
@@ -329,6 +364,14 @@ def test_a_region_is_painted_from_the_keyboard(site, tmp_path):
             "return JSON.parse(new URLSearchParams(location.hash.slice(1)).get('run')).region"
         )
         assert 16 <= asked.count("1") <= 64
+
+
+def test_the_chapter_says_how_much_is_fetched():
+    stamp = json.loads((page.OUT / "engine.json").read_text())
+    runtime = page.OUT.parent / "vendor" / "ort" / "ort-wasm-simd-threaded.wasm.gz"
+    fetched = sum(stamp["megabytes"].values()) + runtime.stat().st_size / 1e6
+    text = (ROOT / "notebooks" / "18_try_it.py").read_text()
+    assert abs(float(re.search(r"fetches it \((\d+) MB\)", text)[1]) - fetched) < 1
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])

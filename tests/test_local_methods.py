@@ -9,6 +9,7 @@ from diffusers import EulerAncestralDiscreteScheduler, LCMScheduler, TCDSchedule
 from PIL import Image
 
 from cirp.attention.control import controlled
+from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
@@ -200,6 +201,60 @@ def test_ledits_intersects_the_two_quantiles():
     expected = torch.zeros(1, 2, 5)
     expected[0, 1, 3] = expected[0, 1, 4] = 1  # 0, 0 is large in the change only
     torch.testing.assert_close(found, expected)
+
+
+def test_of_one_step_each_steps_attention_is_all_attention(models):
+    one = dict(steps=1, progress=False)
+    for edit in (ledits.edit, locatedit.edit):
+        (mean,), (each,) = (
+            edit(models, [task()], **one),
+            edit(models, [task()], each_step=True, **one),
+        )
+        assert (array(each.image) == array(mean.image)).all()
+        assert (array(each.mask) == array(mean.mask)).all()
+
+
+def test_ledits_reads_the_attention_of_the_step_it_guides(models):
+    """The mean of the masks of three steps, from maps recorded beside it."""
+    seen = Record(times="step")
+    (made,) = ledits.edit(
+        models, [task()], each_step=True, controls=[seen], steps=3, progress=False
+    )
+    words = positions(models.instruct.tokenizer, task())
+    heats = [
+        token_maps(seen, positions=words, time=t).mean(dim=0)[None]
+        for t in sorted(seen.times)[::-1]
+    ]
+    alone = torch.stack([ledits.mask(heat, None) for heat in heats]).mean(dim=0)
+    found = torch.from_numpy(array(made.mask)).float()[None, None] / 255
+    found = torch.nn.functional.interpolate(found, heats[0].shape[-2:], mode="area")[0]
+    assert len(heats) == 3 and (found <= alone + 0.01).all()  # guidance only takes away
+    assert found.sum() > 0
+
+
+def test_locatedit_solves_for_all_attention_until_then(models):
+    """The last of three steps' masks is that of a look at all three of the very same run."""
+    plain = locatedit.Settings(steps=3)
+    start = begin_edit(models, [task()])
+    kept = []
+
+    def watch(scheduler):
+        def react(state):
+            kept.append(own.seen(state).self_attention.clone())
+
+        return react
+
+    own = locatedit.Refining(models, [task()], start, plain)
+    driver.run_editor(
+        models, [task()], start, steps=3, controls=[own.record, own.attention], after=watch
+    )
+    seen = look(models, [task()], start, steps=3, first=3, self_stride=plain.self_stride)
+    torch.testing.assert_close(kept[-1], seen.self_attention)
+    torch.testing.assert_close(
+        token_maps(own.record, positions=own.words[0]),
+        token_maps(seen.record, positions=own.words[0]),
+    )
+    assert not torch.equal(kept[0], kept[-1])
 
 
 def test_wys_clips_outliers_before_it_stretches():

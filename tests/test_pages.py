@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import jupytext
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
 from PIL import Image
 from sphinx.application import Sphinx
 
@@ -58,6 +60,40 @@ def test_every_table_that_a_chapter_prints_has_a_caption(source):
         hidden = {"hide-cell", "remove-cell"} & set(cell.metadata.get("tags", []))
         if not hidden and any('class="dataframe' in html for html in printed):
             assert "table" in cell.metadata.get("mystnb", {}), cell.source
+
+
+NAMED = pd.DataFrame(
+    {("u", "v"): ["0.1\u00a0[0.0,\u00a00.2]"], ("u", "w"): ["x"]},
+    index=pd.MultiIndex.from_tuples([("a", "b")], names=["change", "metric"]),
+)
+
+
+@pytest.mark.parametrize(
+    "table, heads",
+    [
+        (NAMED, [["", "", "u"], ["change", "metric", "v", "w"]]),
+        (NAMED.rename_axis(index=["", "kind"]), [["", "", "u"], ["", "kind", "v", "w"]]),
+        (NAMED.rename_axis(index=[None, None]), [["", "", "u"], ["", "", "v", "w"]]),
+        (pd.DataFrame({"x": [1]}, index=pd.Index(["p"], name="")), [["", "x"]]),
+        (pd.DataFrame({"x": [1]}, index=pd.Index(["p"], name="kind")), [["kind", "x"]]),
+        (pd.DataFrame({"x": [1]}).rename_axis(columns="method"), [["method", "x"]]),
+        (pd.DataFrame({"x": [1]}).rename_axis("kind").style, [["kind", "x"]]),
+        (pd.DataFrame({"x": [1]}).style.hide(axis="index"), [["x"]]),
+    ],
+)
+def test_a_table_has_one_head_and_says_in_its_corner_what_rows_are_of(extension, table, heads):
+    html = extension("numbered_tables").fitted(table._repr_html_())
+    page = BeautifulSoup(html, "html.parser")
+    found = [
+        [th.get_text(strip=True) for th in tr.find_all("th")] for tr in page.select("thead tr")
+    ]
+    assert [[cell.replace("\u00a0", "") for cell in line] for line in found] == heads
+    assert len(page.select("tbody td")) == len(pd.DataFrame(getattr(table, "data", table)).columns)
+
+
+def test_a_cell_may_break_before_its_interval_and_nowhere_in_it(extension):
+    html = extension("numbered_tables").fitted(NAMED.to_html())
+    assert "0.1 [0.0,\u00a00.2]" in html
 
 
 CELLS = """

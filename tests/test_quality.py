@@ -12,13 +12,15 @@ from cirp.miniature.scene import all_labels
 
 
 def test_a_bar_is_reached_by_its_interval_alone():
-    clear, near, under = np.ones(200), np.repeat([1.0, 0.0], [62, 38]), np.zeros(50)
+    clear, near, under = np.ones(200), np.repeat([1.0, 0.0], [62, 38]), np.zeros(200)
     assert quality.bar("x", clear, 0.9)["reached"] == "yes"
     assert quality.bar("x", near, 0.6)["reached"] == "open"
     assert quality.bar("x", under, 0.6)["reached"] == "no"
     assert quality.bar("x", under, 0.02, quality.AT_MOST)["reached"] == "yes"
     assert quality.bar("x", clear, 0.02, quality.AT_MOST)["reached"] == "no"
     assert quality.bar("x", clear)["reached"] == ""
+    few = np.zeros(20)  # none of 20 is not yet at most one in fifty
+    assert quality.bar("x", few, 0.02, quality.AT_MOST)["reached"] == "open"
 
 
 @pytest.fixture(scope="module")

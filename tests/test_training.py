@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     StableDiffusionInstructPix2PixPipeline,
     StableDiffusionPipeline,
@@ -21,7 +22,7 @@ from cirp.miniature.training import monitor
 from cirp.miniature.training.loop import CHECKPOINT, HELD, begin_at, fit, placed
 from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Limit, Schedule, Stopped
-from cirp.miniature.training.setup import Setup, save_half
+from cirp.miniature.training.setup import Setup, save_half, tensor
 from cirp.miniature.training.stages import autoencoder, clip, judge, unets
 from tests.tiny import tiny_tokenizer
 
@@ -239,11 +240,28 @@ def little(tmp_path_factory):
     )
 
 
+def test_a_decoder_trained_on_leaves_the_latents_as_they_are(little):
+    setup = replace(little, work=little.work.parent / "own" / "decoder", samples=200, rate=3e-3)
+    torch.manual_seed(0)
+    vae = autoencoder.build(4)
+    save_half(vae, setup.parts / "vae")
+    before = AutoencoderKL.from_pretrained(setup.parts / "vae").eval()
+    assert autoencoder.train_decoder(setup).samples == 200
+    after = AutoencoderKL.from_pretrained(setup.parts / "vae").eval()
+    x = tensor(setup.corpus.source[:4])
+    with torch.no_grad():
+        latents = before.encode(x).latent_dist.mode()
+        assert torch.equal(latents, after.encode(x).latent_dist.mode())
+        near, far = ((vae.decode(latents).sample - x).abs().mean() for vae in (after, before))
+    assert near < 0.8 * far
+
+
 @pytest.mark.slow
 def test_the_chain_leaves_pipelines_that_stock_diffusers_loads(little, monkeypatch):
     monkeypatch.setattr(monitor, "edits", lambda: [draw_pair(i, "validation") for i in range(4)])
     for stage, train in (
         ("autoencoder", autoencoder.train),
+        ("decoder", autoencoder.train_decoder),
         ("clip", clip.train),
         ("joint", unets.train_joint),
         ("text-to-image", unets.train_text_to_image),

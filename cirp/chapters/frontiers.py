@@ -143,7 +143,8 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
             mine = part[part["method"] == method]
             for metric, label in ((SUCCESS, "edit success"), (PRIMARY, "outside change")):
                 if len(mine):
-                    found = mean_interval(by_image(mine, metric)[method].to_numpy(float))
+                    values = by_image(mine, metric)[method].to_numpy(float)
+                    found = mean_interval(values, metric=metric)
                     row[f"{label}{suffix}"] = spanned(*found[:3])
         if method in set(told["method"]):
             way = aims.closing(table, method)
@@ -184,7 +185,8 @@ def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
         mine = some[some["method"] == method]
         row = {"method": method, "edits": mine["id"].nunique()}
         for metric in (SUCCESS, "clip_i_source", "clip_t"):
-            found = mean_interval(by_image(mine, metric)[method].to_numpy(float))
+            values = by_image(mine, metric)[method].to_numpy(float)
+            found = mean_interval(values, metric=metric)
             row[named(metric)] = spanned(*found[:3])
         rows.append(row)
     return pd.DataFrame(rows).set_index("method")

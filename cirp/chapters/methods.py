@@ -87,9 +87,10 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
 
 
 def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
-    """Kinds of edit by method: success, excess outside change, region found; also when told it.
+    """Success, excess outside change and region found, of each method by kind of edit.
 
-    `table` is that of `frontiers`, at the point that each method is shown at.
+    `table` is that of `frontiers`, at the point that each method is shown at. A method is also
+    shown as it is when told the region.
     """
     shown = frontiers.at_shown(frontiers.local(table))
     told = frontiers.local(table, told=True)
@@ -98,12 +99,14 @@ def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
         parts[label] = shown[shown["method"] == label]
         if len(true := told[told["method"] == label]):
             parts[f"{label}, told the region"] = true
-    columns = {SUCCESS: "success", PRIMARY: "outside", "region_iou": "region IoU"}
-    found = {
-        name: part.groupby("edit_type")[list(columns)].mean().rename(columns=columns)
+    columns = {SUCCESS: "edit success", PRIMARY: "outside change", "region_iou": "region IoU"}
+    means = {
+        (words, name): part.groupby("edit_type")[column].mean()
+        for column, words in columns.items()
         for name, part in parts.items()
+        if part[column].notna().any()
     }
-    return pd.concat(found, axis=1).dropna(axis=1, how="all").round(3)
+    return pd.DataFrame(means).T.rename_axis(index=["", "method"], columns=None).round(3)
 
 
 def finding(table: pd.DataFrame) -> Markdown:
@@ -129,7 +132,7 @@ def finding(table: pd.DataFrame) -> Markdown:
 def _against(table: pd.DataFrame, method: str, metric: str) -> Interval:
     shown = by_image(frontiers.at_shown(frontiers.local(table)), metric)
     return paired_interval(
-        shown[method].to_numpy(float), shown[configurations.BASELINE].to_numpy(float)
+        shown[method].to_numpy(float), shown[configurations.BASELINE].to_numpy(float), metric=metric
     )
 
 

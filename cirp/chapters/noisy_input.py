@@ -32,7 +32,8 @@ def finding(table: pd.DataFrame) -> Markdown:
     said = {}
     for metric in ("clip_i_source", "dinov2_source", SUCCESS, PRIMARY):
         wide = by_image(table, metric)
-        said[metric] = paired_interval(wide[NOISY].to_numpy(float), wide[BASELINE].to_numpy(float))
+        sides = (wide[one].to_numpy(float) for one in (NOISY, BASELINE))
+        said[metric] = paired_interval(*sides, metric=metric)
     clip, dino, done, out = said.values()
     similar = (
         f"CLIP-I to the input differs by {spanned(*clip[:3], signed=True)}, DINOv2 by "

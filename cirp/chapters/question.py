@@ -40,9 +40,14 @@ def finding(table: pd.DataFrame | None) -> Markdown:
         return say("*The book's own findings are left out here: these are other edits or models.*")
     shown = frontiers.at_shown(frontiers.local(table))
     done, out = by_image(shown, SUCCESS), by_image(shown, PRIMARY)
-    base = [mean_interval(one[BASELINE].to_numpy(float)) for one in (done, out)]
+    base = [
+        mean_interval(one[BASELINE].to_numpy(float), metric=metric)
+        for one, metric in ((done, SUCCESS), (out, PRIMARY))
+    ]
     less = paired_interval(out[OURS].to_numpy(float), out[BASELINE].to_numpy(float))
-    kept = paired_interval(done[OURS].to_numpy(float), done[BASELINE].to_numpy(float))
+    kept = paired_interval(
+        done[OURS].to_numpy(float), done[BASELINE].to_numpy(float), metric=SUCCESS
+    )
     held = factorial.against_baseline(records.required("factorial", "cirp evidence factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
     text, maps, latents = (gates.loc[n] for n in ("guidance", "cross-attention", "latents"))

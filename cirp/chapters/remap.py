@@ -93,7 +93,8 @@ def ablation(tried: pd.DataFrame, *, text: bool = True) -> pd.DataFrame:
         row: dict[str, object] = {"changed": name}
         for label, metric in metrics.items():
             wide = by_image(local, metric)
-            by = paired_interval(wide[name].to_numpy(float), wide[base].to_numpy(float))
+            sides = (wide[one].to_numpy(float) for one in (name, base))
+            by = paired_interval(*sides, metric=metric)
             row[label] = spanned(*by[:3], digits=4, signed=True) if text else by
         rows.append(row)
     return pd.DataFrame(rows).set_index("changed")

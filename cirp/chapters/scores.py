@@ -196,7 +196,7 @@ def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
             sides = [
                 images[images[factor] == level].groupby("id")[metric].mean() for level in (a, b)
             ]
-            found = paired_interval(*(side.to_numpy(dtype=float) for side in sides))
+            found = paired_interval(*(side.to_numpy(float) for side in sides), metric=metric)
             rows.append(
                 {"change": name, "metric": metric, "difference": found.mean,
                  "low": found.low, "high": found.high, "n": found.n}

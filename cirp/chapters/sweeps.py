@@ -33,7 +33,7 @@ def finding(table: pd.DataFrame | None) -> Markdown:
         some = mine[(mine["text_scale"] == text) & (mine["image_scale"] == 1.5)]
         ends[text] = [by_image(some, m).iloc[:, 0].to_numpy(float) for m in (SUCCESS, PRIMARY)]
     (low, (done, out)), (high, (done2, out2)) = ends.items()
-    more, strays = paired_interval(done2, done), paired_interval(out2, out)
+    more, strays = paired_interval(done2, done, metric=SUCCESS), paired_interval(out2, out)
     return say(
         f"**Turned up from {low:g} to {high:g}, text guidance "
         + by_interval(strays.low, strays.high, above="adds to outside change",

@@ -129,15 +129,6 @@ def _spans(some: pd.DataFrame) -> list[str]:
     ]
 
 
-def controls(table: pd.DataFrame) -> pd.DataFrame:
-    """How often each control passes as a success: over all edits, and by kind."""
-    some = table[table["bar"] == CONTROL].fillna({"kind": ""})
-    wide = some.pivot_table(index="part", columns="kind", values="mean", sort=False)
-    whole = some[some["kind"] == ""].set_index("part")
-    wide.insert(0, "all edits [95 %]", pd.Series(_spans(whole), index=whole.index))
-    return wide.drop(columns="").round(3).rename_axis(index="control", columns="")
-
-
 def _first(count: int) -> tuple[list[EditItem], list[Edit]]:
     """The first validation edits, and what the book's editor makes of them."""
     models = load("miniature", bfloat16=has_bfloat16_units())

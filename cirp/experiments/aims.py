@@ -73,7 +73,9 @@ def rivals(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame
     success, outside = by_image(table, SUCCESS), by_image(table, PRIMARY)
     rows = []
     for name in success.columns.drop(ours):
-        done = paired_interval(success[name].to_numpy(float), success[ours].to_numpy(float))
+        done = paired_interval(
+            success[name].to_numpy(float), success[ours].to_numpy(float), metric=SUCCESS
+        )
         change = paired_interval(outside[name].to_numpy(float), outside[ours].to_numpy(float))
         gains = (done.low > 0, change.high < 0)
         losses = (done.high < 0, change.low > 0)

@@ -16,11 +16,15 @@ from scipy import ndimage
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
-from cirp.experiments.drawn import right_answers
+from cirp.experiments import records
+from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.experiments.plan import plan
 from cirp.methods.references import round_trip
 from cirp.metrics.features import FeatureExtractor
-from cirp.metrics.scores import score_all
+from cirp.metrics.scores import VERDICTS, score_all, verdict
 from cirp.miniature.gallery import half
+from cirp.miniature.grammar import EDIT_KINDS
+from cirp.statistics.bootstrap import SUCCESS, mean_interval
 
 Pixels = UInt8[np.ndarray, "row column 3"]
 Region = Bool[np.ndarray, "row column"]
@@ -30,6 +34,9 @@ OTHER = "another edit's target"
 FILLS = ("noise", "grey", "border", "blur", "half-drawn")
 RING = 3  # pixels around a region from which its border's colour is taken
 BLUR = 5.0  # standard deviation in pixels
+SPLIT = plan().splits.controls
+AT_ONCE = 80  # items, a multiple of the kinds
+CODE = "controls 1"  # raise it when a control changes
 
 
 def filled(source: Pixels, target: Pixels, region: Region, fill: str, seed: int) -> Pixels:
@@ -64,20 +71,85 @@ def round_trips(images: Sequence[Image.Image], models: Models) -> list[Image.Ima
     return [edit.image for edit in round_trip(models, tasks, batch_size=32, progress=False)]
 
 
-def pictures(items: Sequence[EditItem], models: Models) -> Mapping[str, list[Image.Image]]:
-    """Every control of every item, which must have a target and a mask."""
+def pictures(
+    items: Sequence[EditItem], models: Models, *, seeds: Sequence[int] | None = None
+) -> Mapping[str, list[Image.Image]]:
+    """Every control of every item, which must have a target and a mask.
+
+    `seeds` of the noise are the items' numbers, if none are given.
+    """
     sources, targets = ([getattr(i, side)() for i in items] for side in ("source", "target"))
     found = {
         SOURCE: sources,
         TRIP: round_trips(sources, models),
         TARGET: targets,
         TARGET_TRIP: round_trips(targets, models),
-        OTHER: [targets[(i + 1) % len(items)] for i in range(len(items))],
+        OTHER: [targets[_other(i, len(items))] for i in range(len(items))],
     }
     arrays = [(np.asarray(i.source()), np.asarray(i.target()), i.mask()) for i in items]
+    seeds = range(len(items)) if seeds is None else seeds
     for fill in FILLS:
-        found[fill] = [Image.fromarray(filled(*one, fill, seed)) for seed, one in enumerate(arrays)]
+        found[fill] = [
+            Image.fromarray(filled(*one, fill, seed))
+            for seed, one in zip(seeds, arrays, strict=True)
+        ]
     return found
+
+
+def items() -> list[EditItem]:
+    """The edits that are measured for the book: many, since passing is to be rare."""
+    return load_drawn("test", SPLIT.count, first=SPLIT.first)
+
+
+def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
+    """There is nothing to keep: no editor is run."""
+
+
+def measured(
+    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
+    *, shown: bool = False,
+) -> pd.DataFrame:  # fmt: skip
+    """One row per edit and control: whether it passes, and why. `shown` changes nothing."""
+    some, rows = [items[i] for i in chosen], []
+    settings = {"ring": RING, "blur": BLUR}
+    tied = records.provenance(models, settings=settings, seed=0, code=CODE, features=features)
+    for start in range(0, len(some), AT_ONCE):
+        part = some[start : start + AT_ONCE]
+        right = right_answers(part)
+        found = pictures(part, models, seeds=[seed_of(item) for item in part])
+        for name, images in found.items():
+            features.judge(images)  # in batches; it remembers
+            for item, image, known in zip(part, images, right, strict=True):
+                said = verdict(item, image, features, known)
+                rows.append(
+                    {"id": item.id, "edit_type": item.record.edit_type, "method": name}
+                    | {column: said[column] for column in (SUCCESS, *VERDICTS)}
+                    | tied | {"item": records.item_hash(item)}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def seed_of(item: EditItem) -> int:
+    """Of the noise that fills its region: the same in whatever company it is measured."""
+    return int(records.short_hash(item.id), 16) % 2**32
+
+
+def rates(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a control and kind of edit ("" for all): how often it passes, with its interval."""
+    rows = []
+    for name, mine in table.groupby("method", sort=False):
+        for kind, some in (("", mine), *mine.groupby("edit_type")):
+            found = mean_interval(some[SUCCESS].to_numpy(float), metric=SUCCESS)
+            rows.append({"control": name, "kind": kind, "passes": found.mean, "low": found.low,
+                         "high": found.high, "n": found.n})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _other(place: int, count: int) -> int:
+    """Of the next kind among the eight that are drawn in turn: the same in a slice of them."""
+    turn = len(EDIT_KINDS)
+    after = place + 1
+    return after if after % turn and after < count else place // turn * turn
 
 
 def table(items: Sequence[EditItem], models: Models, features: FeatureExtractor) -> pd.DataFrame:

@@ -18,6 +18,7 @@ import pandas as pd
 from cirp.diffusion.pipelines import has_bfloat16_units, load
 from cirp.experiments import (
     confirmation,
+    controls,
     factorial,
     frontiers,
     leak,
@@ -47,6 +48,7 @@ EXPERIMENTS = {
     "turns": Experiment(turns, checked=("still_right", "untouched_change")),
     "leak": Experiment(leak, checked=("success", PRIMARY)),
     "confirmation": Experiment(confirmation),
+    "controls": Experiment(controls, slice=16, checked=("success",)),
     "releases": Experiment(releases),
     "strays": Experiment(strays, checked=("change", "pixels")),
 }

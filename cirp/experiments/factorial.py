@@ -230,7 +230,8 @@ def against_baseline(table: pd.DataFrame) -> pd.DataFrame:
         row = {"region": region, "held": held, "pasted": paste, "n": len(part)}
         for name, label in ((SUCCESS, "success"), (PRIMARY, "outside")):
             row[label] = float(part[name].mean())
-            by = paired_interval(part[name].to_numpy(float), base[name].to_numpy(float))
+            sides = (one[name].to_numpy(float) for one in (part, base))
+            by = paired_interval(*sides, metric=name)
             row |= {f"{label} - baseline": by.mean, f"{label}, low": by.low,
                     f"{label}, high": by.high}  # fmt: skip
         rows.append(row)

@@ -87,4 +87,4 @@ def by_kind(table: pd.DataFrame, guesses: pd.DataFrame, methods: Sequence[str]) 
     every = pd.concat([shown[["id", "method", "region_iou"]], guesses], ignore_index=True)
     some = every[every["method"].isin([*methods, WHOLE])].merge(local, on="id")
     means = some.pivot_table(index="edit_type", columns="method", values="region_iou", sort=False)
-    return means[[*methods, WHOLE]]
+    return means[[*methods, WHOLE]].rename_axis(index="kind of edit")

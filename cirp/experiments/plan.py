@@ -46,6 +46,7 @@ class Splits(Part):
     bars: Split
     test: Split
     confirmation: Split
+    controls: Split
 
 
 class Seeds(Part):

@@ -55,7 +55,7 @@ def agreement(backend: Backend | Grammar, *, cache: Path, count: int = SCENES) -
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Each measure's mean with its interval."""
     columns = ("answered", "exact", "words_f1", "target_words_f1")
-    found = {name: mean_interval(table[name].to_numpy()) for name in columns}
+    found = {name: mean_interval(table[name].to_numpy(), metric=name) for name in columns}
     return pd.DataFrame(
         [{"measure": k, "mean": v.mean, "low": v.low, "high": v.high} for k, v in found.items()]
     )

@@ -21,8 +21,14 @@ OWN_WORDS = "words found by itself"
 # What is undone, and the settings that undo it.
 RELEASED: Mapping[str, Mapping[str, dict]] = {
     "ZONE mask": {"contrast as released": dict(released=True, threshold=108 / 255)},
-    "LEDITS++ mask": {"intersection as released": dict(released=True, quantile=0.9)},
-    "LOCATEdit mask": {"attention as it is": dict(stretched=False, threshold=0.2204)},
+    "LEDITS++ mask": {
+        "intersection as released": dict(released=True, quantile=0.9),
+        "attention of each step": dict(each_step=True),
+    },
+    "LOCATEdit mask": {
+        "attention as it is": dict(stretched=False, threshold=0.2204),
+        "solved after each step": dict(each_step=True),
+    },
     "Watch Your Steps": {"pixels by the smooth map": dict(smooth=True)},
     "LIME": {"one point": dict(points=1)},
     "Prompt-to-Prompt": {"blending as in PIE-Bench": dict(threshold=0.3, strides=None)},
@@ -99,20 +105,20 @@ def differences(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
             own = by_image(mine, metric)[method].reindex(other.index)
             if own.isna().all() or other.isna().all():
                 continue
-            apart = paired_interval(own.to_numpy(float), other.to_numpy(float))
-            found = mean_interval(own.to_numpy(float))
+            apart = paired_interval(own.to_numpy(float), other.to_numpy(float), metric=metric)
+            found = mean_interval(own.to_numpy(float), metric=metric)
             rows.append({"method": method, "undone": part, "measure": label, "mean": found,
                          "apart": apart})  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
-    """`differences` as a reader sees them: a row a variant."""
+    """`differences` as a reader sees them: a row a variant; intervals are of the differences."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for _, row in differences(table, here).iterrows():
         digits = METRICS[row["measure"]][1]
         own = found.setdefault((row["method"], row["undone"]), {})
-        own[row["measure"]] = spanned(*row["mean"][:3], digits=digits)
+        own[row["measure"]] = f"{row['mean'].mean:.{digits}f}"
         own[f"{row['measure']}, minus as it is here"] = spanned(
             *row["apart"][:3], digits=digits, signed=True
         )

@@ -57,7 +57,7 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = module(*(STATIC / f"{name}.js" for name in ("controls", "maps", "npz", "live")))
+    _esm = module(*(STATIC / f"{name}.js" for name in ("controls", "maps", "npz", "tour", "live")))
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)

@@ -2,7 +2,8 @@
 
 Brack et al. 2024, section 3.3: M = (smoothed attention of the words > its quantile) and
 (|guidance| > its quantile), anew at each step. Deviations: InstructPix2Pix from pure noise in place
-of an inverted Stable Diffusion, and attention is the mean of the steps so far.
+of an inverted Stable Diffusion, and attention is the mean of the steps so far (`each_step`: that of
+the step alone, as released).
 """
 
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ class Settings(Regional):
     released: Flag = added(
         False, "as in the released code: until timestep 800 attention alone, guidance not blurred"
     )
+    each_step: Flag = added(False, "attention of each step alone, not the mean of those so far")
 
 
 class Watching:
@@ -65,7 +67,8 @@ class Watching:
     def __init__(self, models: Models, tasks: list[Task], start: Start, settings: Settings):
         tokenizer = models.instruct.tokenizer
         self.words = [positions(tokenizer, task, settings.prompt) for task in tasks]
-        self.record = Record(tokens=max(map(max, self.words)) + 1)
+        times = "step" if settings.each_step else None
+        self.record = Record(tokens=max(map(max, self.words)) + 1, times=times)
         self.settings, self.used = settings, []
         self.timesteps = scheduler_of(models.instruct, settings.steps).timesteps.tolist()
         self.diffuse = torch.zeros(len(tasks), dtype=torch.bool)
@@ -73,15 +76,16 @@ class Watching:
         self.fixed = given(tasks, start.grid).to(start.source) if oracle else None
 
     def found(self, apart: Latents) -> Masks:
-        s = self.settings
+        s, now = self.settings, self.timesteps[len(self.used)]
+        how = dict(strides=s.strides, time=now if s.each_step else None)
         heat = torch.stack(
             [
-                token_maps(self.record, image=i, positions=words, strides=s.strides).mean(dim=0)
+                token_maps(self.record, image=i, positions=words, **how).mean(dim=0)
                 for i, words in enumerate(self.words)
             ]
         ).to(apart)
         change = apart.abs().sum(dim=1)
-        early = s.released and self.timesteps[len(self.used)] > LATE
+        early = s.released and now > LATE
         masks = mask(
             heat, None if early else change, quantile=s.quantile, sigma=s.sigma,
             blur_change=not s.released,

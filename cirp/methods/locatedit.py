@@ -6,8 +6,9 @@ Soni et al. 2025 (arXiv 2503.21541), section 3.2: the refined map m solves
 
 with m0 the words' map and L the Laplacian of the graph whose edges are the symmetrised
 self-attention: pixels that attend to each other get similar values, those where m0 is sure keep
-theirs. Deviation: the paper edits with inversion and Prompt-to-Prompt; here the mask blends
-InstructPix2Pix's latents, so that masks are compared and not editors.
+theirs. Deviations: the paper edits with inversion and Prompt-to-Prompt; here the mask blends
+InstructPix2Pix's latents, so that masks are compared and not editors. It is found once, in a first
+look; as released, anew after each step, from all attention until then (`each_step`).
 """
 
 from collections.abc import Sequence
@@ -18,13 +19,14 @@ from pydantic import Field
 from torch import Tensor
 
 from cirp.attention.control import Control
-from cirp.attention.record import grid_of
+from cirp.attention.record import Record, grid_of
+from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
+from cirp.diffusion.sampling import Latents, State, decode
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, seen_regions
-from cirp.editing.masks import Masks, at, keep_outside, normalised
+from cirp.editing.driver import After, Start, begin_edit, run_editor
+from cirp.editing.first_pass import Look, RecordSelf, positions, seen_regions
+from cirp.editing.masks import Found, Masks, abstaining, at, keep_outside, normalised
 from cirp.editing.method import Count, Flag, Looking, Share, added, method
 
 
@@ -77,22 +79,61 @@ class Settings(Looking):
     threshold: Share = Field(0.2204, description="of the refined map")
     self_stride: Count = Field(2, description="self-attention that refines; 32 x 32 of 64 x 64")
     stretched: Flag = added(True, "attention is stretched to 0..1 before it is refined")
+    each_step: Flag = added(
+        False, "solved after each step of the edit itself, without a first look"
+    )
+
+    def mask(self, seen: Look) -> Masks:
+        """What these settings make of a look."""
+        return mask(
+            seen, weight=self.weight, threshold=self.threshold, strides=self.strides,
+            stretched=self.stretched,
+        )  # fmt: skip
+
+
+class Refining:
+    """Latent blending whose region is found again after each step, as attention adds up."""
+
+    def __init__(self, models: Models, tasks: Sequence[Task], start: Start, settings: Settings):
+        tokenizer = models.instruct.tokenizer
+        self.words = [positions(tokenizer, task, settings.prompt) for task in tasks]
+        self.record = Record(tokens=max(map(max, self.words)) + 1)
+        self.attention = RecordSelf(settings.self_stride)
+        self.start, self.settings = start, settings
+        self.used: list[Found] = []
+
+    def seen(self, state: State) -> Look:
+        apart = state.predictions[TEXT] - state.predictions[IMAGE]
+        change, own = apart.abs().sum(dim=1), self.attention.mean.value
+        return Look(self.record, self.words, [], own, change, apart, {}, state.next, 0)
+
+    def after(self, scheduler) -> After:
+        def react(state: State) -> Latents:
+            seen, s = self.seen(state), self.settings
+            found = abstaining(s.mask(seen), seen.words(s.strides), s.abstain, 0)
+            self.used.append(found)
+            return keep_outside(found.masks, self.start)(scheduler)(state)
+
+        return react
 
 
 @method("locatedit", Settings)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
-    """Latent blending in the refined region."""
+    """Latent blending in the refined region; found after each step, the last step's is shown."""
     start = begin_edit(models, tasks)
+    if settings.each_step and settings.region == "found":
+        seen = Refining(models, tasks, start, settings)
+        own = [seen.record, seen.attention, *controls]
+        latents, rows = run_editor(
+            models, tasks, start, **settings.guidance, controls=own, after=seen.after
+        )
+        last = seen.used[-1]
+        return Made(decode(latents, models), rows, last.masks, last.abstained)
     found = seen_regions(
-        models, tasks, start, settings,
-        lambda seen: mask(
-            seen, weight=settings.weight, threshold=settings.threshold, strides=settings.strides,
-            stretched=settings.stretched,
-        ),
-        self_stride=settings.self_stride,
-    )  # fmt: skip
+        models, tasks, start, settings, settings.mask, self_stride=settings.self_stride
+    )
     kept = keep_outside(found.masks, start)
     latents, rows = run_editor(
         models, tasks, start, **settings.guidance, controls=controls, after=kept

@@ -123,6 +123,31 @@ def score_all(
     return pd.DataFrame(rows)
 
 
+def verdict(
+    item: EditItem,
+    edited: Image.Image,
+    features: FeatureExtractor,
+    right: Sequence[Pixels] | None,
+) -> dict[str, float]:
+    """Whether the edit happened, and what says so; only what the judge and the answers know.
+
+    Raises `ValueError` if a label is unknown to the judge.
+    """
+    record, found = item.record, {}
+    if right:
+        found |= nearest(np.asarray(edited), np.asarray(item.source()), right)
+    if features.has_judge:
+        seen = features.judge([edited]).iloc[0].astype(float).to_dict()
+        try:
+            found |= similarity.verdicts(seen, record.gained, record.lost, record.kept)
+        except ValueError as error:
+            raise ValueError(f"{item.id}: {error}") from error
+        found["success_soft"] = similarity.soft_success(seen, record.gained, record.lost)
+        known = {name: found.get(name, math.nan) for name in VERDICTS}
+        found["success"] = similarity.success(known)
+    return found
+
+
 def _encode_together(
     items: list[EditItem],
     edited: list[Image.Image],
@@ -158,16 +183,7 @@ def _row(
         **dict.fromkeys(METRICS, math.nan),
     }
     row |= _similarities(item, edited, source, target, features)
-    if right:
-        row |= nearest(np.asarray(edited), np.asarray(source), right)
-    if features.has_judge:
-        seen = features.judge([edited]).iloc[0].astype(float).to_dict()
-        try:
-            row |= similarity.verdicts(seen, record.gained, record.lost, record.kept)
-        except ValueError as error:
-            raise ValueError(f"{item.id}: {error}") from error
-        row["success_soft"] = similarity.soft_success(seen, record.gained, record.lost)
-        row["success"] = similarity.success({name: row[name] for name in VERDICTS})
+    row |= verdict(item, edited, features, right)
 
     found = _distances(edited, source, sides, features)
     row |= {f"{name}_source{where}": value for (name, where), value in found.items()}

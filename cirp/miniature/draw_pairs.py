@@ -151,30 +151,39 @@ _MAKERS = {
 
 
 def make(
-    s: Scene, kind: str, rng: random.Random, *, seed: int, leak: float, held_out: bool
-) -> Pair | None:
-    """An edit of `kind` on this scene, or None where it has nothing to change."""
+    s: Scene, kind: str, rng: random.Random, *, seed: int, leak: float, held_out: bool,
+    further: bool = False,
+) -> Pair | None:  # fmt: skip
+    """An edit of `kind` on this scene, or None where it has nothing to change.
+
+    `further`: with the wordings that training alone sees.
+    """
     made = _MAKERS[kind](s, rng)
     if made is None:
         return None
     source, target, facts, carriers = made
     if source.labels() == target.labels():
         return None  # nothing that a judge could see
-    ways = wordings.said(kind, facts, held_out=held_out)
-    if kind == "change setting":
-        ways = [w for w in ways if (" them " in w) <= (len(s.things) > 1)]
+    several = len(s.things) > 1
+    ways = _of_number(wordings.said(kind, facts, held_out=held_out), kind, several)
     if not ways:
         return None
     rng.shuffle(ways)
     instruction, truth = ways[0], caption(target)
+    more = wordings.said_in_training_alone(kind, facts) if further else []
     leaked: tuple[str, ...] = ()
     if rng.random() < leak:
         target, leaked = leaking(source, target, random.Random(f"leak-{seed}-{kind}"))
     return Pair(
         seed, kind, source, target, instruction, caption(source), truth,
         carrying(instruction, carriers), carrying(truth, carriers), leaked,
-        tuple(ways[1:]), held_out,
+        (*ways[1:], *_of_number(more, kind, several)), held_out,
     )  # fmt: skip
+
+
+def _of_number(ways: list[str], kind: str, several: bool) -> list[str]:
+    """Without those that call one thing "them"."""
+    return [w for w in ways if kind != "change setting" or several or " them " not in w]
 
 
 def draw_pair(
@@ -190,7 +199,9 @@ def draw_pair(
         if rng.random() < TWINS:
             drawn = with_twins(drawn, rng)
         novel = split != "train" and rng.random() < NOVEL
-        made = make(drawn, wanted, rng, seed=seed, leak=leak, held_out=novel)
+        made = make(
+            drawn, wanted, rng, seed=seed, leak=leak, held_out=novel, further=split == "train"
+        )
         if made and belongs(made.source, made.target, split):
             return made
 

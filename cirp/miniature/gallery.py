@@ -27,10 +27,10 @@ from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
 from cirp.miniature.styles import STYLES
 
 CHUNK = 250
-STYLED = 0.35  # share of scenes in a style
+STYLED = 0.42  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
 HALVED = 0.36  # share of scenes that are half of an edit
-WHOLE = 0.5  # share of these in which the whole picture is edited: the hardest to notice
+WHOLE = 0.4  # share of these in which the whole picture is edited: the hardest to notice
 EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
 
 
@@ -105,9 +105,12 @@ def half(inside: Bool[np.ndarray, "r c"], across: bool, first: bool) -> Bool[np.
 
 
 def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray, "r c"], Spot]]:
-    """One thing of the scene and, if it has one, its part that has a state of its own."""
-    things = list(drawn.everything())
-    chosen = random.Random(drawn.seed).choice(things)
+    """One thing of the scene, its part that has a state of its own, and what another would change.
+
+    The last is where an edit of that state is filled by `experiments.controls`.
+    """
+    things, rng = list(drawn.everything()), random.Random(drawn.seed)
+    chosen = rng.choice(things)
     stands = any(t is chosen for t in drawn.things)
     rest = replace(drawn, things=tuple(t for t in drawn.things if t is not chosen))
     own = {chosen.kind, *(f"{chosen.kind}:{name}={state}" for name, state in chosen.states)}
@@ -116,11 +119,15 @@ def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray
     if stands and not chosen.held:
         hidden = sorted(number[label] for label in own - rest.labels())
         found.append((mask(drawn, chosen), Spot(0, hidden, [])))
-    for attribute in KINDS[chosen.kind].attributes:
-        if attribute.part and alone and not chosen.held:
-            state = f"{chosen.kind}:{attribute.name}={dict(chosen.states)[attribute.name]}"
-            spot = Spot(0, [number[state]], [number[chosen.kind]])
+    for attribute in KINDS[chosen.kind].attributes if alone and not chosen.held else ():
+        name, now = attribute.name, dict(chosen.states)[attribute.name]
+        spot = Spot(0, [number[f"{chosen.kind}:{name}={now}"]], [number[chosen.kind]])
+        if attribute.part:
             found.append((mask(drawn, chosen, attribute.part), spot))
+        other = rng.choice([state for state in attribute.states if state != now])
+        states = tuple((n, other if n == name else state) for n, state in chosen.states)
+        changed = with_things(drawn, {id(chosen): replace(chosen, states=states)})
+        found.append((region(drawn, changed), spot))
     return found
 
 

@@ -1,6 +1,8 @@
 """Many ways to say one instruction: wordings, the place of a thing, one thing or both of two.
 
-The last two wordings of each kind are held out: training never shows them.
+The last two wordings of each kind are held out: training never shows them. It does show `FURTHER`
+ones, which no evaluation uses: they teach what is alike in all of them, and share words with those
+held out, never a sentence.
 """
 
 import random
@@ -95,6 +97,110 @@ WORDINGS = {
         "convert the picture to a {style}",
     ),
 }
+FURTHER = {
+    "swap object": (
+        "substitute {a_new} for {the_old}",
+        "{the_old} should become {a_new}",
+        "transform {the_old} into {a_new}",
+        "convert {the_old} to {a_new}",
+        "replace {the_old} by {a_new}",
+        "show {a_new} in place of {the_old}",
+        "{a_new} instead of {the_old}",
+        "i want {a_new} instead of {the_old}",
+        "let {the_old} be {a_new}",
+        "put {a_new} in the place of {the_old}",
+        "where {the_old} is there should be {a_new}",
+    ),
+    "change part": (
+        "{the_noun} should have {state} {part}",
+        "set the {part} of {the_noun} to {state}",
+        "show {the_noun} with {state} {part}",
+        "turn the {part} of {the_noun} {state}",
+        "use {state} as the {part} of {the_noun}",
+        "let the {part} of {the_noun} be {state}",
+        "swap the {before} {only_part} for {state} {part}",
+        "the {only_part} should be {state}",
+    ),
+    "change colour": (
+        "{the_noun} should be {state}",
+        "let {the_noun} be {state}",
+        "recolour {the_noun} to {state}",
+        "tint {the_noun} {state}",
+        "show {the_noun} in {state}",
+        "set the colour of {the_noun} to {state}",
+        "change {the_noun} to {state}",
+        "turn {the_before_noun} {state}",
+        "give {the_noun} the colour {state} instead of {before}",
+        "i want {the_noun} to be {state}",
+    ),
+    "change expression": (
+        "{the_noun} should look {state}",
+        "{the_noun} should be {state}",
+        "let {the_noun} be {state}",
+        "give {the_noun} a {state} face",
+        "set the expression of {the_noun} to {state}",
+        "make the face of {the_noun} {state}",
+        "show {the_noun} {state} instead of {before}",
+        "draw {the_noun} with a {state} expression",
+        "change {the_noun} to look {state}",
+        "i want {the_noun} to look {state}",
+    ),
+    "change setting": (
+        "change the scene to {setting}",
+        "the background should be {setting}",
+        "the scene should be {place}",
+        "turn the background into {setting}",
+        "show it {place}",
+        "show them {place}",
+        "let it be {place}",
+        "let them be {place}",
+        "place the scene {place}",
+        "draw it {place}",
+        "have {setting} as the backdrop",
+        "take {setting} as a new background",
+        "swap the background for {setting}",
+    ),
+    "add": (
+        "add {a_new} to the picture",
+        "add {a_new} to the scene",
+        "paint {a_new} into the picture",
+        "paint {a_new} {where}",
+        "place {a_new} {where}",
+        "show {a_new} {where}",
+        "there should be {a_new} {where}",
+        "there should be {a_new}, too",
+        "let there be {a_new}",
+        "bring {a_new} into the scene",
+        "also show {a_new}",
+        "have {a_new} {where}",
+    ),
+    "remove": (
+        "leave out {the_old}",
+        "cut out {the_old}",
+        "let {the_old} vanish",
+        "{the_old} should disappear",
+        "{the_old} should be gone",
+        "the same picture without {the_old}",
+        "draw it without {the_old}",
+        "remove {the_old} from the picture",
+        "clear away {the_old}",
+        "make {the_old} go away",
+        "hide {the_old}",
+    ),
+    "restyle": (
+        "let it be a {style}",
+        "it should be a {style}",
+        "draw it as a {style}",
+        "show the scene as a {style}",
+        "render the picture as a {style}",
+        "convert it into a {style}",
+        "transform it into a {style}",
+        "turn the picture into a {style}",
+        "change it to a {style}",
+        "the same picture as a {style}",
+        "use the style {style}",
+    ),
+}
 _IRREGULAR = {
     "yellow mouse": "yellow mice", "snowman": "snowmen", "bag of fries": "bags of fries",
     "cactus": "cacti", "strawberry": "strawberries", "teddy bear": "teddy bears",
@@ -161,7 +267,15 @@ def said(kind: str, facts: dict[str, str], *, held_out: bool) -> list[str]:
     A wording that speaks of what `facts` do not name is left out.
     """
     known = WORDINGS[kind]
-    chosen = known[-HELD_OUT:] if held_out else known[:-HELD_OUT]
+    return _filled(known[-HELD_OUT:] if held_out else known[:-HELD_OUT], facts)
+
+
+def said_in_training_alone(kind: str, facts: dict[str, str]) -> list[str]:
+    """Every further wording of this kind of edit, likewise."""
+    return _filled(FURTHER[kind], facts)
+
+
+def _filled(chosen: tuple[str, ...], facts: dict[str, str]) -> list[str]:
     return [
         wording.format(**facts)
         for wording in chosen

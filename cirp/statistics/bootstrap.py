@@ -23,6 +23,18 @@ beyond the autoencoder's own error. It is tested without correction; all others 
 SUCCESS = "success"
 """Always reported beside PRIMARY, which alone would be won by doing nothing."""
 
+YES_OR_NO = (
+    SUCCESS,
+    "gained_seen",
+    "lost_gone",
+    "kept_seen",
+    "whole",
+    "nearer",
+    "answered",
+    "exact",
+)
+"""Metrics that are 0 or 1 of an image and seed."""
+
 RESAMPLES = 9999
 
 Values = Float[np.ndarray, " image"]
@@ -32,7 +44,8 @@ class Interval(NamedTuple):
     """A mean with its confidence interval.
 
     `low` and `high` are NaN for fewer than two values. If all values are equal they equal the mean:
-    every resample has it; that is no proof of certainty, and `kind` then says "constant".
+    every resample has it; that is no proof of certainty, and `kind` then says "constant". Of
+    answers that are yes or no the exact binomial interval is known even then.
     """
 
     mean: float
@@ -40,13 +53,17 @@ class Interval(NamedTuple):
     high: float
     n: int  # values used
     dropped: int  # values that were NaN or infinite
-    kind: str  # "bca", "percentile" (where BCa is undefined), "constant" or "none"
+    kind: str  # "bca", "percentile" (where BCa is undefined), "constant", "exact" or "none"
 
 
 def mean_interval(
-    values: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
+    values: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0,
+    metric: str = "",
+) -> Interval:  # fmt: skip
     """Bootstrap interval of the mean over images.
+
+    `metric` is what the values are of: if they are all yes or all no (`YES_OR_NO`), the interval is
+    that of Clopper and Pearson (1934), since no resample differs from them.
 
     Bias-corrected and accelerated (Efron 1987), as `scipy.stats.bootstrap` does it. The same
     values and seed give the same interval. With few values (n = 10) it is somewhat too narrow.
@@ -61,6 +78,9 @@ def mean_interval(
     if n == 1:
         return Interval(mean, math.nan, math.nan, n, dropped, "none")
     if _all_equal(kept):
+        if metric in YES_OR_NO and mean in (0, 1):
+            exact = stats.binomtest(round(mean * n), n).proportion_ci(confidence)
+            return Interval(mean, float(exact.low), float(exact.high), n, dropped, "exact")
         return Interval(mean, mean, mean, n, dropped, "constant")
     for method in ("BCa", "percentile"):
         with np.errstate(all="ignore"):
@@ -79,11 +99,20 @@ def mean_interval(
 
 
 def paired_interval(
-    a: Values, b: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
-) -> Interval:
-    """Bootstrap interval of the mean of a - b over images; a[i] and b[i] are of one image."""
+    a: Values, b: Values, *, confidence: float = 0.95, resamples: int = RESAMPLES, seed: int = 0,
+    metric: str = "",
+) -> Interval:  # fmt: skip
+    """Bootstrap interval of the mean of a - b over images; a[i] and b[i] are of one image.
+
+    `metric` as in `mean_interval`: answers of which no two differ may still differ in as large a
+    share of images as the exact interval of none of n allows, either way.
+    """
     difference = _difference(a, b)
-    return mean_interval(difference, confidence=confidence, resamples=resamples, seed=seed)
+    found = mean_interval(difference, confidence=confidence, resamples=resamples, seed=seed)
+    if metric in YES_OR_NO and found.kind == "constant" and found.mean == 0:
+        most = float(stats.binomtest(0, found.n).proportion_ci(confidence).high)
+        return found._replace(low=-most, high=most, kind="exact")
+    return found
 
 
 def paired_permutation(a: Values, b: Values, *, resamples: int = RESAMPLES, seed: int = 0) -> float:
@@ -170,8 +199,9 @@ def summarise(
     for name, group in images.groupby(method, sort=False):
         for metric in metrics:
             interval = mean_interval(
-                group[metric].to_numpy(dtype=float), confidence=confidence, resamples=resamples
-            )
+                group[metric].to_numpy(dtype=float), confidence=confidence, resamples=resamples,
+                metric=metric,
+            )  # fmt: skip
             rows.append({method: name, "metric": metric, **interval._asdict()})
     return pd.DataFrame(rows)
 
@@ -215,7 +245,9 @@ def compare(
         wide = images.pivot(index=unit, columns=method, values=metric)
         left, right = wide[a].to_numpy(dtype=float), wide[b].to_numpy(dtype=float)
         used = np.isfinite(_difference(left, right))
-        interval = paired_interval(left, right, confidence=confidence, resamples=resamples)
+        interval = paired_interval(
+            left, right, confidence=confidence, resamples=resamples, metric=metric
+        )
         rows.append(
             {
                 "metric": metric,

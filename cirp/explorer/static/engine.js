@@ -24,8 +24,8 @@ async function facts() {
 /** The graphs and pictures, once; `told` is called with the share that has come. */
 function models(told) {
   loading ??= (async () => {
-    await facts();
-    const files = { "../vendor/ort/ort-wasm-simd-threaded.wasm.gz": 3.7, "text.onnx.gz": 2.8, "unet.onnx.gz": 18.1, "decoder.onnx.gz": 3.8, "pictures.f32.gz": 0.8 };
+    const runtime = "../vendor/ort/ort-wasm-simd-threaded.wasm.gz";
+    const files = { [runtime]: 3.7, ...(await facts()).megabytes };
     const all = Object.values(files).reduce((a, b) => a + b), come = {};
     const got = {};
     await Promise.all(Object.keys(files).map(async (name) => {
@@ -36,7 +36,7 @@ function models(told) {
     }));
     // threads share memory, which a host has to allow by two headers (`_headers`); GitHub Pages sends none
     ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
-    ort.env.wasm.wasmBinary = got["../vendor/ort/ort-wasm-simd-threaded.wasm.gz"].buffer;
+    ort.env.wasm.wasmBinary = got[runtime].buffer;
     const session = (name) => ort.InferenceSession.create(got[name], { executionProviders: ["wasm"] });
     const made = { text: await session("text.onnx.gz"), unet: await session("unet.onnx.gz"), decoder: await session("decoder.onnx.gz") };
     made.pictures = new Float32Array(got["pictures.f32.gz"].buffer);

@@ -1,10 +1,11 @@
 // The explorer: choose, run, watch, intervene, run again. Draws what `cirp.explorer.widget` sends.
-// `shared.js` of the players, `controls.js`, `maps.js` and `npz.js` stand before it.
+// `shared.js` of the players, `controls.js`, `maps.js`, `npz.js` and `tour.js` stand before it.
 
 /** Bytes of a PNG as a bitmap. */
 const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
 
 const BRANCHES = ["with the text", "image only", "neither"];
+const HOLDS = ["keep", "gate", "hold", "paste"]; // of a request
 
 function render({ model, el }) {
   el.classList.add("cirp-live");
@@ -18,7 +19,7 @@ function render({ model, el }) {
   let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
   const of = { branch: 0, head: -1 }; // whose maps are shown
   let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
-  let region = null, brush = 4, cursor = null, going = false, probed = null;
+  let region = null, brush = 4, cursor = null, going = false, probed = null, looked = false;
   const live = model.get("engine") !== "page"; // a kernel is there
 
   // What is said to everybody, also to a screen reader: only beginnings, ends and errors.
@@ -43,9 +44,9 @@ function render({ model, el }) {
     item = next;
     asked.item = item.id; asked.instruction = instruction.value = item.instruction;
     asked.factors = {}; asked.swap = null; asked.freeze = []; region = probed = null; run = before = null;
-    for (const name of ["keep", "gate", "hold", "paste"]) asked[name] = false; // there is no region any more
+    for (const name of HOLDS) asked[name] = false; // there is no region any more
     holds.forEach((made) => made.put(false));
-    code.hidden = true;
+    code.hidden = true; looked = false;
     remember(); send("tokens"); open();
   }
 
@@ -96,6 +97,7 @@ function render({ model, el }) {
     going = now;
     cancel.disabled = !now;
     runButton.textContent = now ? "Run anew" : "Run";
+    guide.update();
   }
 
   // ---- words
@@ -362,7 +364,12 @@ function render({ model, el }) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  const views = choice("shown", ["the edit", "what it changed", "the input"], (index) => { view = ["edit", "changed", "input"][index]; draw(); });
+  const views = choice("shown", ["the edit", "what it changed", "the input"], (index) => {
+    view = ["edit", "changed", "input"][index];
+    looked ||= view === "changed" && Boolean(run?.scores);
+    guide.update(); draw();
+  });
+  const look = (index) => { views.put(index); views.querySelector("select").dispatchEvent(new Event("change")); };
   const layers = choice("layers", ["all, averaged"], (index) => { layer = index - 1; draw(); });
   const branches = choice("branch", BRANCHES.slice(0, 1), (index) => { of.branch = index; draw(); });
   const heads = choice("head", ["all, averaged"], (index) => { of.head = index - 1; draw(); });
@@ -374,7 +381,27 @@ function render({ model, el }) {
   const wiper = dial("this run | before", { min: 0, max: 1, step: 0.01, value: 1, said: (at) => `${Math.round(100 * at)} %` }, (at) => { wipe = at; draw(); });
   wiper.hidden = true;
 
+  // ---- the first minute, unless a link or a chapter brings an intervention along
+  const plain = !HOLDS.some((name) => asked[name]) && !Object.keys(asked.factors).length && !asked.swap;
+  const guide = tour({
+    run: start,
+    show: () => look(1),
+    hold: () => {
+      place([...item.mask]);
+      asked.hold = true; holds[HOLDS.indexOf("hold")].put(true);
+      look(0); start();
+    },
+  }, () => {
+    const strays = (one) => Object.entries(one?.scores ?? {}).find(([name]) => name.includes("outside"))?.[1];
+    return {
+      going, looked, possible: plain && Boolean(item.mask?.includes("1")) && item.outside !== "",
+      ran: Boolean(run?.scores || before?.scores), held: Boolean(run?.scores && run.held && before?.scores && !before.held),
+      from: strays(before)?.toFixed(3), to: strays(run)?.toFixed(3),
+    };
+  });
+
   el.append(
+    guide,
     element("section", { class: "cirp-panel", "aria-label": "What is asked for" },
       pictures,
       live && element("details", { class: "cirp-more" }, element("summary", {}, "another picture"),
@@ -422,7 +449,8 @@ function render({ model, el }) {
       unknown.textContent = message.unknown.length ? `not among the words it was trained on: ${message.unknown.join(", ")}` : "";
     } else if (message.kind === "begin") {
       if (run?.scores) before = run;
-      run = { steps: [], layers: [], picture: null, tokens: message.tokens, method: message.method ?? "ip2p" };
+      const held = Boolean(region) && HOLDS.some((name) => asked[name]);
+      run = { steps: [], layers: [], picture: null, tokens: message.tokens, method: message.method ?? "ip2p", held };
       if (message.steps === 1 && run.method !== "ip2p") bar.removeAttribute("value");
       times.range(message.steps); running(true); listWords(message.tokens);
       say("running");
@@ -448,7 +476,7 @@ function render({ model, el }) {
       bar.value = 1;
       own.picture = await bitmap(buffers[0]);
       running(false); say("done");
-      wiper.hidden = !before; table(); draw();
+      wiper.hidden = !before; table(); draw(); guide.update();
     } else if (message.kind === "cancelled") {
       running(false); run = before; say("cancelled"); draw();
     } else if (message.kind === "region") {
@@ -472,7 +500,7 @@ function render({ model, el }) {
   async function open() {
     source = await picture(item.picture);
     answer = item.target ? await picture(item.target) : null;
-    table(); draw();
+    table(); draw(); guide.update();
   }
   send("tokens");
   open();

@@ -62,6 +62,9 @@ STAGES = {
     "autoencoder": Stage(
         autoencoder.train, Effort(240_000, 8), Effort(1_500_000, 96, 2e-3), "pictures"
     ),
+    "decoder": Stage(
+        autoencoder.train_decoder, Effort(120_000, 8), Effort(600_000, 96), "pictures"
+    ),
     "clip": Stage(clip.train, Effort(400_000, 128), Effort(800_000, 256)),
     "joint": Stage(unets.train_joint, Effort(1_500_000, 32), Effort(9_000_000, 256, 1e-3)),
     "judge": Stage(judge.train, Effort(400_000, 64), Effort(1_000_000, 128), None),

@@ -25,6 +25,8 @@ EDGE_WEIGHT = 0.5
 COLOUR_WEIGHT = 3.0
 SMALL_WEIGHT = 0.3  # share of a picture's loss that its edited region has, however small
 HALF_WEIGHT = 0.25
+DECODED_NOISE = 0.02  # of latents whose spread is 1, where the decoder alone is trained
+SQUARES = 4.0  # weight of the plain squared error there: it is what the signal-to-noise ratio reads
 SIDES = ("source", "target")
 
 
@@ -107,6 +109,42 @@ class Reconstruction(Objective):
             small = self.model.decode(avg_pool2d(noisy[:half], 2)).sample
         aim, some = avg_pool2d(x[:half], 2), avg_pool2d(weight[:half], 2)
         return error(x, y.float(), weight) + 0.5 * HALF_WEIGHT * error(aim, small.float(), some)
+
+
+class Decoding(Objective):
+    """Latents, as good as they are, to pictures: the encoder is not moved, nor what reads it."""
+
+    alike = True
+    draw = Reconstruction.draw
+
+    def __init__(self, setup: Setup, model: AutoencoderKL):
+        super().__init__()
+        self.model = model.to(setup.device, memory_format=torch.channels_last)
+        self.model.encoder.requires_grad_(False)
+        self.model.quant_conv.requires_grad_(False)
+        self.setup, self.batch = setup, setup.batch
+
+    def forward(self, shown: Tensor, other: Tensor, noise: Tensor) -> Tensor:
+        x = tensor(shown)
+        with torch.no_grad():
+            latents = self.model.encode(x).latent_dist.mean
+        with self.setup.autocast():
+            y = self.model.decode(latents + DECODED_NOISE * noise.to(latents)).sample
+        return error(x, y.float(), weights(x, tensor(other))) + SQUARES * (x - y).square().mean()
+
+
+def train_decoder(setup: Setup) -> Outcome:
+    """The finished vae's decoder alone, for longer: what was trained on its latents stays valid."""
+    model = AutoencoderKL.from_pretrained(setup.start or setup.part("vae"))
+    schedule = Schedule(
+        setup.samples, setup.rate or 1e-3, warmup=setup.warmup(2000), decay=0.5, ema=0.998
+    )
+    model, outcome = fit(
+        Decoding(setup, model), schedule=schedule, folder=setup.work, name="decoder",
+        limit=setup.limit,
+    )  # fmt: skip
+    save_half(model, setup.parts / "vae")
+    return outcome
 
 
 def train(setup: Setup) -> Outcome:

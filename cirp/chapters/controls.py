@@ -1,0 +1,69 @@
+"""How often pictures that are no edit pass as a success, and right answers do, for chapter 2."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from cirp import figures
+from cirp.experiments import controls
+from cirp.experiments.plan import plan
+from cirp.figures.sentences import say, spanned, verdict
+
+NO_EDITS = (*controls.FILLS, controls.OTHER, controls.TRIP)
+ALL = "all edits"
+
+
+def finding(rates: pd.DataFrame) -> Markdown:
+    """Which controls keep their bound in every kind of edit, and whether right answers pass."""
+    aims = plan().primary
+    fakes = rates[rates["control"].isin(NO_EDITS) & (rates["kind"] != "")]
+    said = [
+        verdict(row.low, row.high, aims.controls_at_most, at_most=True)
+        for row in fakes.itertuples()
+    ]
+    whole = rates[rates["kind"] == ""].set_index("control")
+    least = whole.loc[controls.TARGET_TRIP]
+    worst = fakes.loc[fakes["passes"].idxmax()]
+    return say(
+        f"**Of {len(fakes)} pairs of such a picture and a kind of edit, {said.count('met')} pass "
+        f"in at most {aims.controls_at_most:.0%} of edits by their whole interval, "
+        f"{said.count('missed')} in more; of {said.count('open')} it is open.** Most often passes "
+        f"*{worst.control}* where the edit is to *{worst.kind}*: "
+        f"{spanned(worst.passes, worst.low, worst.high)}. The right answer, seen through the "
+        f"autoencoder, passes in {spanned(least.passes, least.low, least.high)} (wanted: at least "
+        f"{aims.target_at_least})."
+    )
+
+
+def figure(rates: pd.DataFrame) -> Figure:
+    """A panel a control that is no edit: how often it passes, by kind of edit, with intervals."""
+    shown = [name for name in NO_EDITS if name != controls.TRIP]
+    fig, axes = plt.subplots(1, len(shown), figsize=(10.4, 3.4), sharex=True, sharey=True)
+    for ax, name in zip(axes, shown, strict=True):
+        mine = rates[rates["control"] == name].iloc[::-1]
+        reach = [mine["passes"] - mine["low"], mine["high"] - mine["passes"]]
+        at = np.arange(len(mine))
+        ax.axvline(plan().primary.controls_at_most, color="#222222", lw=0.9, ls="--")
+        ax.errorbar(mine["passes"], at, xerr=reach, fmt="o", ms=4.5, lw=1.3, capsize=2,
+                    color=figures.BASELINE)  # fmt: skip
+        ax.set_yticks(at, mine["kind"].replace("", ALL))
+        ax.set_title(figures.fill(name, 14), fontsize=9.5, loc="center")
+        ax.grid(axis="y", visible=False)
+    axes[0].set_xlim(left=-0.004)
+    axes[len(shown) // 2].set_xlabel("share that passes as a success  ← better")
+    return fig
+
+
+def table(rates: pd.DataFrame) -> pd.DataFrame:
+    """Kinds of edit by control, in per cent; of all edits with the interval."""
+    whole = rates[rates["kind"] == ""].set_index("control")
+    kinds = rates[rates["kind"] != ""].pivot(index="control", columns="kind", values="passes")
+    kinds = kinds.loc[whole.index].map(lambda share: f"{100 * share:.1f}")
+    spans = [
+        spanned(*(100 * share for share in one), digits=1)
+        for one in whole[["passes", "low", "high"]].itertuples(index=False)
+    ]
+    kinds.insert(0, f"{ALL} [95 %]", spans)
+    return kinds.rename_axis(index="passes, in per cent", columns=None)

@@ -26,6 +26,8 @@
 # :::
 #
 # *Needs nothing beyond this repository.*
+#
+# *The answer in numbers: {numref}`tab-answer-01`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -49,7 +51,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 recorded = chapter.frontiers_table(s)
-chapter.finding(recorded)
+answer = chapter.finding(recorded)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-01"}}
+answer.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
 item = chapter.chosen(s, recorded)

@@ -14,6 +14,8 @@
 # prompt; read the other way, each token has a map. DAAM {cite}`tang2023daam` averages these maps over
 # layers, heads and time. InstructPix2Pix evaluates three rows at every step (text and image, image
 # alone, neither), and only the first has ever seen the instruction.
+#
+# *The answer in numbers: {numref}`tab-answer-03`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -39,6 +41,12 @@ s = study.open_study(
 look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
 noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
+scored = word_maps.with_masks(baseline)
+# %% tags=["hide-input"]
+answer = chapter.finding(scored, word_maps.with_masks(noisy))
+answer
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-03"}}
+answer.numbers
 
 # %% [markdown]
 # ## The words that carry the edit
@@ -103,7 +111,6 @@ pd.DataFrame(mass).map("{:.1%}".format)
 # Maps that know nothing set the floor ({numref}`tab-map-scores`).
 
 # %% mystnb={"table": {"caption": "How well maps of words find the things they name, beside maps that know nothing.", "name": "tab-map-scores"}}
-scored = word_maps.with_masks(baseline)
 chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 
 # %% [markdown]

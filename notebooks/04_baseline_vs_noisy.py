@@ -10,6 +10,8 @@
 # # Baseline versus noisy input
 #
 # The noisy input keeps more of the picture. Does it still make the edit?
+#
+# *The answer in numbers: {numref}`tab-answer-04`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -30,7 +32,11 @@ s = study.open_study(
     prefers=("target caption",),
 )
 table = s.table("main", report.main_methods(steps))
-chapter.finding(table)
+answer = chapter.finding(table)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-04"}}
+answer.numbers
 
 # %% [markdown]
 # The baseline starts from pure noise and sees the input concatenated to it, with text guidance 7.5 and image guidance

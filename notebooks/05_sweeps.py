@@ -10,6 +10,8 @@
 # # Guidance sweeps
 #
 # Any editor can be made to keep more by making it edit less. What does each dial give, and what does it take?
+#
+# *The answer in numbers: {numref}`tab-answer-05`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -31,7 +33,11 @@ s = study.open_study(
 )
 sweep = s.table("sweeps", report.sweep_methods(s.sweep_steps), seeds=s.seeds[:1])
 planned = records.recorded("frontiers") if s.is_default else None
-chapter.finding(planned)
+answer = chapter.finding(planned)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-05"}}
+answer.numbers
 
 # %% [markdown]
 # ## The baseline's two scales

@@ -13,6 +13,8 @@
 # happened?
 #
 # *The full run's tables are recorded, and a slice is computed again here.*
+#
+# *The answer in numbers: {numref}`tab-answer-06`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -34,7 +36,11 @@ s = study.open_study(
     prefers=("target caption", "mask",),
 )
 table = s.table("main", report.main_methods(steps))
-chapter.tables_finding(table)
+answer = chapter.tables_finding(table)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-06"}}
+answer.numbers
 
 # %% [markdown]
 # ## The report's table

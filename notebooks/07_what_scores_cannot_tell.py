@@ -11,6 +11,8 @@
 #
 # CLIP-I and DINOv2 to the input are highest for doing nothing, so a system that edits less looks as if it over-edits
 # less. By how much, and what is to be read instead?
+#
+# *The answer in numbers: {numref}`tab-answer-07`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -33,7 +35,11 @@ s = study.open_study(
 )
 table = s.table("main", report.main_methods(steps))
 blends = s.blends((0.0, 0.25, 0.5, 0.75))
-chapter.cannot_tell_finding(table, blends)
+answer = chapter.cannot_tell_finding(table, blends)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-07"}}
+answer.numbers
 
 # %% [markdown]
 # ## Fading the edit out improves every similarity

@@ -14,6 +14,8 @@
 # world that flaw is a dial.
 #
 # *Numbers are of the miniature.*
+#
+# *The answer in numbers: {numref}`tab-answer-08`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -40,7 +42,11 @@ s = study.open_study(
 # %% tags=["hide-input"]
 table = evidence.table(s, "leak")
 found = leak.at_equal_success(table)
-chapter.finding(table, found)
+answer = chapter.finding(table, found)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-08"}}
+answer.numbers
 
 # %% [markdown]
 # Three editors were trained from the same start, for as many steps, on the same pairs in the same order with the

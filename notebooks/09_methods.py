@@ -35,6 +35,8 @@
 # | Watch Your Steps {cite}`mirzaei2023wys` | change of the prediction with the text | latents blended, pixels pasted |
 # | DiffEdit {cite}`couairon2023diffedit` | change of the prediction with the caption | inverted latents kept outside |
 # | remap (ours) | what the text changes in the noised source, and what attention writes; Otsu's threshold {cite}`otsu1979` | attention, guidance, latents, pixels |
+#
+# *The answer in numbers: {numref}`tab-answer-09`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -61,7 +63,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 table = records.required("frontiers", "cirp evidence frontiers")
-methods.finding(table)
+answer = methods.finding(table)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-09"}}
+answer.numbers
 
 # %% [markdown]
 # ## Where each thinks the edit belongs

@@ -13,6 +13,8 @@
 # it is held?
 #
 # *Numbers are of the miniature.*
+#
+# *The answer in numbers: {numref}`tab-answer-10`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -38,7 +40,11 @@ s = study.open_study(
 # %% tags=["hide-input"]
 crossed = evidence.table(s, "factorial")
 found = factorial.against_baseline(crossed)
-chapter.finding(found)
+answer = chapter.finding(found)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-10"}}
+answer.numbers
 
 # %% [markdown]
 # ## Taken away, one at a time

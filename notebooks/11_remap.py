@@ -25,6 +25,8 @@
 # does; text guidance acts inside $R$ only; latents outside are the noised source's, and pixels are the source's.
 # There is no mask, no other model, no training, and no list of the words that matter. Because what strays is
 # caught, the text guidance may be stronger than the baseline's: the chapter on frontiers turns that dial.
+#
+# *The answer in numbers: {numref}`tab-answer-11`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -51,7 +53,11 @@ s = study.open_study(
 )
 ours = configurations.found(steps)[configurations.OURS]
 tried = s.table("remap_ideas", configurations.ideas(steps), seeds=s.seeds[:1])
-chapter.finding(records.required("frontiers", "cirp evidence frontiers"), tried)
+answer = chapter.finding(records.required("frontiers", "cirp evidence frontiers"), tried)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-11"}}
+answer.numbers
 
 # %% [markdown]
 # ## The idea in a picture

@@ -12,6 +12,8 @@
 # A person who edits does not stop after one instruction. What is left, after five, of what nobody touched?
 #
 # *Numbers are of the miniature.*
+#
+# *The answer in numbers: {numref}`tab-answer-13`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -37,7 +39,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 table = evidence.table(s, "turns")
-chapter.finding(table)
+answer = chapter.finding(table)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-13"}}
+answer.numbers
 
 # %% [markdown]
 # ## What wears away

@@ -18,6 +18,8 @@
 # :::
 #
 # *Numbers are of the miniature, and methods are re-implementations.*
+#
+# *The answer in numbers: {numref}`tab-answer-14`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -45,7 +47,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 table = records.required("frontiers", "cirp evidence frontiers")
-methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
+answer = methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-14"}}
+answer.numbers
 
 # %% [markdown]
 # ## Prompt-to-Prompt

@@ -12,6 +12,8 @@
 # Two methods leave the maps as they are and act on what follows from them.
 #
 # *Numbers are of the miniature, and methods are re-implementations.*
+#
+# *The answer in numbers: {numref}`tab-answer-15`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -36,7 +38,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 table = records.required("frontiers", "cirp evidence frontiers")
-methods.family_finding(table, ['attention refocusing', 'ASG'])
+answer = methods.family_finding(table, ['attention refocusing', 'ASG'])
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-15"}}
+answer.numbers
 
 # %% [markdown]
 # ## Attention refocusing

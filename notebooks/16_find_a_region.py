@@ -12,6 +12,8 @@
 # Six methods find a region and protect what lies outside of it. What makes a good region?
 #
 # *Numbers are of the miniature, and methods are re-implementations.*
+#
+# *The answer in numbers: {numref}`tab-answer-16`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -37,7 +39,11 @@ s = study.open_study(
 
 # %% tags=["hide-input"]
 table = records.required("frontiers", "cirp evidence frontiers")
-methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
+answer = methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-16"}}
+answer.numbers
 
 # %% [markdown]
 # ## From attention

@@ -23,6 +23,8 @@
 # The first takes a folder of pictures, each with its instruction in a text file of the same name or in a `metadata.csv`
 # (`file_name,text`); what lacks one is written in `cirp.review("my-edits")`, where regions can be painted, too. The
 # second is optional, and needs source captions.
+#
+# *The answer in numbers: {numref}`tab-answer-19`.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"
@@ -43,7 +45,11 @@ s = study.open_study(
 )
 methods = chapter.methods(s)
 table = chapter.scores(s, methods)
-chapter.finding(table)
+answer = chapter.finding(table)
+answer
+
+# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-19"}}
+answer.numbers
 
 # %% [markdown]
 # ## Numbers

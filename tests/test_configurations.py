@@ -67,8 +67,8 @@ def test_a_method_closes_the_way_to_itself_told_the_region():
     table = pd.DataFrame(rows)
     assert aims.closing(table, ours).mean == pytest.approx(0.5)
     found = methods.compared(table, [ours])
-    assert found.loc[ours, "outside change - baseline"].startswith("\u22120.0400")
-    assert found.loc[ours, "edit success - baseline"].startswith("+0.0000")
+    assert found.loc[ours, "outside change, minus the baseline's"].startswith("\u22120.0400")
+    assert found.loc[ours, "edit success, minus the baseline's"].startswith("+0.00")
 
 
 def test_the_overlap_of_regions_by_hand():

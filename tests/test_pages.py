@@ -16,8 +16,11 @@ from bs4 import BeautifulSoup
 from PIL import Image
 from sphinx.application import Sphinx
 
+from cirp.figures.sentences import Numbers, say
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+WITHOUT_ANSWER = ("17", "18")  # the appendix on DreamBooth, and the page to try things on
 stems = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
 
@@ -213,3 +216,38 @@ def test_a_book_of_other_edits_has_no_picture_of_the_books_own(
     page = (tmp_path / "out" / "index.html").read_text()
     assert ("What it shows." in page) == ("a.webp" in page) == (not own)
     assert "a.webp" not in warned.getvalue()  # it is not looked for either
+
+
+SITE = ROOT / "_build" / "html" / "notebooks"
+ESTIMATE = re.compile(r"[+\u2212]?\d*\.\d+ \[[^\]]+\]")  # "0.12 [0.05, 0.19]"
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.slow
+@stems
+def test_what_a_chapter_answers_stands_in_a_table_beside_it(source):
+    """Each number with an interval of the first paragraph that has one is found in a table."""
+    built = SITE / f"{source.stem}.html"
+    if not built.exists():
+        pytest.skip("there is no built book; make book")
+    page = BeautifulSoup(built.read_text(), "html.parser").select_one("article.bd-article")
+    said = (ESTIMATE.findall(plain(p.get_text())) for p in page.find_all("p"))
+    first = next((found for found in said if found), [])
+    tables = " ".join(plain(table.get_text(" ")) for table in page.find_all("table"))
+    assert [estimate for estimate in first if estimate not in tables] == []
+    if source.stem[:2] not in WITHOUT_ANSWER:
+        assert first, "the chapter's question is not answered by a number with its interval"
+
+
+def test_a_paragraph_keeps_its_numbers_as_it_says_them():
+    number = Numbers()
+    text = f"It is {number('size', 0.5, 0.25, 0.75, digits=2)} and {number.plain('colour', 'red')}."
+    made = say("First.", text, numbers=number)
+    assert made.data == f"First. {text}"
+    assert list(made.numbers["value [95 %]"]) == ["0.50\u00a0[0.25,\u00a00.75]", "red"]
+    assert say("Nothing.", numbers=Numbers()).numbers is None
+    with pytest.raises(ValueError, match="'colour' is both red and blue; name them apart"):
+        number.plain("colour", "blue")

@@ -10,9 +10,11 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.attention.maps import word_map
 from cirp.experiments import records
-from cirp.experiments.word_maps import Watched, by_layer, by_time, leaderboard
+from cirp.experiments.word_maps import Watched, by_layer, by_time, leaderboard, score
 from cirp.figures import tables
 from cirp.figures.explorers import AttentionExplorer
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.statistics.bootstrap import mean_interval
 
 NO_MASK = "None of these edits has a mask to score against (data/README.md)."
 
@@ -50,6 +52,36 @@ def board(
     table = pd.concat(parts).drop_duplicates(["id", "map"]).assign(seed=seed)
     columns = ["best_iou", "pointing", "energy_gain", "roc_auc", "average_precision"]
     return tables.wide(table, columns, method="map")
+
+
+def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
+    """Whether the words of the edit look where the edit should happen."""
+    number, parts, ways = Numbers(), [], []
+    for some, name in ((baseline, "InstructPix2Pix"), (noisy, "noisy input")):
+        if some:
+            table = pd.DataFrame([score(one, map=name) for one in some])
+            auc, iou = (mean_interval(table[m].to_numpy(float)) for m in ("roc_auc", "best_iou"))
+            ways.append(
+                by_interval(
+                    auc.low - 0.5, auc.high - 0.5, above="look towards its place",
+                    below="look away from its place",
+                    open="do not look at its place, as far as can be told",
+                )
+            )  # fmt: skip
+            parts.append(
+                f"in {name} their map finds the true region with a ROC-AUC of "
+                f"{number(f'ROC-AUC: {name}', *auc[:3], digits=2)} (a map that knows nothing: 0.5) "
+                f"and overlaps it, at the best threshold, by "
+                f"{number(f'best overlap (IoU): {name}', *iou[:3], digits=2)}"
+            )
+    if not parts:
+        return say(f"*How well words find regions is not known here. {NO_MASK}*")
+    first, *more = parts
+    return say(
+        f"**The words that carry an edit {ways[0]}: {first}.**",
+        *(f"{part[:1].upper()}{part[1:]}." for part in more),
+        numbers=number,
+    )
 
 
 def layers_figure(watched: Sequence[Watched]) -> Figure | None:

@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from cirp import figures
 from cirp.experiments import configurations, factorial, strays
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -27,9 +26,9 @@ def _by(row: pd.Series, name: str) -> tuple[float, float, float]:
     return row[f"{name} - baseline"], row[f"{name}, low"], row[f"{name}, high"]
 
 
-def finding(found: pd.DataFrame) -> Markdown:
+def finding(found: pd.DataFrame) -> Paragraph:
     """The chapter's answer; `found` is `factorial.against_baseline`."""
-    sentences = []
+    sentences, number = [], Numbers()
     for held, called in (
         ("latents", "the latents"),
         ("guidance", "the text's guidance"),
@@ -45,22 +44,24 @@ def finding(found: pd.DataFrame) -> Markdown:
         )
         sentences.append(
             f"Holding {called} outside the true region {verb} "
-            f"({spanned(*_by(row, OUTSIDE), digits=4, signed=True)}) at "
-            f"{spanned(*_by(row, DONE), digits=2, signed=True)} edit success."
+            f"({number(f'outside change: {held} held', *_by(row, OUTSIDE), digits=4, signed=True)})"
+            f" at {number(f'edit success: {held} held', *_by(row, DONE), digits=2, signed=True)} "
+            "edit success."
         )
-    without = _row(found, factorial.NOWHERE, "guidance")
+    without = _by(_row(found, factorial.NOWHERE, "guidance"), OUTSIDE)
+    unguided = number("outside change: no guidance", *without, digits=4, signed=True)
     sentences.append(
         "With no text guidance anywhere the outside changes "
         + by_interval(
-            *_by(without, OUTSIDE)[1:],
+            *without[1:],
             above="more than under the instruction: without one the editor does not copy its "
             "input, it edits something",
             below="less than under the instruction: the text is what carries the change outside",
             open="about as much as under the instruction",
         )
-        + f" ({spanned(*_by(without, OUTSIDE), digits=4, signed=True)})."
+        + f" ({unguided})."
     )
-    return say(f"**{sentences[0]}**", *sentences[1:])
+    return say(f"**{sentences[0]}**", *sentences[1:], numbers=number)
 
 
 def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -122,7 +123,7 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("guidance kept")
 
 
-def strays_finding(table: pd.DataFrame) -> Markdown:
+def strays_finding(table: pd.DataFrame) -> Paragraph:
     """Where the baseline's change outside lands: near or far, on what is alike or on the rest."""
     base = configurations.BASELINE
     near, far = (list(strays.wide(table, "distance", base))[place] for place in (0, -1))

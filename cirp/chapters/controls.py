@@ -3,19 +3,18 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments import controls
 from cirp.experiments.plan import plan
-from cirp.figures.sentences import say, spanned, verdict
+from cirp.figures.sentences import Numbers, Paragraph, say, spanned, verdict
 
 NO_EDITS = (*controls.FILLS, controls.OTHER, controls.TRIP)
 ALL = "all edits"
 
 
-def finding(rates: pd.DataFrame) -> Markdown:
+def finding(rates: pd.DataFrame) -> Paragraph:
     """Which controls keep their bound in every kind of edit, and whether right answers pass."""
     aims = plan().primary
     fakes = rates[rates["control"].isin(NO_EDITS) & (rates["kind"] != "")]
@@ -24,17 +23,22 @@ def finding(rates: pd.DataFrame) -> Markdown:
         for row in fakes.itertuples()
     ]
     whole = rates[rates["kind"] == ""].set_index("control")
-    least = whole.loc[controls.TARGET_TRIP]
     worst = fakes.loc[fakes["passes"].idxmax()]
+    number = Numbers()
+    most = number(f"passes: {worst.control}, {worst.kind}", *_span(worst))
+    right = number(f"passes: {controls.TARGET_TRIP}", *_span(whole.loc[controls.TARGET_TRIP]))
     return say(
         f"**Of {len(fakes)} pairs of such a picture and a kind of edit, {said.count('met')} pass "
         f"in at most {aims.controls_at_most:.0%} of edits by their whole interval, "
         f"{said.count('missed')} in more; of {said.count('open')} it is open.** Most often passes "
-        f"*{worst.control}* where the edit is to *{worst.kind}*: "
-        f"{spanned(worst.passes, worst.low, worst.high)}. The right answer, seen through the "
-        f"autoencoder, passes in {spanned(least.passes, least.low, least.high)} (wanted: at least "
-        f"{aims.target_at_least})."
+        f"*{worst.control}* where the edit is to *{worst.kind}*: {most}. The right answer, seen "
+        f"through the autoencoder, passes in {right} (wanted: at least {aims.target_at_least}).",
+        numbers=number,
     )
+
+
+def _span(row: pd.Series) -> tuple[float, float, float]:
+    return row.passes, row.low, row.high
 
 
 def figure(rates: pd.DataFrame) -> Figure:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments import aims, configurations, confirmation, frontiers
-from cirp.figures.sentences import by_interval, estimate_in, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, estimate_in, say, spanned
 from cirp.figures.tables import named
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
@@ -20,7 +20,7 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
 SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
 
-def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     """The chapter's answer: where ours stands, and how many others beat the baseline."""
     rows = summary.set_index("method")
     ours = rows.loc[configurations.OURS]
@@ -37,22 +37,26 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Markdown:
     others = rows.drop([configurations.BASELINE, configurations.OURS])
     better = list(others.index[others["area - baseline, low"] > 0])
     worse = list(others.index[others["area - baseline, high"] < 0])
+    number = Numbers()
     return say(
         f"**On {edits} local test edits remap's frontier "
         + by_interval(
             low, high, above="lies beyond the baseline's", below="falls short of the baseline's",
             open="cannot be told from the baseline's",
         )
-        + f": its area differs by {spanned(*estimate_in(ours, 'area - baseline'), signed=True)}.**",
+        + ": its area differs by "
+        + number("area: remap minus baseline", *estimate_in(ours, "area - baseline"), signed=True)
+        + ".**",
         f"The best of the others is {rival}, and remap is "
         + by_interval(
             apart.low, apart.high, above="ahead of it", below="behind it",
             open="not to be told from it",
         )
-        + f" ({spanned(apart.value, apart.low, apart.high, signed=True)}).",
+        + f" ({number(f'area: remap minus {rival}', *apart[:3], signed=True)}).",
         f"Of the {len(others)} others {len(better)} beat the baseline by interval"
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
+        numbers=number,
     )  # fmt: skip
 
 

@@ -13,17 +13,24 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, leak
-from cirp.figures.sentences import by_interval, estimate_in, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, estimate_in, say
 from cirp.metrics import similarity
 from cirp.statistics import frontier
 
 
-def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame, found: pd.DataFrame) -> Paragraph:
     """The chapter's answer; `found` is `leak.at_equal_success`."""
     by_seed = {seed: rows.set_index("leak") for seed, rows in found.groupby("training seed")}
     first, *others = by_seed.values()
     clean, half, full = (first.loc[share] for share in leak.LEAKS)
-    outside = [spanned(*estimate_in(row, "outside"), digits=4) for row in (clean, half, full)]
+    number = Numbers()
+    outside, most = _by_leak(number, first, ""), []
+    for share in leak.LEAKS:
+        what, span = (
+            f"most edit success: {_pairs(share)}",
+            estimate_in(first.loc[share], "most success"),
+        )
+        most.append(number(what, *span, digits=2))
     edits = table["id"].nunique()
     return say(
         "**The editor over-edits "
@@ -37,13 +44,23 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Markdown:
         f"{outside[2]} with all.**",
         f"On {edits} local test edits the intervals of none and all {_touch(first)}. "
         "The most success of the three: "
-        + ", ".join(
-            spanned(*estimate_in(row, "most success"), digits=2)
-            for row in (clean, half, full)
-        )
+        + ", ".join(most)
         + ".",
-        *(_again(rows) for rows in others),
+        *(_again(rows, number) for rows in others),
+        numbers=number,
     )  # fmt: skip
+
+
+def _pairs(share: float) -> str:
+    return f"{share:.0%} of training pairs leaked"
+
+
+def _by_leak(number: Numbers, rows: pd.DataFrame, more: str) -> list[str]:
+    return [
+        number(f"outside change: {_pairs(share)}{more}", *estimate_in(rows.loc[share], "outside"),
+               digits=4)
+        for share in leak.LEAKS
+    ]  # fmt: skip
 
 
 def _touch(rows: pd.DataFrame) -> str:
@@ -51,9 +68,9 @@ def _touch(rows: pd.DataFrame) -> str:
     return "do not touch" if apart else "touch"
 
 
-def _again(rows: pd.DataFrame) -> str:
+def _again(rows: pd.DataFrame, number: Numbers) -> str:
     more = estimate_in(rows.loc[1.0], "outside - leak 0")
-    outside = [spanned(*estimate_in(rows.loc[share], "outside"), digits=4) for share in leak.LEAKS]
+    outside = _by_leak(number, rows, f", seed {rows['training seed'].iloc[0]}")
     return (
         "Trained once more with another seed, "
         + by_interval(

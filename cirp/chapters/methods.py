@@ -16,7 +16,7 @@ from cirp.diffusion.tasks import Edit
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache, configurations, factorial, frontiers, study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Paragraph, by_interval, say, spanned
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, paired_interval
 
 
@@ -109,7 +109,7 @@ def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(means).T.rename_axis(index=["", "method"], columns=None).round(3)
 
 
-def finding(table: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame) -> Paragraph:
     """What the methods have in common at the point each is shown at, on local test edits."""
     base = configurations.BASELINE
     rows = {}
@@ -120,13 +120,18 @@ def finding(table: pd.DataFrame) -> Markdown:
     louder = [m for m, (_, out) in rows.items() if out.low > 0]
     loses = [m for m, (done, _) in rows.items() if done.high < 0]
     both = [m for m in quieter if m not in loses]
-    return say(
+    found = compared(table, list(rows))
+    best = min(both, key=lambda m: rows[m][1].mean, default="")
+    answer = say(
         f"**Of {len(rows)} methods {len(quieter)} change less outside than the baseline, by "
         f"interval, and {len(both)} of these without losing edit success that could be told"
         + (f": {', '.join(both)}.**" if both else ".**"),
+        f"The quietest of these is {best} ({found.loc[best].iloc[1]})." if both else "",
         f"{len(loses)} succeed less often than the baseline; {len(louder)} change more outside"
         + (f" ({', '.join(louder)})." if louder else "."),
     )
+    answer.numbers = found
+    return answer
 
 
 def _against(table: pd.DataFrame, method: str, metric: str) -> Interval:
@@ -136,38 +141,42 @@ def _against(table: pd.DataFrame, method: str, metric: str) -> Interval:
     )
 
 
-def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Markdown:
+def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
     """Each method of a chapter against the baseline, in a sentence with its intervals."""
-    sentences = []
+    found, sentences = compared(table, labels), []
     for label in labels:
         done, out = (_against(table, label, metric) for metric in (SUCCESS, PRIMARY))
+        success, outside = found.loc[label]
         sentences.append(
             f"{label[:1].upper()}{label[1:]} changes "
             + by_interval(
                 out.low, out.high, above="more outside than the baseline",
                 below="less outside than the baseline", open="about as much outside",
             )
-            + f" ({spanned(*out[:3], digits=4, signed=True)}) and succeeds "
+            + f" ({outside}) and succeeds "
             + by_interval(done.low, done.high, above="more often", below="less often",
                           open="about as often")
-            + f" ({spanned(*done[:3], digits=2, signed=True)})."
+            + f" ({success})."
         )  # fmt: skip
-    return say(f"**{sentences[0]}**", *sentences[1:])
+    answer = say(f"**{sentences[0]}**", *sentences[1:])
+    answer.numbers = found
+    return answer
 
 
 def compared(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Some methods or controls at the point they are shown at, against the baseline."""
-    rows = []
-    for label in labels:
-        found = {
-            "edit success - baseline": _against(table, label, SUCCESS),
-            "outside change - baseline": _against(table, label, PRIMARY),
+    columns = {
+        "edit success, minus the baseline's": (SUCCESS, 2),
+        "outside change, minus the baseline's": (PRIMARY, 4),
+    }
+    rows = {
+        label: {
+            words: spanned(*_against(table, label, metric)[:3], digits=digits, signed=True)
+            for words, (metric, digits) in columns.items()
         }
-        rows.append(
-            {"method": label}
-            | {n: spanned(*one[:3], digits=4, signed=True) for n, one in found.items()}
-        )
-    return pd.DataFrame(rows).set_index("method")
+        for label in labels
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
 
 
 def listing(thing) -> Markdown:

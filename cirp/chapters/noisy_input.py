@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -16,43 +15,52 @@ from cirp.experiments import cache, report
 from cirp.experiments.needs import ASKED, possible
 from cirp.experiments.report import BASELINE, NOISY
 from cirp.explorer.captions import CaptionEditor
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
 from cirp.figures.tables import ANSWERS, known_best, named, points
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
+LESS = ": noisy input minus baseline"
 
-def finding(table: pd.DataFrame) -> Markdown:
+
+def finding(table: pd.DataFrame) -> Paragraph:
     """Noisy input minus baseline, paired by image: what is kept, and what is done."""
     if NOISY not in set(table["method"]):
         return say(
             "**These edits have no target captions, which the noisy input is told: here the "
             "baseline stands alone.** `cirp refine` writes them (data/README.md)."
         )
-    said = {}
+    said, number = {}, Numbers()
     for metric in ("clip_i_source", "dinov2_source", SUCCESS, PRIMARY):
         wide = by_image(table, metric)
         sides = (wide[one].to_numpy(float) for one in (NOISY, BASELINE))
         said[metric] = paired_interval(*sides, metric=metric)
-    clip, dino, done, out = said.values()
+    done, out = said[SUCCESS], said[PRIMARY]
+    clip, dino = (
+        number(f"{named(metric)}{LESS}", *said[metric][:3], signed=True)
+        for metric in ("clip_i_source", "dinov2_source")
+    )
     similar = (
-        f"CLIP-I to the input differs by {spanned(*clip[:3], signed=True)}, DINOv2 by "
-        f"{spanned(*dino[:3], signed=True)}. In the report, on real models and ten photographs, "
-        "both were higher (+0.023 and +0.009)."
+        f"CLIP-I to the input differs by {clip}, DINOv2 by {dino}. In the report, on real models "
+        "and ten photographs, both were higher (+0.023 and +0.009)."
     )
     if not np.isfinite([done.mean, out.mean]).all():
         return say(
             f"**{similar}**",
             "Whether the edits happened, and what changed outside, is not known of these pictures.",
+            numbers=number,
         )
+    success = number(f"edit success{LESS}", *done[:3], digits=2, signed=True)
+    outside = number(f"outside change{LESS}", *out[:3], digits=4, signed=True)
     return say(
         "**The noisy input succeeds "
         + by_interval(done.low, done.high, above="more often than the baseline",
                       below="less often than the baseline", open="about as often as the baseline")
-        + f" ({spanned(*done[:3], digits=2, signed=True)}) and changes "
+        + f" ({success}) and changes "
         + by_interval(out.low, out.high, above="more", below="less", open="about as much")
-        + f" outside the region ({spanned(*out[:3], digits=4, signed=True)}).**",
+        + f" outside the region ({outside}).**",
         similar,
+        numbers=number,
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -14,7 +13,7 @@ from cirp.experiments.guidance import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
 from cirp.figures.tables import points
 from cirp.metrics import similarity
 from cirp.metrics.regions import split
@@ -34,7 +33,7 @@ def frontiers_table(s: Study) -> pd.DataFrame | None:
     return records.recorded("frontiers") if s.is_default else None
 
 
-def finding(table: pd.DataFrame | None) -> Markdown:
+def finding(table: pd.DataFrame | None) -> Paragraph:
     """The book in three sentences."""
     if table is None:
         return say("*The book's own findings are left out here: these are other edits or models.*")
@@ -50,27 +49,36 @@ def finding(table: pd.DataFrame | None) -> Markdown:
     )
     held = factorial.against_baseline(records.required("factorial", "cirp evidence factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
-    text, maps, latents = (gates.loc[n] for n in ("guidance", "cross-attention", "latents"))
+    number = Numbers()
+    text, maps, latents = (
+        number(f"outside change: {name} held, minus baseline", *_change(gates.loc[name]), digits=4,
+               signed=True)
+        for name in ("guidance", "cross-attention", "latents")
+    )  # fmt: skip
+    does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
+    strays = number("outside change: InstructPix2Pix", *base[1][:3], digits=4)
+    outside = number("outside change: remap minus baseline", *less[:3], digits=4, signed=True)
+    success = number("edit success: remap minus baseline", *kept[:3], digits=2, signed=True)
+    way = aims.closing(table, OURS)[:3]
+    closed = number("share of the way to remap told the true region", *way, digits=2)
     return say(
-        f"**On {len(done)} local test edits InstructPix2Pix does what was asked in "
-        f"{spanned(*base[0][:3], digits=2)} of cases, and changes what nobody asked for by "
-        f"{spanned(*base[1][:3], digits=4)} (mean absolute change of a pixel, 0 to 1).**",
-        f"Held outside the true region, the text's guidance moves that by {_change(text)}, "
-        f"cross-attention by {_change(maps)}, and the latents by {_change(latents)}.",
+        f"**On {len(done)} local test edits InstructPix2Pix does what was asked in {does} of "
+        f"cases, and changes what nobody asked for by {strays} (mean absolute change of a pixel, "
+        "0 to 1).**",
+        f"Held outside the true region, the text's guidance moves that by {text}, cross-attention "
+        f"by {maps}, and the latents by {latents}.",
         "Remap, which asks the model where an instruction acts before it edits, changes "
         + by_interval(less.low, less.high, above="more", below="less", open="about as much")
-        + f" outside ({spanned(*less[:3], digits=4, signed=True)}) and succeeds "
+        + f" outside ({outside}) and succeeds "
         + by_interval(kept.low, kept.high, above="more often", below="less often",
                       open="as often, as far as can be told")
-        + f" ({spanned(*kept[:3], digits=2, signed=True)}); it goes "
-        f"{spanned(*aims.closing(table, OURS)[:3], digits=2)} of the way to itself told the true "
-        "region.",
+        + f" ({success}); it goes {closed} of the way to itself told the true region.",
+        numbers=number,
     )  # fmt: skip
 
 
-def _change(row: pd.Series) -> str:
-    span = (row["outside - baseline"], row["outside, low"], row["outside, high"])
-    return spanned(*span, digits=4, signed=True)
+def _change(row: pd.Series) -> tuple[float, float, float]:
+    return row["outside - baseline"], row["outside, low"], row["outside, high"]
 
 
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -14,7 +13,7 @@ from cirp.diffusion.tasks import mask_picture
 from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
 from cirp.experiments import cache, configurations, frontiers, guidance
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
 from cirp.methods import METHODS, remap
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
 
@@ -61,25 +60,29 @@ def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list
     return [known[name] for name in order if name in known][:count]
 
 
-def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     """The chapter's answer: the region it finds, and what remapping attention itself adds."""
     shown = frontiers.at_shown(frontiers.local(table))
     iou = by_image(shown, "region_iou")
     found = mean_interval(iou[configurations.OURS].to_numpy(float))
     others = iou.drop(columns=configurations.OURS).mean().dropna()
     maps = ablation(tried, text=False).loc["attention not remapped"]
+    number, apart = Numbers(), "attention not remapped, minus remap"
+    outside = number(f"outside change: {apart}", *maps["outside"][:3], digits=4, signed=True)
+    success = number(f"edit success: {apart}", *maps["success"][:3], digits=2, signed=True)
+    best = number.plain(f"overlap (IoU): {others.idxmax()}", f"{others.max():.2f}")
     return say(
         f"**On {len(iou)} local test edits the region found overlaps with the true one by "
-        f"{spanned(*found[:3], digits=2)} (IoU); the best of the other methods reaches "
-        f"{others.max():.2f} ({others.idxmax()}).**",
+        f"{number('overlap (IoU): remap', *found[:3], digits=2)}; the best of the other methods "
+        f"reaches {best} ({others.idxmax()}).**",
         "Once guidance and latents are held, leaving cross-attention as it is changes outside "
-        f"change by {spanned(*maps['outside'][:3], digits=4, signed=True)} and success by "
-        f"{spanned(*maps['success'][:3], digits=2, signed=True)}: remapping the maps themselves "
+        f"change by {outside} and success by {success}: remapping the maps themselves "
         + by_interval(
             maps["outside"].low, maps["outside"].high, above="is worth something",
             below="costs something", open="adds nothing that can be told",
         )
         + ".",
+        numbers=number,
     )  # fmt: skip
 
 

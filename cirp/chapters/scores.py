@@ -11,7 +11,7 @@ from cirp import figures
 from cirp.experiments.drawn import right_answers
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
 from cirp.figures.tables import (
     ANSWERS,
     in_intervals,
@@ -36,24 +36,30 @@ WHERE = ("l1_source_outside", "l1_source_inside")
 COLOURS = {BASELINE: figures.BASELINE, NOISY: figures.NOISY}
 
 
-def tables_finding(table: pd.DataFrame) -> Markdown:
+def tables_finding(table: pd.DataFrame) -> Paragraph:
     """Whether the miniature's table goes the report's way."""
+    number = Numbers()
     idle = by_image(table, "clip_i_source")[NOTHING].mean()
-    wins = f"Doing nothing scores {idle:.2f} on CLIP-I to the input and wins both columns outright."
+    said = number.plain("CLIP-I to source: doing nothing", f"{idle:.2f}")
+    wins = f"Doing nothing scores {said} on CLIP-I to the input and wins both columns outright."
     if NOISY not in set(table["method"]):
-        return say(f"**{wins}** These edits have no target captions, which the noisy input needs.")
+        lacking = "These edits have no target captions, which the noisy input needs."
+        return say(f"**{wins}**", lacking, numbers=number)
     ways = []
     for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
         wide = by_image(table, metric)
         by = paired_interval(wide[NOISY].to_numpy(float), wide[BASELINE].to_numpy(float))
         ways.append(
-            f"{named(metric)} differs by {spanned(*by[:3], signed=True)} (theirs {theirs:+.4f}): "
+            f"{named(metric)} differs by "
+            f"{number(f'{named(metric)}: noisy input minus baseline', *by[:3], signed=True)} "
+            f"(theirs {theirs:+.4f}): "
             + by_interval(by.low, by.high, above="the same direction",
                           below="the other direction", open="no direction that can be told")
         )  # fmt: skip
     return say(
         f"**Noisy input minus baseline: {'; '.join(ways)}.**",
         wins,
+        numbers=number,
     )
 
 
@@ -61,23 +67,29 @@ def _signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\u2212")
 
 
-def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Markdown:
+def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     """What fading the edit out does to similarity, and how similarity goes with outside change."""
     wide = blends.pivot_table(index="id", columns="alpha", values="clip_i_source")
     faded = paired_interval(wide[max(wide)].to_numpy(float), wide[min(wide)].to_numpy(float))
     base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
     rho = {m: base[["clip_i_source", m]].corr(method="spearman").iloc[0, 1] for m in WHERE}
-    if base[WHERE[0]].isna().all():
-        return say(
-            f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I "
-            f"by {spanned(*faded[:3], signed=True)}, and nothing became more local.**"
-        )
-    return say(
+    number = Numbers()
+    raised = number(f"CLIP-I to source: {max(wide):.0%} input minus none", *faded[:3], signed=True)
+    first = (
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
-        f"{spanned(*faded[:3], signed=True)}, and nothing became more local.**",
-        "Over images, CLIP-I to the input goes with the change outside the region by "
-        f"{_signed(rho[WHERE[0]])} (Spearman) and with the change inside it, which was asked for, "
-        f"by {_signed(rho[WHERE[1]])}.",
+        f"{raised}, and nothing became more local.**"
+    )
+    if base[WHERE[0]].isna().all():
+        return say(first, numbers=number)
+    outside, inside = (
+        number.plain(f"CLIP-I to source with change {where} (Spearman's rho)", _signed(rho[metric]))
+        for where, metric in zip(("outside", "inside"), WHERE, strict=True)
+    )
+    return say(
+        first,
+        f"Over images, CLIP-I to the input goes with the change outside the region by {outside} "
+        f"(Spearman) and with the change inside it, which was asked for, by {inside}.",
+        numbers=number,
     )
 
 

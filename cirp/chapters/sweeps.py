@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -15,14 +14,14 @@ from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.methods import METHODS
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 
-def finding(table: pd.DataFrame | None) -> Markdown:
+def finding(table: pd.DataFrame | None) -> Paragraph:
     """What the two scales of the baseline do to local edits; `table` is that of `frontiers`."""
     if table is None:
         return say("*The planned test edits are the book's own, and are left out here.*")
@@ -34,15 +33,17 @@ def finding(table: pd.DataFrame | None) -> Markdown:
         ends[text] = [by_image(some, m).iloc[:, 0].to_numpy(float) for m in (SUCCESS, PRIMARY)]
     (low, (done, out)), (high, (done2, out2)) = ends.items()
     more, strays = paired_interval(done2, done, metric=SUCCESS), paired_interval(out2, out)
+    number, apart = Numbers(), f"text guidance {high:g} minus {low:g}"
     return say(
         f"**Turned up from {low:g} to {high:g}, text guidance "
         + by_interval(strays.low, strays.high, above="adds to outside change",
                       below="takes from outside change", open="leaves outside change as it is")
-        + f" ({spanned(*strays[:3], digits=4, signed=True)}) and "
+        + f" ({number(f'outside change: {apart}', *strays[:3], digits=4, signed=True)}) and "
         + by_interval(more.low, more.high, above="to success", below="takes from success",
                       open="adds nothing that can be told to success")
-        + f" ({spanned(*more[:3], digits=2, signed=True)}).**",
+        + f" ({number(f'edit success: {apart}', *more[:3], digits=2, signed=True)}).**",
         "A method is a curve over its dials, not a number.",
+        numbers=number,
     )  # fmt: skip
 
 

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 from PIL import Image
 
 from cirp import figures
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, turns
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
 from cirp.miniature.scene import render
 from cirp.statistics.bootstrap import mean_interval, paired_interval
 
@@ -28,7 +27,7 @@ def wide(table: pd.DataFrame, column: str, turn: int) -> pd.DataFrame:
     return table[table["turn"] == turn].pivot_table(index="id", columns="method", values=column)
 
 
-def finding(table: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame) -> Paragraph:
     """The chapter's answer, after the last turn."""
     last = int(table["turn"].max())
     first, end = (wide(table, "untouched_change", turn) for turn in (1, last))
@@ -38,14 +37,19 @@ def finding(table: pd.DataFrame) -> Markdown:
     less = paired_interval(end[ours].to_numpy(float), end[base].to_numpy(float))
     seen = wide(table, "still_right", last)
     kept = paired_interval(seen[ours].to_numpy(float), seen[base].to_numpy(float))
+    number, apart = Numbers(), f"turn {last}, remap minus baseline"
+    untouched = number(f"untouched change: {apart}", *less[:3], signed=True)
+    right = number(f"still right: {apart}", *kept[:3], signed=True)
     return say(
         f"**Over {last} turns the baseline's change of what nobody meant grows from "
-        f"{spanned(*began[:3])} to {spanned(*ended[:3])}.**",
+        f"{number('untouched change: turn 1, baseline', *began[:3])} to "
+        f"{number(f'untouched change: turn {last}, baseline', *ended[:3])}.**",
         "With remap it is "
         + by_interval(less.low, less.high, above="larger", below="smaller", open="about the same")
-        + f" at the end ({spanned(*less[:3], signed=True)}), and of what should be in the scene "
+        + f" at the end ({untouched}), and of what should be in the scene "
         + by_interval(kept.low, kept.high, above="more", below="less", open="about as much")
-        + f" is still seen ({spanned(*kept[:3], signed=True)}).",
+        + f" is still seen ({right}).",
+        numbers=number,
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -15,7 +14,7 @@ from cirp.experiments.configurations import Methods
 from cirp.experiments.needs import ASKED
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import Watched, watch, with_words
-from cirp.figures.sentences import by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
 from cirp.figures.tables import named, wide
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
@@ -60,7 +59,7 @@ def scores(s: Study, chosen: Methods) -> pd.DataFrame:
     return cache.table(s.models, s.items, chosen, s.features, seeds=s.seeds[:1], progress=False)
 
 
-def finding(table: pd.DataFrame) -> Markdown:
+def finding(table: pd.DataFrame) -> Paragraph:
     """Remap minus baseline: how much of the picture changes, and how similar it stays."""
     said, count = {}, table["id"].nunique()
     for metric in (TOTAL, "clip_i_source", "dinov2_source"):
@@ -74,13 +73,20 @@ def finding(table: pd.DataFrame) -> Markdown:
             f"picture, InstructPix2Pix {base.mean():.3f} (mean absolute change of a pixel, 0 to "
             "1).** Of so few no interval is given."
         )
+    number, less = Numbers(), "remap minus InstructPix2Pix"
     change, clip, dino = (paired_interval(*both) for both in said.values())
+    much, likeness, looks = (
+        number(f"{what}: {less}", *found[:3], signed=True)
+        for what, found in (("change of the picture (L1)", change),
+                            ("CLIP-I to source", clip), ("DINOv2 to source", dino))
+    )  # fmt: skip
     return say(
         f"**On {count} pictures remap changes "
         + by_interval(change.low, change.high, above="more", below="less", open="about as much")
-        + f" of the picture than InstructPix2Pix does ({spanned(*change[:3], signed=True)}).**",
-        f"CLIP-I to the input differs by {spanned(*clip[:3], signed=True)}, DINOv2 by "
-        f"{spanned(*dino[:3], signed=True)}. Less change is not yet a better edit: look.",
+        + f" of the picture than InstructPix2Pix does ({much}).**",
+        f"CLIP-I to the input differs by {likeness}, DINOv2 by {looks}. Less change is not yet a "
+        "better edit: look.",
+        numbers=number,
     )  # fmt: skip
 
 

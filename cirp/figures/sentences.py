@@ -41,6 +41,40 @@ def judged(
     }
 
 
-def say(*sentences: str) -> Markdown:
-    """One paragraph of the page."""
-    return Markdown(" ".join(sentence.strip() for sentence in sentences if sentence))
+class Numbers:
+    """The numbers of a paragraph, kept as they are said, for a table that stands beside it."""
+
+    def __init__(self) -> None:
+        self.said: dict[str, str] = {}
+
+    def __call__(self, what: str, value: float, low: float, high: float, **how) -> str:
+        """`spanned`, remembered under what it is of."""
+        return self.plain(what, spanned(value, low, high, **how))
+
+    def plain(self, what: str, text: str) -> str:
+        """A number without an interval.
+
+        Raises `ValueError` if another number was said of the same.
+        """
+        if self.said.setdefault(what, text) != text:
+            raise ValueError(f"{what!r} is both {self.said[what]} and {text}; name them apart")
+        return text
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a number."""
+        index = pd.Index(list(self.said), name="")
+        return pd.DataFrame({"value [95 %]": list(self.said.values())}, index=index)
+
+
+class Paragraph(Markdown):
+    """A paragraph of the page, and the table of its numbers: None where it has none."""
+
+    numbers: pd.DataFrame | None = None
+
+
+def say(*sentences: str, numbers: Numbers | None = None) -> Paragraph:
+    """One paragraph of the page; `numbers` are those that it says."""
+    made = Paragraph(" ".join(sentence.strip() for sentence in sentences if sentence))
+    made.numbers = numbers.table if numbers and numbers.said else None
+    return made

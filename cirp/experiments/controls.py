@@ -96,9 +96,9 @@ def pictures(
     return found
 
 
-def items() -> list[EditItem]:
-    """The edits that are measured for the book: many, since passing is to be rare."""
-    return load_drawn("test", SPLIT.count, first=SPLIT.first)
+def items(count: int = SPLIT.count) -> list[EditItem]:
+    """The first edits that are measured for the book: many, since passing is to be rare."""
+    return load_drawn("test", count, first=SPLIT.first)
 
 
 def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:

@@ -118,7 +118,9 @@ def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray
     alone = sum(t.kind == chosen.kind for t in things) == 1
     if stands and not chosen.held:
         hidden = sorted(number[label] for label in own - rest.labels())
-        found.append((mask(drawn, chosen), Spot(0, hidden, [])))
+        # with the shadow, as where it was removed, or without, so that the shadow tells
+        gone = region(drawn, rest) if rng.random() < 0.6 else mask(drawn, chosen)
+        found.append((gone, Spot(0, hidden, [])))
     for attribute in KINDS[chosen.kind].attributes if alone and not chosen.held else ():
         name, now = attribute.name, dict(chosen.states)[attribute.name]
         spot = Spot(0, [number[f"{chosen.kind}:{name}={now}"]], [number[chosen.kind]])

@@ -41,7 +41,7 @@ s = study.open_study(
 rates = controls.rates(evidence.table(s, "controls"))
 answer = checks.finding(rates)
 answer
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-02"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-02"}}
 answer.numbers
 
 # %% [markdown]

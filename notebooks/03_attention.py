@@ -45,7 +45,7 @@ scored = word_maps.with_masks(baseline)
 # %% tags=["hide-input"]
 answer = chapter.finding(scored, word_maps.with_masks(noisy))
 answer
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-03"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-03"}}
 answer.numbers
 
 # %% [markdown]

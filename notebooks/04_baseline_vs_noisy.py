@@ -35,7 +35,7 @@ table = s.table("main", report.main_methods(steps))
 answer = chapter.finding(table)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-04"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-04"}}
 answer.numbers
 
 # %% [markdown]

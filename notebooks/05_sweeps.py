@@ -36,7 +36,7 @@ planned = records.recorded("frontiers") if s.is_default else None
 answer = chapter.finding(planned)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-05"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-05"}}
 answer.numbers
 
 # %% [markdown]

@@ -39,7 +39,7 @@ table = s.table("main", report.main_methods(steps))
 answer = chapter.tables_finding(table)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-06"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-06"}}
 answer.numbers
 
 # %% [markdown]

@@ -38,7 +38,7 @@ blends = s.blends((0.0, 0.25, 0.5, 0.75))
 answer = chapter.cannot_tell_finding(table, blends)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-07"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-07"}}
 answer.numbers
 
 # %% [markdown]

@@ -45,7 +45,7 @@ found = leak.at_equal_success(table)
 answer = chapter.finding(table, found)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-08"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-08"}}
 answer.numbers
 
 # %% [markdown]

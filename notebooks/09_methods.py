@@ -66,7 +66,7 @@ table = records.required("frontiers", "cirp evidence frontiers")
 answer = methods.finding(table)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-09"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-09"}}
 answer.numbers
 
 # %% [markdown]

@@ -43,7 +43,7 @@ found = factorial.against_baseline(crossed)
 answer = chapter.finding(found)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-10"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-10"}}
 answer.numbers
 
 # %% [markdown]

@@ -56,7 +56,7 @@ tried = s.table("remap_ideas", configurations.ideas(steps), seeds=s.seeds[:1])
 answer = chapter.finding(records.required("frontiers", "cirp evidence frontiers"), tried)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-11"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-11"}}
 answer.numbers
 
 # %% [markdown]

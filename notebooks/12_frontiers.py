@@ -58,7 +58,7 @@ summary, pasted = frontiers.summary(table), frontiers.summary(table, pasted=True
 answer = chapter.finding(table, summary)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-12"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-12"}}
 answer.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every method's six points on the local test edits, and the lower right edge of each. Mixing two settings, or a setting with doing nothing, reaches everything on an edge.", "name": "fig-frontiers"}, "image": {"alt": "Frontiers of all methods: success against outside change."}}

@@ -42,7 +42,7 @@ table = evidence.table(s, "turns")
 answer = chapter.finding(table)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-13"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-13"}}
 answer.numbers
 
 # %% [markdown]

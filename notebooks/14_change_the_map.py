@@ -50,7 +50,7 @@ table = records.required("frontiers", "cirp evidence frontiers")
 answer = methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-14"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-14"}}
 answer.numbers
 
 # %% [markdown]

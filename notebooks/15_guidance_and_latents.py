@@ -41,7 +41,7 @@ table = records.required("frontiers", "cirp evidence frontiers")
 answer = methods.family_finding(table, ['attention refocusing', 'ASG'])
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-15"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-15"}}
 answer.numbers
 
 # %% [markdown]

@@ -42,7 +42,7 @@ table = records.required("frontiers", "cirp evidence frontiers")
 answer = methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-16"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-16"}}
 answer.numbers
 
 # %% [markdown]

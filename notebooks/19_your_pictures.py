@@ -48,7 +48,7 @@ table = chapter.scores(s, methods)
 answer = chapter.finding(table)
 answer
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-19"}}
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-19"}}
 answer.numbers
 
 # %% [markdown]

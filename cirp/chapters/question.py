@@ -50,13 +50,13 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     held = factorial.against_baseline(records.required("factorial", "cirp evidence factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
     number = Numbers()
+    does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
+    strays = number("outside change: InstructPix2Pix", *base[1][:3], digits=4)
     text, maps, latents = (
         number(f"outside change: {name} held, minus baseline", *_change(gates.loc[name]), digits=4,
                signed=True)
         for name in ("guidance", "cross-attention", "latents")
     )  # fmt: skip
-    does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
-    strays = number("outside change: InstructPix2Pix", *base[1][:3], digits=4)
     outside = number("outside change: remap minus baseline", *less[:3], digits=4, signed=True)
     success = number("edit success: remap minus baseline", *kept[:3], digits=2, signed=True)
     way = aims.closing(table, OURS)[:3]

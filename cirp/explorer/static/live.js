@@ -369,7 +369,6 @@ function render({ model, el }) {
     looked ||= view === "changed" && Boolean(run?.scores);
     guide.update(); draw();
   });
-  const look = (index) => { views.put(index); views.querySelector("select").dispatchEvent(new Event("change")); };
   const layers = choice("layers", ["all, averaged"], (index) => { layer = index - 1; draw(); });
   const branches = choice("branch", BRANCHES.slice(0, 1), (index) => { of.branch = index; draw(); });
   const heads = choice("head", ["all, averaged"], (index) => { of.head = index - 1; draw(); });
@@ -385,11 +384,11 @@ function render({ model, el }) {
   const plain = !HOLDS.some((name) => asked[name]) && !Object.keys(asked.factors).length && !asked.swap;
   const guide = tour({
     run: start,
-    show: () => look(1),
+    show: () => { views.put(1); views.querySelector("select").dispatchEvent(new Event("change")); },
     hold: () => {
       place([...item.mask]);
       asked.hold = true; holds[HOLDS.indexOf("hold")].put(true);
-      look(0); start();
+      start(); // what it changed stays in sight
     },
   }, () => {
     const strays = (one) => Object.entries(one?.scores ?? {}).find(([name]) => name.includes("outside"))?.[1];

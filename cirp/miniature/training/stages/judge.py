@@ -36,7 +36,7 @@ OFTEN = (0.14, 0.14, 0.28, 0.28, 0.16)  # how often each is chosen: the hardest 
 SPOILT = 0.4  # share of pictures with a known spot that are damaged
 NOTHING = 0.02  # share of pictures that are noise all over
 ANYWHERE = 0.1  # share of pictures that are damaged in any rectangle, the setting with them
-DECODED = 12_000  # scenes that are also seen as the autoencoder gives them back
+DECODED = 40_000  # scenes that are also seen as the autoencoder gives them back
 
 
 def build(labels: list[str]) -> ResNetForImageClassification:

@@ -245,9 +245,9 @@ def test_what_a_chapter_answers_stands_in_a_table_beside_it(source):
 def test_a_paragraph_keeps_its_numbers_as_it_says_them():
     number = Numbers()
     text = f"It is {number('size', 0.5, 0.25, 0.75, digits=2)} and {number.plain('colour', 'red')}."
-    made = say("First.", text, numbers=number)
+    made = say("First.", text, numbers=number.table)
     assert made.data == f"First. {text}"
     assert list(made.numbers["value [95 %]"]) == ["0.50\u00a0[0.25,\u00a00.75]", "red"]
-    assert say("Nothing.", numbers=Numbers()).numbers is None
+    assert say("Nothing.", numbers=Numbers().table).numbers is None
     with pytest.raises(ValueError, match="'colour' is both red and blue; name them apart"):
         number.plain("colour", "blue")

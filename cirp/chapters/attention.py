@@ -56,17 +56,15 @@ def board(
 
 def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
     """Whether the words of the edit look where the edit should happen."""
-    number, parts, ways = Numbers(), [], []
+    number, parts, way = Numbers(), [], ""
     for some, name in ((baseline, "InstructPix2Pix"), (noisy, "noisy input")):
         if some:
             table = pd.DataFrame([score(one, map=name) for one in some])
             auc, iou = (mean_interval(table[m].to_numpy(float)) for m in ("roc_auc", "best_iou"))
-            ways.append(
-                by_interval(
-                    auc.low - 0.5, auc.high - 0.5, above="look towards its place",
-                    below="look away from its place",
-                    open="do not look at its place, as far as can be told",
-                )
+            way = way or by_interval(
+                auc.low - 0.5, auc.high - 0.5, above="look towards its place",
+                below="look away from its place",
+                open="do not look at its place, as far as can be told",
             )  # fmt: skip
             parts.append(
                 f"in {name} their map finds the true region with a ROC-AUC of "
@@ -78,9 +76,9 @@ def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
         return say(f"*How well words find regions is not known here. {NO_MASK}*")
     first, *more = parts
     return say(
-        f"**The words that carry an edit {ways[0]}: {first}.**",
+        f"**The words that carry an edit {way}: {first}.**",
         *(f"{part[:1].upper()}{part[1:]}." for part in more),
-        numbers=number,
+        numbers=number.table,
     )
 
 

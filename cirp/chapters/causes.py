@@ -22,10 +22,6 @@ def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -
     return some.iloc[0]
 
 
-def _by(row: pd.Series, name: str) -> tuple[float, float, float]:
-    return row[f"{name} - baseline"], row[f"{name}, low"], row[f"{name}, high"]
-
-
 def finding(found: pd.DataFrame) -> Paragraph:
     """The chapter's answer; `found` is `factorial.against_baseline`."""
     sentences, number = [], Numbers()
@@ -36,19 +32,19 @@ def finding(found: pd.DataFrame) -> Paragraph:
         ("self-attention", "self-attention"),
     ):
         row = _row(found, factorial.TRUE, held)
+        outside, done = (factorial.apart(row, name) for name in (OUTSIDE, DONE))
         verb = by_interval(
-            *_by(row, OUTSIDE)[1:],
+            *outside[1:],
             above="adds outside change",
             below="removes outside change",
             open="leaves outside change where it was",
         )
         sentences.append(
             f"Holding {called} outside the true region {verb} "
-            f"({number(f'outside change: {held} held', *_by(row, OUTSIDE), digits=4, signed=True)})"
-            f" at {number(f'edit success: {held} held', *_by(row, DONE), digits=2, signed=True)} "
-            "edit success."
+            f"({number(f'outside change: {held} held', *outside, digits=4, signed=True)}) at "
+            f"{number(f'edit success: {held} held', *done, digits=2, signed=True)} edit success."
         )
-    without = _by(_row(found, factorial.NOWHERE, "guidance"), OUTSIDE)
+    without = factorial.apart(_row(found, factorial.NOWHERE, "guidance"), OUTSIDE)
     unguided = number("outside change: no guidance", *without, digits=4, signed=True)
     sentences.append(
         "With no text guidance anywhere the outside changes "
@@ -61,7 +57,7 @@ def finding(found: pd.DataFrame) -> Paragraph:
         )
         + f" ({unguided})."
     )
-    return say(f"**{sentences[0]}**", *sentences[1:], numbers=number)
+    return say(f"**{sentences[0]}**", *sentences[1:], numbers=number.table)
 
 
 def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -116,9 +112,9 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"guidance kept": region,
              "edit success": f"{row['success']:.3f}",
-             "minus baseline's": spanned(*_by(row, DONE), digits=3, signed=True),
+             "minus baseline's": spanned(*factorial.apart(row, DONE), digits=3, signed=True),
              "excess outside change": f"{row['outside']:.4f}",
-             "minus the baseline's": spanned(*_by(row, OUTSIDE), digits=4, signed=True)}
+             "minus the baseline's": spanned(*factorial.apart(row, OUTSIDE), digits=4, signed=True)}
         )  # fmt: skip
     return pd.DataFrame(rows).set_index("guidance kept")
 

@@ -33,7 +33,7 @@ def finding(rates: pd.DataFrame) -> Paragraph:
         f"{said.count('missed')} in more; of {said.count('open')} it is open.** Most often passes "
         f"*{worst.control}* where the edit is to *{worst.kind}*: {most}. The right answer, seen "
         f"through the autoencoder, passes in {right} (wanted: at least {aims.target_at_least}).",
-        numbers=number,
+        numbers=number.table,
     )
 
 

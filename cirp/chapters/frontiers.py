@@ -56,7 +56,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
         f"Of the {len(others)} others {len(better)} beat the baseline by interval"
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

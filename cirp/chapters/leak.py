@@ -22,15 +22,14 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Paragraph:
     """The chapter's answer; `found` is `leak.at_equal_success`."""
     by_seed = {seed: rows.set_index("leak") for seed, rows in found.groupby("training seed")}
     first, *others = by_seed.values()
-    clean, half, full = (first.loc[share] for share in leak.LEAKS)
+    clean, full = (first.loc[share] for share in (leak.LEAKS[0], leak.LEAKS[-1]))
     number = Numbers()
-    outside, most = _by_leak(number, first, ""), []
-    for share in leak.LEAKS:
-        what, span = (
-            f"most edit success: {_pairs(share)}",
-            estimate_in(first.loc[share], "most success"),
-        )
-        most.append(number(what, *span, digits=2))
+    outside = _by_leak(number, first, "")
+    most = [
+        number(f"most edit success: {_pairs(share)}",
+               *estimate_in(first.loc[share], "most success"), digits=2)
+        for share in leak.LEAKS
+    ]  # fmt: skip
     edits = table["id"].nunique()
     return say(
         "**The editor over-edits "
@@ -47,7 +46,7 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Paragraph:
         + ", ".join(most)
         + ".",
         *(_again(rows, number) for rows in others),
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

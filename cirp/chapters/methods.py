@@ -111,41 +111,59 @@ def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 def finding(table: pd.DataFrame) -> Paragraph:
     """What the methods have in common at the point each is shown at, on local test edits."""
-    base = configurations.BASELINE
-    rows = {}
-    for method in frontiers.with_dials(table):
-        if method != base:
-            rows[method] = [_against(table, method, metric) for metric in (SUCCESS, PRIMARY)]
+    others = [m for m in frontiers.with_dials(table) if m != configurations.BASELINE]
+    rows = _against_baseline(table, others)
     quieter = [m for m, (_, out) in rows.items() if out.high < 0]
     louder = [m for m, (_, out) in rows.items() if out.low > 0]
     loses = [m for m, (done, _) in rows.items() if done.high < 0]
     both = [m for m in quieter if m not in loses]
-    found = compared(table, list(rows))
+    found = _in_words(rows)
     best = min(both, key=lambda m: rows[m][1].mean, default="")
-    answer = say(
+    return say(
         f"**Of {len(rows)} methods {len(quieter)} change less outside than the baseline, by "
         f"interval, and {len(both)} of these without losing edit success that could be told"
         + (f": {', '.join(both)}.**" if both else ".**"),
         f"The quietest of these is {best} ({found.loc[best].iloc[1]})." if both else "",
         f"{len(loses)} succeed less often than the baseline; {len(louder)} change more outside"
         + (f" ({', '.join(louder)})." if louder else "."),
+        numbers=found,
     )
-    answer.numbers = found
-    return answer
 
 
-def _against(table: pd.DataFrame, method: str, metric: str) -> Interval:
-    shown = by_image(frontiers.at_shown(frontiers.local(table)), metric)
-    return paired_interval(
-        shown[method].to_numpy(float), shown[configurations.BASELINE].to_numpy(float), metric=metric
-    )
+def _against_baseline(
+    table: pd.DataFrame, labels: Sequence[str]
+) -> dict[str, tuple[Interval, Interval]]:
+    """Success and outside change of each, at the point it is shown at, minus the baseline's."""
+    shown = frontiers.at_shown(frontiers.local(table))
+    wide = {metric: by_image(shown, metric) for metric in (SUCCESS, PRIMARY)}
+    return {
+        label: tuple(
+            paired_interval(
+                images[label].to_numpy(float), images[configurations.BASELINE].to_numpy(float),
+                metric=metric,
+            )
+            for metric, images in wide.items()
+        )
+        for label in labels
+    }  # fmt: skip
+
+
+def _in_words(rows: dict[str, tuple[Interval, Interval]]) -> pd.DataFrame:
+    found = {
+        label: {
+            "edit success, minus the baseline's": spanned(*done[:3], digits=2, signed=True),
+            "outside change, minus the baseline's": spanned(*out[:3], digits=4, signed=True),
+        }
+        for label, (done, out) in rows.items()
+    }
+    return pd.DataFrame.from_dict(found, orient="index").rename_axis("method")
 
 
 def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
     """Each method of a chapter against the baseline, in a sentence with its intervals."""
-    found, sentences = compared(table, labels), []
-    for label in labels:
-        done, out = (_against(table, label, metric) for metric in (SUCCESS, PRIMARY))
+    rows, sentences = _against_baseline(table, labels), []
+    found = _in_words(rows)
+    for label, (done, out) in rows.items():
         success, outside = found.loc[label]
         sentences.append(
             f"{label[:1].upper()}{label[1:]} changes "
@@ -158,25 +176,12 @@ def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
                           open="about as often")
             + f" ({success})."
         )  # fmt: skip
-    answer = say(f"**{sentences[0]}**", *sentences[1:])
-    answer.numbers = found
-    return answer
+    return say(f"**{sentences[0]}**", *sentences[1:], numbers=found)
 
 
 def compared(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Some methods or controls at the point they are shown at, against the baseline."""
-    columns = {
-        "edit success, minus the baseline's": (SUCCESS, 2),
-        "outside change, minus the baseline's": (PRIMARY, 4),
-    }
-    rows = {
-        label: {
-            words: spanned(*_against(table, label, metric)[:3], digits=digits, signed=True)
-            for words, (metric, digits) in columns.items()
-        }
-        for label in labels
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+    return _in_words(_against_baseline(table, labels))
 
 
 def listing(thing) -> Markdown:

@@ -48,7 +48,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         return say(
             f"**{similar}**",
             "Whether the edits happened, and what changed outside, is not known of these pictures.",
-            numbers=number,
+            numbers=number.table,
         )
     success = number(f"edit success{LESS}", *done[:3], digits=2, signed=True)
     outside = number(f"outside change{LESS}", *out[:3], digits=4, signed=True)
@@ -60,7 +60,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         + by_interval(out.low, out.high, above="more", below="less", open="about as much")
         + f" outside the region ({outside}).**",
         similar,
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

@@ -53,8 +53,8 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
     strays = number("outside change: InstructPix2Pix", *base[1][:3], digits=4)
     text, maps, latents = (
-        number(f"outside change: {name} held, minus baseline", *_change(gates.loc[name]), digits=4,
-               signed=True)
+        number(f"outside change: {name} held, minus baseline",
+               *factorial.apart(gates.loc[name], "outside"), digits=4, signed=True)
         for name in ("guidance", "cross-attention", "latents")
     )  # fmt: skip
     outside = number("outside change: remap minus baseline", *less[:3], digits=4, signed=True)
@@ -73,12 +73,8 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
         + by_interval(kept.low, kept.high, above="more often", below="less often",
                       open="as often, as far as can be told")
         + f" ({success}); it goes {closed} of the way to itself told the true region.",
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
-
-
-def _change(row: pd.Series) -> tuple[float, float, float]:
-    return row["outside - baseline"], row["outside, low"], row["outside, high"]
 
 
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:

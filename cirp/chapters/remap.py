@@ -82,7 +82,7 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
             below="costs something", open="adds nothing that can be told",
         )
         + ".",
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def tables_finding(table: pd.DataFrame) -> Paragraph:
     wins = f"Doing nothing scores {said} on CLIP-I to the input and wins both columns outright."
     if NOISY not in set(table["method"]):
         lacking = "These edits have no target captions, which the noisy input needs."
-        return say(f"**{wins}**", lacking, numbers=number)
+        return say(f"**{wins}**", lacking, numbers=number.table)
     ways = []
     for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
         wide = by_image(table, metric)
@@ -59,7 +59,7 @@ def tables_finding(table: pd.DataFrame) -> Paragraph:
     return say(
         f"**Noisy input minus baseline: {'; '.join(ways)}.**",
         wins,
-        numbers=number,
+        numbers=number.table,
     )
 
 
@@ -80,7 +80,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
         f"{raised}, and nothing became more local.**"
     )
     if base[WHERE[0]].isna().all():
-        return say(first, numbers=number)
+        return say(first, numbers=number.table)
     outside, inside = (
         number.plain(f"CLIP-I to source with change {where} (Spearman's rho)", _signed(rho[metric]))
         for where, metric in zip(("outside", "inside"), WHERE, strict=True)
@@ -89,7 +89,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
         first,
         f"Over images, CLIP-I to the input goes with the change outside the region by {outside} "
         f"(Spearman) and with the change inside it, which was asked for, by {inside}.",
-        numbers=number,
+        numbers=number.table,
     )
 
 

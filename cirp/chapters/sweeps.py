@@ -43,7 +43,7 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
                       open="adds nothing that can be told to success")
         + f" ({number(f'edit success: {apart}', *more[:3], digits=2, signed=True)}).**",
         "A method is a curve over its dials, not a number.",
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

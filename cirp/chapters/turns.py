@@ -49,7 +49,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         + f" at the end ({untouched}), and of what should be in the scene "
         + by_interval(kept.low, kept.high, above="more", below="less", open="about as much")
         + f" is still seen ({right}).",
-        numbers=number,
+        numbers=number.table,
     )
 
 

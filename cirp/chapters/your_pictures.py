@@ -86,7 +86,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         + f" of the picture than InstructPix2Pix does ({much}).**",
         f"CLIP-I to the input differs by {likeness}, DINOv2 by {looks}. Less change is not yet a "
         "better edit: look.",
-        numbers=number,
+        numbers=number.table,
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from cirp.experiments.drawn import load_drawn, right_answers
 from cirp.experiments.plan import plan
 from cirp.methods.references import round_trip
 from cirp.metrics.features import FeatureExtractor
-from cirp.metrics.scores import VERDICTS, score_all, verdict
+from cirp.metrics.scores import VERDICTS, verdict
 from cirp.miniature.gallery import half
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.statistics.bootstrap import SUCCESS, mean_interval
@@ -71,13 +71,8 @@ def round_trips(images: Sequence[Image.Image], models: Models) -> list[Image.Ima
     return [edit.image for edit in round_trip(models, tasks, batch_size=32, progress=False)]
 
 
-def pictures(
-    items: Sequence[EditItem], models: Models, *, seeds: Sequence[int] | None = None
-) -> Mapping[str, list[Image.Image]]:
-    """Every control of every item, which must have a target and a mask.
-
-    `seeds` of the noise are the items' numbers, if none are given.
-    """
+def pictures(items: Sequence[EditItem], models: Models) -> Mapping[str, list[Image.Image]]:
+    """Every control of every item, which must have a target and a mask."""
     sources, targets = ([getattr(i, side)() for i in items] for side in ("source", "target"))
     found = {
         SOURCE: sources,
@@ -87,11 +82,10 @@ def pictures(
         OTHER: [targets[_other(i, len(items))] for i in range(len(items))],
     }
     arrays = [(np.asarray(i.source()), np.asarray(i.target()), i.mask()) for i in items]
-    seeds = range(len(items)) if seeds is None else seeds
     for fill in FILLS:
         found[fill] = [
-            Image.fromarray(filled(*one, fill, seed))
-            for seed, one in zip(seeds, arrays, strict=True)
+            Image.fromarray(filled(*one, fill, seed_of(item)))
+            for item, one in zip(items, arrays, strict=True)
         ]
     return found
 
@@ -116,7 +110,7 @@ def measured(
     for start in range(0, len(some), AT_ONCE):
         part = some[start : start + AT_ONCE]
         right = right_answers(part)
-        found = pictures(part, models, seeds=[seed_of(item) for item in part])
+        found = pictures(part, models)
         for name, images in found.items():
             features.judge(images)  # in batches; it remembers
             for item, image, known in zip(part, images, right, strict=True):
@@ -150,16 +144,3 @@ def _other(place: int, count: int) -> int:
     turn = len(EDIT_KINDS)
     after = place + 1
     return after if after % turn and after < count else place // turn * turn
-
-
-def table(items: Sequence[EditItem], models: Models, features: FeatureExtractor) -> pd.DataFrame:
-    """Scores of every control, one row per item and control (column `method`)."""
-    found = pictures(items, models)
-    right = right_answers(items)
-    parts = [
-        score_all(items, images, features, round_trips=found[TRIP], answers=right).assign(
-            method=name
-        )
-        for name, images in found.items()
-    ]
-    return pd.concat(parts, ignore_index=True)

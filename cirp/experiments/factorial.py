@@ -236,3 +236,8 @@ def against_baseline(table: pd.DataFrame) -> pd.DataFrame:
                     f"{label}, high": by.high}  # fmt: skip
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def apart(row: pd.Series, name: str) -> tuple[float, float, float]:
+    """The difference from the baseline in "success" or "outside" of such a row, and its bounds."""
+    return row[f"{name} - baseline"], row[f"{name}, low"], row[f"{name}, high"]

@@ -134,7 +134,7 @@ def main(
     features = load_features(models)
     loaded = load(models, bfloat16=has_bfloat16_units())
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
-    checked = controls.table(items, loaded, features)
+    checked = controls.measured(loaded, items, range(len(items)), features)
     rows = autoencoder(items, loaded, checked) + judge(checked)
     rows += encoder_quality.judge_calibration(items, features, bar)
     rows += encoder_quality.clip_retrieval(items, features, bar)

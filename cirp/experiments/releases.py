@@ -15,7 +15,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.experiments import factorial, frontiers
 from cirp.figures.sentences import spanned
 from cirp.metrics.features import FeatureExtractor
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 OWN_WORDS = "words found by itself"
 # What is undone, and the settings that undo it.
@@ -106,8 +106,7 @@ def differences(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
             if own.isna().all() or other.isna().all():
                 continue
             apart = paired_interval(own.to_numpy(float), other.to_numpy(float), metric=metric)
-            found = mean_interval(own.to_numpy(float), metric=metric)
-            rows.append({"method": method, "undone": part, "measure": label, "mean": found,
+            rows.append({"method": method, "undone": part, "measure": label, "mean": own.mean(),
                          "apart": apart})  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -118,7 +117,7 @@ def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
     for _, row in differences(table, here).iterrows():
         digits = METRICS[row["measure"]][1]
         own = found.setdefault((row["method"], row["undone"]), {})
-        own[row["measure"]] = f"{row['mean'].mean:.{digits}f}"
+        own[row["measure"]] = f"{row['mean']:.{digits}f}"
         own[f"{row['measure']}, minus as it is here"] = spanned(
             *row["apart"][:3], digits=digits, signed=True
         )

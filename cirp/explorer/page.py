@@ -147,8 +147,7 @@ def _export(module: nn.Module, arguments: tuple, path: Path, inputs, outputs) ->
             output_names=list(outputs), verbose=False,
         )  # fmt: skip
     made.optimize()
-    made.save(path)
-    onnx.save(halved(onnx.load(path)), path)
+    onnx.save(halved(made.model_proto), path)
 
 
 def halved(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -61,8 +61,10 @@ class Numbers:
         return text
 
     @property
-    def table(self) -> pd.DataFrame:
-        """One row a number."""
+    def table(self) -> pd.DataFrame | None:
+        """One row a number; None if none was said."""
+        if not self.said:
+            return None
         index = pd.Index(list(self.said), name="")
         return pd.DataFrame({"value [95 %]": list(self.said.values())}, index=index)
 
@@ -73,8 +75,8 @@ class Paragraph(Markdown):
     numbers: pd.DataFrame | None = None
 
 
-def say(*sentences: str, numbers: Numbers | None = None) -> Paragraph:
-    """One paragraph of the page; `numbers` are those that it says."""
+def say(*sentences: str, numbers: pd.DataFrame | None = None) -> Paragraph:
+    """One paragraph of the page; `numbers` is the table of those that it says."""
     made = Paragraph(" ".join(sentence.strip() for sentence in sentences if sentence))
-    made.numbers = numbers.table if numbers and numbers.said else None
+    made.numbers = numbers
     return made

@@ -100,7 +100,7 @@ class Refining:
         self.record = Record(tokens=max(map(max, self.words)) + 1)
         self.attention = RecordSelf(settings.self_stride)
         self.start, self.settings = start, settings
-        self.used: list[Found] = []
+        self.found: Found | None = None  # after the latest step
 
     def seen(self, state: State) -> Look:
         apart = state.predictions[TEXT] - state.predictions[IMAGE]
@@ -110,9 +110,8 @@ class Refining:
     def after(self, scheduler) -> After:
         def react(state: State) -> Latents:
             seen, s = self.seen(state), self.settings
-            found = abstaining(s.mask(seen), seen.words(s.strides), s.abstain, 0)
-            self.used.append(found)
-            return keep_outside(found.masks, self.start)(scheduler)(state)
+            self.found = abstaining(s.mask(seen), seen.words(s.strides), s.abstain)
+            return keep_outside(self.found.masks, self.start)(scheduler)(state)
 
         return react
 
@@ -129,8 +128,7 @@ def edit(
         latents, rows = run_editor(
             models, tasks, start, **settings.guidance, controls=own, after=seen.after
         )
-        last = seen.used[-1]
-        return Made(decode(latents, models), rows, last.masks, last.abstained)
+        return Made(decode(latents, models), rows, seen.found.masks, seen.found.abstained)
     found = seen_regions(
         models, tasks, start, settings, settings.mask, self_stride=settings.self_stride
     )

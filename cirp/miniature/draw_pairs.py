@@ -19,6 +19,7 @@ from cirp.miniature.pairs import (
     belongs,
     change_setting,
     check_request,
+    in_state,
     restyle,
     scene,
     thing,
@@ -67,9 +68,7 @@ def _state(s: Scene, rng: random.Random, edit: str) -> Changed | None:
     if not left or facts is None:
         return None
     state = rng.choice(left)
-    renewed = [
-        replace(t, states=tuple((n, state if n == name else v) for n, v in t.states)) for t in group
-    ]
+    renewed = [in_state(t, name, state) for t in group]
     facts |= {"state": state, "part": name, "a_new": wordings.a_new(tuple(renewed))}
     if len(before) == 1:
         facts["before"] = next(iter(before))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from cirp.miniature.draw_pairs import TWINS, make, with_twins
 from cirp.miniature.grammar import EDIT_KINDS, WHOLE_PICTURE
 from cirp.miniature.kinds import KINDS
-from cirp.miniature.pairs import Pair, scene, with_things
+from cirp.miniature.pairs import Pair, in_state, scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
 from cirp.miniature.styles import STYLES
 
@@ -127,8 +127,7 @@ def spots_of(drawn: Scene, number: dict[str, int]) -> list[tuple[Bool[np.ndarray
         if attribute.part:
             found.append((mask(drawn, chosen, attribute.part), spot))
         other = rng.choice([state for state in attribute.states if state != now])
-        states = tuple((n, other if n == name else state) for n, state in chosen.states)
-        changed = with_things(drawn, {id(chosen): replace(chosen, states=states)})
+        changed = with_things(drawn, {id(chosen): in_state(chosen, name, other)})
         found.append((region(drawn, changed), spot))
     return found
 

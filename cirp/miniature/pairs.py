@@ -151,6 +151,11 @@ def change_setting(s: Scene, rng: random.Random):
     return s, replace(s, setting=place), facts, [SETTINGS[place].phrase, place]
 
 
+def in_state(t: Thing, name: str, state: str) -> Thing:
+    """The same thing with its attribute `name` in another state."""
+    return replace(t, states=tuple((n, state if n == name else v) for n, v in t.states))
+
+
 def a_setting(place: str) -> str:
     """How a setting is called when it is named alone."""
     return {

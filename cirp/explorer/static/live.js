@@ -475,9 +475,9 @@ function render({ model, el }) {
       bar.value = 1;
       own.picture = await bitmap(buffers[0]);
       running(false); say("done");
-      wiper.hidden = !before; table(); draw(); guide.update();
+      wiper.hidden = !before; table(); draw();
     } else if (message.kind === "cancelled") {
-      running(false); run = before; say("cancelled"); draw();
+      run = before; running(false); say("cancelled"); draw();
     } else if (message.kind === "region") {
       say("Held to nothing yet: tick what is to be held below."); place([...message.region]);
     } else if (message.kind === "item") {

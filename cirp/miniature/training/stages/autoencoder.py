@@ -111,18 +111,13 @@ class Reconstruction(Objective):
         return error(x, y.float(), weight) + 0.5 * HALF_WEIGHT * error(aim, small.float(), some)
 
 
-class Decoding(Objective):
+class Decoding(Reconstruction):
     """Latents, as good as they are, to pictures: the encoder is not moved, nor what reads it."""
 
-    alike = True
-    draw = Reconstruction.draw
-
     def __init__(self, setup: Setup, model: AutoencoderKL):
-        super().__init__()
-        self.model = model.to(setup.device, memory_format=torch.channels_last)
+        super().__init__(setup, model)
         self.model.encoder.requires_grad_(False)
         self.model.quant_conv.requires_grad_(False)
-        self.setup, self.batch = setup, setup.batch
 
     def forward(self, shown: Tensor, other: Tensor, noise: Tensor) -> Tensor:
         x = tensor(shown)

@@ -11,7 +11,7 @@
 #
 # Run an edit, see where it strays, and stop it.
 #
-# In this page the miniature itself runs in your browser: the first *Run* fetches it (24 MB), and then ten steps take
+# In this page the miniature itself runs in your browser: the first *Run* fetches it (25 MB), and then ten steps take
 # a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel: it takes any model, runs every method
 # by its name on the same noise, draws scenes anew or takes a picture of your own, and can ask remap for a region.
 # Nothing you type leaves your machine. The line above the pictures leads through the first minute; then, or instead:
@@ -24,9 +24,11 @@
 # 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times. Or let two words trade
 #    their maps, or freeze the maps of one layer, or of all, to those of the last run that was not frozen, and change
 #    something else: what still changes did not come through attention.
-# 5. Maps are averages until you choose a layer, a head, a step, or a branch: *with the text* reads the instruction,
+# 5. Raise *noisy input, strength*: the run then starts from the noised input, which is no longer shown beside, and image
+#    guidance multiplies nothing. {doc}`04_baseline_vs_noisy` compares the two over many edits; here, run one and wipe.
+# 6. Maps are averages until you choose a layer, a head, a step, or a branch: *with the text* reads the instruction,
 #    *image only* and *neither* read an empty one.
-# 6. Click into the picture, or move with the arrow keys: the bars say what that cell attends to. *save maps* gives all
+# 7. Click into the picture, or move with the arrow keys: the bars say what that cell attends to. *save maps* gives all
 #    maps of the run, as arrays that `numpy.load` reads.
 
 # %% tags=["parameters", "hide-input"]
@@ -65,5 +67,5 @@ _ = figures.save(chapter.made(shown), "18_try_it", profile=profile)
 #
 # ## What this does not show
 #
-# The miniature knows a few hundred words, and marks those it does not know. The page has twelve pictures and eight seeds
-# of each; its scores are those that need no judge.
+# The miniature knows a few hundred words, and marks those it does not know. The page has the fifty pictures of
+# this book and four seeds of each; its scores are those that need no judge.

@@ -13,6 +13,7 @@ from cirp.metrics.answers import (
     distances,
     nearest,
     share_done,
+    share_off,
 )
 from cirp.miniature.answers import answers
 from cirp.miniature.draw_pairs import draw_pair
@@ -96,6 +97,33 @@ def test_half_an_edit_is_not_nearer_however_well_it_is_done():
         assert not share < 1.0 and not done > 1.0
         if done < MOST:
             assert nearest(before_half, before, right[:1])["nearer"] == 0.0
+
+
+def test_what_goes_less_than_half_of_the_way_is_not_nearer():
+    """A blur brings every pixel nearer, and draws nothing."""
+    source, answer = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
+    for grey, nearer in ((90, 0.0), (100, 0.0), (110, 1.0), (200, 1.0), (44, 0.0)):
+        edited = np.full_like(source, grey)
+        assert share_done(edited, source, answer) == 1.0
+        assert nearest(edited, source, [answer])["nearer"] == nearer
+    edited = np.full_like(source, 90)
+    edited[:4] = 190  # half of the pixels are as good as there
+    assert share_done(edited, source, answer, way=0.5) == 0.5
+    assert nearest(edited, source, [answer])["nearer"] == 1.0
+
+
+def test_how_much_is_off_is_of_what_the_nearest_answer_changes():
+    source, answer = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8, 3), np.uint8)
+    answer[:4] = 200
+    far = np.full_like(source, 255)
+    assert share_off(answer, source, [far, answer]) == 0.0
+    assert share_off(source, source, [answer]) == 1.0
+    edited = answer.copy()
+    edited[0, :, 1] -= CLEAR + 1  # clearly, in one channel of one row of four
+    edited[1, :] -= CLEAR  # hardly to be told
+    edited[7] = 255  # outside of what changes
+    assert share_off(edited, source, [answer]) == 0.25
+    assert math.isnan(share_off(source, source, [source]))
 
 
 def test_what_differs_faintly_is_judged_by_the_mean_alone():

@@ -58,14 +58,18 @@ def test_another_edits_target_is_the_same_in_a_slice():
         assert count < 2 or all(other != place for place, other in enumerate(found[:8]))
 
 
-def recorded(passing: dict[str, tuple[int, int]]) -> pd.DataFrame:
-    """Of each control so many of so many pass, of two kinds of edit alike."""
+def recorded(passing: dict[str, tuple[int, int]], *, right: int = 0) -> pd.DataFrame:
+    """Of each control so many of so many pass, of two kinds of edit alike.
+
+    Of the removed, the first `right` are as good as right answers.
+    """
     rows = [
-        {"id": f"{kind}-{n}", "edit_type": kind, "method": name, "success": float(n < some)}
+        {"id": f"{kind}-{n}", "edit_type": kind, "method": name, "success": float(n < some),
+         "off": 0.1 if kind == "remove" and n < right else 0.9}
         for name, (some, of) in passing.items()
         for kind in ("add", "remove")
         for n in range(of)
-    ]
+    ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -81,13 +85,26 @@ def test_rates_are_shares_with_the_exact_interval_where_none_passes():
 def test_the_chapter_counts_what_keeps_its_bound_and_names_the_worst():
     passing = dict.fromkeys(chapter.NO_EDITS, (0, 200)) | {"blur": (20, 200), "grey": (4, 200)}
     passing |= {controls.TARGET: (199, 200), controls.TARGET_TRIP: (192, 200)}
-    answer = chapter.finding(controls.rates(recorded(passing)))
+    answer = chapter.finding(recorded(passing))
     pairs = 2 * len(chapter.NO_EDITS)
     assert f"Of {pairs} pairs" in answer.data and f"{pairs - 4} pass in at most 2%" in answer.data
     assert "2 in more; of 2 it is open" in answer.data and "*blur*" in answer.data
     assert "0.960" in answer.numbers["value [95 %]"][f"passes: {controls.TARGET_TRIP}"]
     shown = chapter.table(controls.rates(recorded(passing)))
     assert shown.loc["blur", "add"] == "10.0" and shown.loc["noise", "remove"] == "0.0"
+
+
+def test_a_fill_that_is_a_right_answer_is_no_control_and_is_named():
+    passing = dict.fromkeys(chapter.NO_EDITS, (0, 200)) | {"border": (20, 200)}
+    passing |= {controls.TARGET: (199, 200), controls.TARGET_TRIP: (192, 200)}
+    table = recorded(passing, right=20)
+    rates = controls.rates(controls.counterfeits(table)).set_index(["control", "kind"])
+    assert rates.loc[("border", "remove"), ["passes", "n"]].tolist() == [0, 180]
+    assert rates.loc[("border", "add"), "passes"] == pytest.approx(0.1)
+    assert rates.loc[(controls.OTHER, "remove"), "n"] == 200  # of fills alone
+    answer = chapter.finding(table)
+    assert "5% are no counterfeits" in answer.data  # 20 of 400 of each fill
+    assert "passes, right ones too: border, add" in answer.numbers.index
 
 
 def test_the_judge_is_shown_fills_of_all_that_another_state_would_change():

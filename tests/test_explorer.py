@@ -55,6 +55,39 @@ def test_held_everywhere_it_is_held_as_the_instrument_holds_it(models, task):
     assert (pixels(over)[~half] == pixels(task.image)[~half]).all()
 
 
+def test_from_the_noised_input_it_is_the_noisy_inputs_own_bit_for_bit(models, task):
+    seen = []
+    made = run(models, task, asked(steps=6, strength=0.5, text_scale=9.0), on_step=seen.append)
+    (theirs,) = METHODS["noisy"](
+        models, [task], variant="instruct-pix2pix", prompt="instruction", steps=6, strength=0.5,
+        text_scale=9.0, progress=False,
+    )  # fmt: skip
+    assert made.tobytes() == theirs.image.tobytes()
+    assert [(one.step, one.steps) for one in seen] == [(0, 3), (1, 3), (2, 3)]
+    shown = run(models, task, asked(steps=6, strength=0.5, text_scale=9.0, image_scale=4.0))
+    assert shown.tobytes() == made.tobytes()  # nothing stands beside
+
+
+def test_from_the_noised_input_what_is_held_everywhere_is_the_input(models, task):
+    """The whole picture is outside of the region: after the last step it is the clean source."""
+    width, height = task.image.size
+    request = asked(steps=8, strength=0.4, region="0" * width * height, hold=True)
+    seen = []
+    made = run(models, task, request, on_step=seen.append)
+    (trip,) = METHODS["round trip"](models, [task], progress=False)
+    assert made.tobytes() == trip.image.tobytes() and len(seen) == 3
+    # and each step goes on from the source at its own noise: no step may start from a cleaner one
+    keep, free = KeepMaps(), KeepMaps()
+    run(models, task, request, keep=keep)
+    run(models, task, asked(steps=8, strength=0.4), keep=free)
+    assert all(keep.steps[0][name].equal(free.steps[0][name]) for name in keep.steps[0])
+
+
+def test_a_strength_that_leaves_no_step_is_refused():
+    with pytest.raises(ValidationError, match=r"strength 0.2 of 3 steps leaves no step"):
+        asked(strength=0.2)
+
+
 def test_maps_are_shares_of_each_branch_and_head_or_their_mean(models, task):
     real = dataclasses.replace(models, name="real")
     assert models.is_miniature and not real.is_miniature

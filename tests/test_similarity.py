@@ -276,6 +276,22 @@ def test_a_spoilt_picture_is_no_success():
     assert similarity.success(similarity.verdicts(SEEN | {"damaged": 0.2}, ["donut"], [], [])) == 1
 
 
+@pytest.mark.parametrize(
+    ("seen", "before", "gained", "said"),
+    [
+        ({"donut": 0.9, "rabbit": 0.1}, {"donut": 0.1, "rabbit": 0.1}, ["donut"], 1),
+        ({"donut": 0.9, "rabbit": 0.8}, {"donut": 0.1, "rabbit": 0.1}, ["donut"], 0),
+        ({"donut": 0.9, "rabbit": 0.8}, {"donut": 0.1, "rabbit": 0.7}, ["donut"], 1),  # was there
+        ({"donut": 0.9}, {"donut": 0.1}, [], 0),
+        ({"donut=glazed": 0.9, "donut": 0.1}, {"donut=glazed": 0.1, "donut": 0.1}, [], 1),
+        ({"damaged": 0.9, "donut": 0.1}, {"damaged": 0.1, "donut": 0.1}, [], 1),
+    ],
+)
+def test_nothing_is_added_that_the_source_has_not_and_nobody_asked_for(seen, before, gained, said):
+    assert similarity.nothing_added(seen, before, gained) == said
+    assert math.isnan(similarity.nothing_added({"damaged": 0.9}, {"damaged": 0.1}, []))
+
+
 def test_what_comes_no_nearer_to_a_right_answer_is_no_success():
     said = similarity.verdicts(SEEN, ["donut"], [], [])
     assert similarity.success(said | {"nearer": 1.0}) == 1

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from cirp.diffusion import variants
-from cirp.diffusion.pipelines import Models, fingerprint
+from cirp.diffusion.pipelines import Models, fingerprint, load
+from cirp.experiments import leak
 from tests.tiny import tiny_ip2p, tiny_sd
 
 
@@ -61,3 +62,18 @@ def test_a_difference_of_another_editor_is_refused(models, tmp_path):
     save_file({"unet/none": torch.zeros(1)}, tmp_path / "v.safetensors")
     with pytest.raises(ValueError, match="it is of another editor"):
         variants.load_variant(models, tmp_path / "v.safetensors")
+
+
+def test_a_difference_from_other_weights_is_refused(models, tmp_path):
+    """The same names and shapes, trained on: nothing but the weights tells."""
+    variants.save_difference(models, moved(models, 0.01), tmp_path / "v.safetensors")
+    for name, part in moved(models, 0.01).items():
+        setattr(models.instruct, name, part)
+    with pytest.raises(ValueError, match="from another editor than tiny's"):
+        variants.load_variant(models, tmp_path / "v.safetensors")
+
+
+def test_the_shipped_differences_are_from_the_shipped_editor():
+    models = load("miniature")
+    found = {editor.fingerprint for _, _, editor in leak.every(models)}
+    assert len(found) == len(leak.LEAKS) * len(leak.TRAININGS)

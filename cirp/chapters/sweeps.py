@@ -113,8 +113,7 @@ TEXT_SCALES, IMAGE_SCALES = (1.5, 2.5, 4.0, 7.5), (1.0, 1.5, 2.5)
 
 def plane_explorer(study: Study):
     """The baseline's two guidance scales, precomputed; each point opens in the explorer's page."""
-    known = {item.id for item in shown_items()} if study.is_default else set()
-    items = [item for item in study.everything if item.id in known] or study.items
+    items = shown_items() if study.is_default else study.items
     local = [item for item in items if not item.record.is_global][:5]
 
     def cell(text_scale: float, image_scale: float):
@@ -125,7 +124,7 @@ def plane_explorer(study: Study):
 
     return dials(
         {"text guidance": TEXT_SCALES, "image guidance": IMAGE_SCALES}, cell, local or items[:5],
-        study.features, seed=study.seeds[0], live=run_live if known else None,
+        study.features, seed=study.seeds[0], live=run_live if study.is_default else None,
     )  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """The judge's verdict against the nearest right answer's, over the baseline's test edits."""
     base = frontiers.at_shown(frontiers.local(table))
     base = base[base["method"] == configurations.BASELINE]
-    parts = ["gained_seen", "lost_gone", "kept_seen", "whole"]
+    parts = ["gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added"]
     says = (base[parts].fillna(1.0) >= 1.0).all(axis=1).map({True: "done", False: "not done"})
     near = (base["nearer"] >= 1.0).map({True: "nearer", False: "not nearer"})
     return pd.crosstab(says.rename("the judge"), near.rename("to a right answer than the source"))

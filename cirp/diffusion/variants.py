@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -55,15 +56,24 @@ def save_difference(base: Models, parts: dict[str, nn.Module], path: Path) -> No
                 kept, scale = packed(difference)
                 found[f"{part}/{name}/steps"], found[f"{part}/{name}/scale"] = kept, scale
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(found, path)
+    save_file(found, path, metadata={"base": _identity(base)})
+
+
+def _identity(base: Models) -> str:
+    return fingerprint(*(getattr(base.instruct, part) for part in PARTS))
 
 
 def load_variant(base: Models, path: Path) -> Models:
     """The models of `base` with the editor that the difference leads to; `base` stays as it is.
 
-    Raises `ValueError` if the file belongs to another editor.
+    Raises `ValueError` if the file belongs to another editor. Weights that were rounded when they
+    were loaded, to bfloat16, cannot be told apart so finely: of these only the names are compared.
     """
     found = load_file(path)
+    with safe_open(path, "pt") as file:
+        known = (file.metadata() or {}).get("base")
+    if base.instruct.unet.dtype == torch.float32 and known not in (None, _identity(base)):
+        raise ValueError(f"{path} is the difference from another editor than {base.name}'s")
     pipe = deepcopy(base.instruct)
     for part in PARTS:
         module = getattr(pipe, part)

@@ -12,7 +12,14 @@ import torch
 
 from cirp.attention.control import Control, controlled
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, encode, instruct_steps, scheduler_of
+from cirp.diffusion.sampling import (
+    Latents,
+    State,
+    encode,
+    instruct_steps,
+    noised,
+    scheduler_of,
+)
 from cirp.diffusion.tasks import (
     Task,
     initial_noise,
@@ -61,17 +68,25 @@ def run_editor(
     guide: Callable | None = None,
     after: Callable[[object], After] | None = None,
     first: int | None = None,
+    strength: float | None = None,
+    concatenate: bool = True,
 ) -> tuple[Latents, int]:
-    """InstructPix2Pix from pure noise: the last latents, and the UNet rows an image took.
+    """A run of InstructPix2Pix: the last latents, and the UNet rows an image took.
+
+    From pure noise, or from the source noised to `strength` of the schedule. Without `concatenate`
+    the UNet is shown zeros in place of the source, its own "no image".
 
     `after(scheduler)` gives a function that is called with each step's state and may answer with
     other latents to go on with. `first` stops after so many steps.
     """
     scheduler = scheduler_of(models.instruct, steps)
-    latents = start.noise * scheduler.init_noise_sigma
+    if strength is None:
+        latents, timesteps = start.noise * scheduler.init_noise_sigma, scheduler.timesteps
+    else:
+        latents, timesteps = noised(scheduler, start.clean, start.noise, strength)
     again = [copy_of(g) for g in start.generators]  # a second run draws the same
     loop = instruct_steps(
-        models, scheduler, scheduler.timesteps[:first], latents, start.source,
+        models, scheduler, timesteps[:first], latents, start.source if concatenate else None,
         [getattr(task, prompt) for task in tasks], again,
         text_scale=text_scale, image_scale=image_scale, guide=guide,
     )  # fmt: skip

@@ -25,8 +25,9 @@ from cirp.statistics.bootstrap import PRIMARY
 TEXT, IMAGE = PLANE["text_scale"], PLANE["image_scale"]
 COLUMNS = (
     "id", "edit_type", "method", "text_scale", "image_scale", "seed", "success", "gained_seen",
-    "lost_gone", "kept_seen", "whole", "nearer", "answer_distance", PRIMARY, "l1_source",
-    "clip_i_source", "dinov2_source", "clip_t", *(n for n in records.PROVENANCE if n != "seed"),
+    "lost_gone", "kept_seen", "whole", "nothing_added", "nearer", "answer_distance", PRIMARY,
+    "l1_source", "clip_i_source", "dinov2_source", "clip_t",
+    *(n for n in records.PROVENANCE if n != "seed"),
 )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
 LEAKS = (0.0, 0.5, 1.0)  # share of training pairs that leak
+START = "leak/start.safetensors"  # the joint stage, as a difference from the shipped editor
 TRAININGS = tuple(plan().seeds.training)
 COLUMNS = (
     "id", "edit_type", "training_seed", "leak", "text_scale", "image_scale", "method", "seed",
@@ -41,14 +42,19 @@ def editors(models: Models, training_seed: int = TRAININGS[0]) -> dict[float, Mo
 
 
 def file_of(leak: float, training_seed: int) -> str:
-    """Where the difference of this editor from the shipped one lies, in the models' folder."""
+    """Where the difference of this editor from `START` lies, in the models' folder."""
     seed = f"-seed-{training_seed}" if training_seed else ""
     return f"leak/leak-{leak:g}{seed}.safetensors"
 
 
 @lru_cache(maxsize=len(LEAKS) * len(TRAININGS))
 def _editor(models: Models, name: str) -> Models:
-    return load_variant(models, MODELS / name)
+    return load_variant(_start(models), MODELS / name)
+
+
+@lru_cache(maxsize=1)
+def _start(models: Models) -> Models:
+    return load_variant(models, MODELS / START)
 
 
 def every(models: Models) -> Iterator[tuple[int, float, Models]]:

@@ -24,8 +24,10 @@ class Primary(Part):
     success: str
     change: str
     share_done: Share
+    share_halfway: Share
     answers: Annotated[int, Field(ge=1)]
     controls_at_most: Share
+    counterfeit: Share
     target_at_least: Share
 
 

@@ -70,6 +70,8 @@ def settings_of(request: Request) -> dict[str, float]:
     """The explorer's dials that the method has, too."""
     known = METHODS[request.method].settings.model_fields
     own = {name: getattr(request, name) for name in OWN if name in known}
+    if request.strength and "strength" in known:
+        own["strength"] = request.strength
     if "concatenate" in known:  # the noisy input has an image scale only with an image beside
         own.pop("image_scale")
     return own

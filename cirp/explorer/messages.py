@@ -13,6 +13,8 @@ from cirp.explorer.runs import Seen
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score
 
+PAGE_SEEDS = 4  # noises of each picture that an engine without a kernel has
+
 
 def maps_message(seen: Seen) -> dict:
     """The maps of one step: a list of layers with their grids, and all numbers as float32."""

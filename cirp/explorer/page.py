@@ -29,14 +29,12 @@ from cirp.diffusion.sampling import scheduler_of
 from cirp.diffusion.tasks import initial_noise
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache
-from cirp.experiments.records import short_hash
-from cirp.explorer.messages import place_of
+from cirp.experiments.records import item_hash, short_hash
+from cirp.explorer.messages import PAGE_SEEDS, place_of
 from cirp.explorer.widget import STATIC
 from cirp.paths import EDITS, MODELS, ROOT
 
 OUT = ROOT / "book" / "_extra" / "_static" / "explorer"
-SEEDS = 8  # noises of each picture that the page has
-SHOWN = 12  # pictures of the page
 MOST_STEPS = 50
 LARGE = 256  # numbers from which a weight is worth storing in half
 
@@ -242,37 +240,40 @@ def pictures(models: Models, items: Sequence[EditItem], folder: Path) -> list[di
     for item in items:
         start = begin_edit(models, [cache.task(item, 0)])
         parts.append(start.source.numpy().astype("<f4"))
-        for seed in range(SEEDS):
+        for seed in range(PAGE_SEEDS):
             noise, _ = initial_noise([cache.task(item, seed)], start.source)
             parts.append(noise.numpy().astype("<f4"))
-        found.append({"id": item.id, "offset": len(found) * (1 + SEEDS)})
+        found.append({"id": item.id, "offset": len(found) * (1 + PAGE_SEEDS)})
     (folder / "pictures.f32").write_bytes(b"".join(part.tobytes() for part in parts))
     packed(folder / "pictures.f32")
     return found
 
 
 def shown_items() -> list[EditItem]:
-    """The pictures of the page: the first of each kind of the book's edits, then the examples."""
+    """The book's edits as the page shows them: one of each kind, the examples, then the rest."""
     every = load_edits(EDITS)
-    firsts = {item.record.edit_type: item for item in reversed(every) if not item.record.example}
+    others = [item for item in every if not item.record.example]
+    firsts = list({item.record.edit_type: item for item in reversed(others)}.values())[::-1]
     examples = [item for item in every if item.record.example]
-    return [*reversed(firsts.values()), *examples][:SHOWN]
+    return [*firsts, *examples, *(item for item in others if item not in firsts)]
 
 
 def main(folder: Path = OUT) -> None:
     """Write the page's engine: graphs, pictures, tokenizer, and what ties them together."""
     models = load("miniature")
-    made_of = [models.fingerprint, short_hash(Path(__file__).read_text())]
+    shown = shown_items()
+    pictures_of = [PAGE_SEEDS, *(item_hash(item) for item in shown)]
+    made_of = [models.fingerprint, short_hash([Path(__file__).read_text(), *pictures_of])]
     stamp = folder / "engine.json"
     if stamp.exists() and json.loads(stamp.read_text()).get("made of") == made_of:
         shutil.copy(STATIC / "engine.js", folder / "engine.js")  # it may have changed
         print(f"{folder} is of these weights already")
         return
     known = export(models, folder)
-    items = cache.fitted(shown_items(), models)
+    items = cache.fitted(shown, models)
     known |= {
         "made of": made_of,
-        "seeds": SEEDS,
+        "seeds": PAGE_SEEDS,
         "items": pictures(models, items, folder),
     }
     tokenizer = json.loads(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -42,6 +42,10 @@ class Request(BaseModel):
     text_scale: Annotated[float, Field(ge=0, le=30)] = 2.5
     image_scale: Annotated[float, Field(ge=0, le=10)] = 1.5
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    strength: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.0, description="noisy input: start from the input noised to this share of the schedule "
+        "and do not show it beside; 0 starts from noise, with the input beside"
+    )  # fmt: skip
     factors: dict[Annotated[int, Field(ge=0, le=76)], float] = Field(
         {}, description="token position -> what its attention is multiplied by"
     )
@@ -69,6 +73,19 @@ class Request(BaseModel):
             if not 0 <= factor <= STRONGEST:
                 raise ValueError(f"factor {factor} of token {position}; give 0 to {STRONGEST:g}")
         return factors
+
+    @model_validator(mode="after")
+    def _runs(self) -> "Request":
+        if not self.ran:
+            raise ValueError(
+                f"strength {self.strength:g} of {self.steps} steps leaves no step; raise one"
+            )
+        return self
+
+    @property
+    def ran(self) -> int:
+        """Steps that are run: from the input noised to `strength`, the last ones alone."""
+        return int(self.steps * self.strength) if self.strength else self.steps
 
     @property
     def is_held(self) -> bool:
@@ -131,7 +148,8 @@ def run(
     """Run InstructPix2Pix as asked; the edited picture, or None if it was cancelled.
 
     `task` is the picture's, with the request's instruction and seed. With nothing intervened in, it
-    is what `cirp.methods.ip2p` makes of the same task, bit for bit. `keep` keeps this run's maps;
+    is what `cirp.methods.ip2p` makes of the same task, bit for bit; with a `strength`, what the
+    noisy input's variant "instruct-pix2pix" makes of the instruction. `keep` keeps this run's maps;
     `before` are those of another run, which the request may freeze layers to.
 
     Raises `ValueError` for an instruction without a word, a region that does not fit, or layers to
@@ -150,7 +168,7 @@ def run(
     if request.factors or request.swap:
         controls.append(Weigh(request.factors, request.swap))
     if request.freeze:
-        controls.append(Freeze(before, frozen_layers(before, request.freeze, request.steps)))
+        controls.append(Freeze(before, frozen_layers(before, request.freeze, request.ran)))
     seen = LastMaps(len(tokens), whole=models.is_miniature)
     readers = [seen] if keep is None else [seen, keep]
 
@@ -159,10 +177,11 @@ def run(
 
         def react(state: State) -> Latents | None:
             (picture,) = decode(clean_guess(scheduler, state), models)
-            on_step(Seen(state.step, request.steps, picture, dict(seen.maps)))
+            on_step(Seen(state.step, request.ran, picture, dict(seen.maps)))
             if cancelled():
                 raise Cancelled
-            return held(state) if held else None
+            of_all = replace(state, step=state.step + request.steps - request.ran)
+            return held(of_all) if held else None
 
         return react
 
@@ -172,6 +191,7 @@ def run(
         latents, _ = run_editor(
             models, [task], start, steps=request.steps, controls=[*controls, *readers], after=after,
             guide=gated(masks, **scales) if request.gate else None, **scales,
+            strength=request.strength or None, concatenate=not request.strength,
         )  # fmt: skip
     except Cancelled:
         return None

@@ -25,7 +25,7 @@ from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.by_name import BASELINE, NAMES, prompt_of, run_named, snippet, task_of
 from cirp.explorer.maps import KeepMaps, Kept
-from cirp.explorer.messages import maps_message, png, scores_of
+from cirp.explorer.messages import PAGE_SEEDS, maps_message, png, scores_of
 from cirp.explorer.pictures import SceneRequest, own, scene
 from cirp.explorer.runs import Request, Seen, found_region, run, tokens_of
 from cirp.explorer.words import unknown_words
@@ -37,6 +37,7 @@ from cirp.miniature.kinds import SETTINGS
 from cirp.paths import EDITS
 
 STATIC = Path(__file__).parent / "static"
+SCRIPTS = ("controls", "drawing", "maps", "npz", "tour", "live")  # one module, in this order
 SCORES = {
     "success": "edit success",
     "l1_source_outside_excess": "excess outside change (L1)",
@@ -57,7 +58,7 @@ class Work:
 class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
-    _esm = module(*(STATIC / f"{name}.js" for name in ("controls", "maps", "npz", "tour", "live")))
+    _esm = module(*(STATIC / f"{name}.js" for name in SCRIPTS))
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
@@ -212,7 +213,7 @@ class LiveExplorer(anywidget.AnyWidget):
         task, plain = self._task(request), request.method == BASELINE
         said = request.instruction if plain else prompt_of(task, request.method)
         tokens = tokens_of(self._models.instruct.tokenizer, said)
-        steps = request.steps if plain else 1
+        steps = request.ran if plain else 1
         self.send({"kind": "begin", "tokens": tokens, "steps": steps, "method": request.method})
 
         def step(seen: Seen) -> None:
@@ -250,7 +251,7 @@ class LiveExplorer(anywidget.AnyWidget):
     def to_html(self, *, root: str = "../_static/explorer/") -> str:
         """The explorer as a piece of a page, with the engine at `root`, from the page's address."""
         state = {name: getattr(self, name) for name in ("items", "colours", "request")}
-        state = as_script(state | {"engine": "page"})
+        state = as_script(state | {"engine": "page", "seeds": PAGE_SEEDS})
         module = as_script(self._esm)
         digest = hashlib.sha256((module + state).encode()).hexdigest()[:12]
         return Template((STATIC / "page.html").read_text()).substitute(

@@ -21,15 +21,15 @@ from pydantic import Field, model_validator
 from cirp.attention.control import Control, controlled
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
+    Latents,
     caption_steps,
     decode,
     finish,
-    instruct_steps,
     noised,
     scheduler_of,
 )
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit
+from cirp.editing.driver import Start, begin_edit, run_editor
 from cirp.editing.method import Count, Flag, MethodSettings, Portion, Scale, method
 
 
@@ -65,24 +65,28 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Of `steps` steps int(steps * strength) are run, as in img2img."""
-    captioned = settings.variant == "text-to-image"
-    pipe = models.text if captioned else models.instruct
     start = begin_edit(models, tasks)
-    scheduler = scheduler_of(pipe, settings.steps)
-    latents, timesteps = noised(scheduler, start.clean, start.noise, settings.strength)
-    prompts = [getattr(task, settings.prompt) for task in tasks]
-    if captioned:
-        loop = caption_steps(
-            models, scheduler, timesteps, latents, prompts, start.generators,
-            text_scale=settings.text_scale,
-        )  # fmt: skip
+    if settings.variant == "text-to-image":
+        latents, rows = _captioned(models, tasks, start, settings, controls)
     else:
-        loop = instruct_steps(
-            models, scheduler, timesteps, latents,
-            start.source if settings.concatenate else None, prompts, start.generators,
+        latents, rows = run_editor(
+            models, tasks, start, steps=settings.steps, strength=settings.strength,
             text_scale=settings.text_scale,
             image_scale=1.0 if settings.image_scale is None else settings.image_scale,
+            prompt=settings.prompt, concatenate=settings.concatenate, controls=controls,
         )  # fmt: skip
-    with controlled(pipe.unet, *controls) if controls else nullcontext():
-        latents, rows = finish(loop, latents)
     return Made(decode(latents, models), rows)
+
+
+def _captioned(
+    models: Models, tasks: list[Task], start: Start, settings: Settings, controls: Sequence[Control]
+) -> tuple[Latents, int]:
+    scheduler = scheduler_of(models.text, settings.steps)
+    latents, timesteps = noised(scheduler, start.clean, start.noise, settings.strength)
+    prompts = [getattr(task, settings.prompt) for task in tasks]
+    loop = caption_steps(
+        models, scheduler, timesteps, latents, prompts, start.generators,
+        text_scale=settings.text_scale,
+    )  # fmt: skip
+    with controlled(models.text.unet, *controls) if controls else nullcontext():
+        return finish(loop, latents)

@@ -15,6 +15,7 @@ CHANGED = 8  # of 255: a pixel differs if any channel moves by more
 # Both chosen on validation edits, where they refuse what is done by halves and no right answer.
 CLEAR = 24  # of 255: more than an autoencoder's error; which of two pictures is nearer can be told
 MOST = 0.75  # of what had to change clearly has to be nearer, so that half an edit is none
+HALF = 0.5  # of it has to go half of the way at least, so that a blurred thing is none
 
 
 def allowed(source: Pixels, answers: Sequence[Pixels]) -> Bool[np.ndarray, "row column"]:
@@ -34,34 +35,51 @@ def distances(
     return np.array([np.abs(y - a[where]).mean() / 255 for a in answers])
 
 
-def share_done(edited: Pixels, source: Pixels, answer: Pixels) -> float:
+def share_done(edited: Pixels, source: Pixels, answer: Pixels, *, way: float = 0.0) -> float:
     """Of the pixels in which an answer clearly differs from the source, how many are nearer to it.
 
-    0 for the source itself, NaN where nothing differs clearly.
+    With `way`, how many went more than that share of the way. 0 for the source itself, NaN where
+    nothing differs clearly.
     """
     y, s, a = (picture.astype(np.int16) for picture in (edited, source, answer))
     where = (np.abs(a - s) > CLEAR).any(axis=-1)
     if not where.any():
         return np.nan
     mine, idle = (np.abs(picture - a).sum(axis=-1)[where] for picture in (y, s))
-    return float((mine < idle).mean())
+    return float((mine < (1 - way) * idle).mean())
 
 
 def nearest(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> dict[str, float]:
     """`answer_distance` to the nearest right answer, its `answer_share`, and `nearer`.
 
-    `nearer` is 1.0 if the source is farther off from its own nearest, and `share_done` of the
-    answer is at least `MOST`: a mean alone lets pass what is done well by half. Doing nothing is
-    never nearer than the source, nor is anything that undoes itself.
+    `nearer` is 1.0 if the source is farther off from its own nearest, `share_done` of the answer
+    is at least `MOST`, and half of it at least went half of the way: a mean alone lets pass what is
+    done well by half, and what blurs away the old without drawing the new. Doing nothing is never
+    nearer than the source, nor is anything that undoes itself.
     """
     found, idle = distances(edited, source, answers), distances(source, source, answers).min()
     if not np.isfinite(found).all():
         return dict.fromkeys(("answer_distance", "answer_share", "nearer"), np.nan)
-    share = share_done(edited, source, answers[int(found.argmin())])
-    near = found.min() < idle and not share < MOST  # where nothing is clear, the mean alone counts
+    answer = answers[int(found.argmin())]
+    share, halfway = (share_done(edited, source, answer, way=way) for way in (0.0, 0.5))
+    # where nothing is clear, the mean alone counts
+    near = found.min() < idle and not share < MOST and not halfway < HALF
     return {
         "answer_distance": float(found.min()), "answer_share": share, "nearer": float(near),
     }  # fmt: skip
+
+
+def share_off(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> float:
+    """Of what the nearest right answer changes, how much of the picture clearly differs from it.
+
+    0 for a right answer itself, NaN if no answer changes anything.
+    """
+    found = distances(edited, source, answers)
+    if not np.isfinite(found).all():
+        return np.nan
+    answer = answers[int(found.argmin())]
+    off = (np.abs(edited.astype(np.int16) - answer) > CLEAR).any(axis=-1)
+    return float(off[allowed(source, [answer])].mean())
 
 
 def by_count(

@@ -9,6 +9,7 @@ where the edit did not happen. Every row has every column; what is unknown or un
 | columns | from |
 |---|---|
 | gained_seen, lost_gone, kept_seen, whole | the judge, if there is one; `similarity.verdicts` |
+| nothing_added | the judge, of source and edit; `similarity.nothing_added` |
 | nearer, answer_distance, answer_share | right answers, where known; `answers.nearest` |
 | success | all of these that are known; NaN without a judge or anything gained or lost |
 | success_soft | mean probability of what is gained, and of the absence of what is lost |
@@ -35,7 +36,7 @@ from cirp.metrics.regions import Regions
 
 PATCHES = "feature_distance_dinov2"
 DISTANCES = ("l1", "mse", "psnr", "ssim", PATCHES)
-VERDICTS = ("gained_seen", "lost_gone", "kept_seen", "whole", "nearer")
+VERDICTS = ("gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added", "nearer")
 METRICS = (
     "success",
     "success_soft",
@@ -61,7 +62,7 @@ METRICS = (
     "inside_area",
     "outside_area",
 )
-CODE = "scores 2"  # raise it when a measure changes: rows of tables carry it
+CODE = "scores 3"  # raise it when a measure changes: rows of tables carry it
 AT_ONCE = 32  # items whose images are held and encoded together
 
 
@@ -137,11 +138,13 @@ def verdict(
     if right:
         found |= nearest(np.asarray(edited), np.asarray(item.source()), right)
     if features.has_judge:
-        seen = features.judge([edited]).iloc[0].astype(float).to_dict()
+        seen, before = features.judge([edited, item.source()]).astype(float).to_dict("records")
         try:
             found |= similarity.verdicts(seen, record.gained, record.lost, record.kept)
         except ValueError as error:
             raise ValueError(f"{item.id}: {error}") from error
+        if record.gained or record.lost:  # else nobody knows what was asked for
+            found["nothing_added"] = similarity.nothing_added(seen, before, record.gained)
         found["success_soft"] = similarity.soft_success(seen, record.gained, record.lost)
         known = {name: found.get(name, math.nan) for name in VERDICTS}
         found["success"] = similarity.success(known)
@@ -160,7 +163,7 @@ def _encode_together(
     features.clip_image(pictures)
     features.dinov2(pictures)
     if features.has_judge:
-        features.judge(edited)
+        features.judge([*edited, *sources])
 
 
 def _row(

@@ -232,6 +232,26 @@ def verdicts(
     }
 
 
+def nothing_added(
+    probabilities: Mapping[str, float], before: Mapping[str, float], gained: Sequence[str]
+) -> float:
+    """1.0 if nothing is seen that the source (`before`) has not and nobody asked for.
+
+    Of things, settings and styles; states of things have names with "=" and follow their thing.
+    NaN if the judge knows none of these.
+    """
+    plain = [label for label in probabilities if "=" not in label and label != DAMAGED]
+    if not plain:
+        return math.nan
+    return float(
+        not any(
+            probabilities[label] >= THRESHOLD > before[label]
+            for label in plain
+            if label not in gained
+        )
+    )
+
+
 def success(said: Mapping[str, float]) -> float:
     """1.0 if every verdict that is known says so; NaN if nothing is gained or lost."""
     if all(math.isnan(said[name]) for name in ("gained_seen", "lost_gone")):
@@ -257,7 +277,8 @@ def gated(value: float, success: float) -> float:
 _LOWER = ("l1", "mse", "feature_distance", "leakage_share", "answer_distance")
 _HIGHER = (
     "psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc",
-    "gained_seen", "lost_gone", "kept_seen", "whole", "nearer", "answer_share",
+    "gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added", "nearer",
+    "answer_share",
 )  # fmt: skip
 
 

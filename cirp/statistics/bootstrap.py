@@ -29,6 +29,7 @@ YES_OR_NO = (
     "lost_gone",
     "kept_seen",
     "whole",
+    "nothing_added",
     "nearer",
     "answered",
     "exact",

@@ -145,7 +145,8 @@ async function run(request, extra) {
   const got = await models((share) => postMessage({ kind: "loading", share }));
   const { side, channels, length } = known, cell = side * side, count = channels * cell;
   const { ids, names } = tokenized(request.instruction);
-  const timesteps = known.timesteps[request.steps];
+  const whole = known.timesteps[request.steps], noised = request.strength > 0;
+  const timesteps = whole && whole.slice(noised ? whole.length - Math.floor(request.steps * request.strength) : 0);
   const place = known.items.find((one) => one.id === request.item);
   if (!place || !timesteps || request.seed >= known.seeds) throw new Error(`the page has ${known.seeds} seeds and up to ${Object.keys(known.timesteps).length} steps`);
   const at = (number) => got.pictures.subarray((place.offset + number) * count, (place.offset + number + 1) * count);
@@ -155,7 +156,8 @@ async function run(request, extra) {
   if (freeze.length && !kept.length) throw new Error("no run before to freeze maps to; run once without, then again");
   if (freeze.length && kept.length !== timesteps.length) throw new Error(`the run before had ${kept.length} steps; freezing ${timesteps.length} needs as many`);
   if (!hold && (request.keep || request.gate || request.hold || request.paste)) throw new Error("no region; paint one, or take the true one, before holding to it");
-  postMessage({ kind: "begin", tokens: names, steps: request.steps });
+  if (!timesteps.length) throw new Error(`strength ${request.strength} of ${request.steps} steps leaves no step; raise one`);
+  postMessage({ kind: "begin", tokens: names, steps: timesteps.length });
 
   const states = async (row) => {
     const padded = BigInt64Array.from({ length }, (_, i) => BigInt(row[i] ?? known.pad));
@@ -182,13 +184,17 @@ async function run(request, extra) {
   const decoded = async (latents) => (await got.decoder.run({ latents: tensor(latents, [1, channels, side, side]) })).picture;
 
   let latents = Float32Array.from(noise);
+  if (noised) { // the noisy input: the source as the schedule noises it, and nothing beside
+    const level = known.alphas[timesteps[0]];
+    latents = latents.map((value, i) => Math.sqrt(level) * source[i] * known.scaling + Math.sqrt(1 - level) * value);
+  }
   for (const [step, t] of timesteps.entries()) {
     await new Promise((go) => setTimeout(go)); // let a cancel in
     if (cancelled) { postMessage({ kind: "cancelled" }); return; }
     const x = new Float32Array(6 * count);
     for (let row = 0; row < 3; row++) {
       x.set(latents, 2 * row * count);
-      if (row < 2) x.set(source, (2 * row + 1) * count);
+      if (row < 2 && !noised) x.set(source, (2 * row + 1) * count);
     }
     known.layers.forEach((one, i) => {
       const before = freeze.length ? kept[step][i] : nothing[i];

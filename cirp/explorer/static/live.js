@@ -1,8 +1,5 @@
 // The explorer: choose, run, watch, intervene, run again. Draws what `cirp.explorer.widget` sends.
-// `shared.js` of the players, `controls.js`, `maps.js`, `npz.js` and `tour.js` stand before it.
-
-/** Bytes of a PNG as a bitmap. */
-const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
+// `shared.js` of the players, `controls.js`, `drawing.js`, `maps.js`, `npz.js` and `tour.js` stand before it.
 
 const BRANCHES = ["with the text", "image only", "neither"];
 const HOLDS = ["keep", "gate", "hold", "paste"]; // of a request
@@ -83,6 +80,10 @@ function render({ model, el }) {
   });
   pictures.put(items.indexOf(item));
   const set = (name) => (value) => { asked[name] = value; remember(); };
+  // From the noised input nothing stands beside, and image guidance multiplies nothing.
+  const imageScale = dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale"));
+  const ofNoise = () => { imageScale.querySelector("input").disabled = asked.strength > 0; };
+  ofNoise();
   const runButton = element("button", { type: "button", class: "cirp-go", click: () => start() }, "Run");
   const cancel = element("button", { type: "button", disabled: true, click: () => model.send({ kind: "cancel" }) }, "Cancel");
 
@@ -158,35 +159,6 @@ function render({ model, el }) {
   for (let i = 0; i < 256; i++) strip.data.set([...colours.subarray(3 * i, 3 * i + 3), 255], 4 * i);
   scale.getContext("2d").putImageData(strip, 0, 0);
 
-  function heat(map) {
-    const peak = Math.max(...map.values, 1e-12);
-    const made = new OffscreenCanvas(map.columns, map.rows), own = made.getContext("2d");
-    const image = own.createImageData(map.columns, map.rows);
-    map.values.forEach((value, i) => {
-      const at = 3 * Math.round((255 * value) / peak);
-      image.data.set([colours[at], colours[at + 1], colours[at + 2], 255], 4 * i);
-    });
-    own.putImageData(image, 0, 0);
-    return made;
-  }
-
-  function border(is, colour) {
-    const [width, height] = item.size, sx = canvas.width / width, sy = canvas.height / height;
-    context.beginPath();
-    for (let y = 0; y <= height; y++) for (let x = 0; x <= width; x++) {
-      const here = x < width && y < height && is(x, y);
-      if (here !== (y > 0 && x < width && is(x, y - 1))) { context.moveTo(x * sx, y * sy); context.lineTo((x + 1) * sx, y * sy); }
-      if (here !== (x > 0 && y < height && is(x - 1, y))) { context.moveTo(x * sx, y * sy); context.lineTo(x * sx, (y + 1) * sy); }
-    }
-    context.lineWidth = 3; context.strokeStyle = "#000"; context.stroke();
-    context.lineWidth = 1.5; context.strokeStyle = colour; context.stroke();
-  }
-
-  function paintedOn(target, image) {
-    target.imageSmoothingEnabled = false;
-    target.drawImage(image, 0, 0, target.canvas.width, target.canvas.height);
-  }
-
   // The pictures by themselves, small, with nothing over them.
   const small = ["input", "this edit", "exact answer"].map((name) => {
     const own = element("canvas", { width: 128, height: 128, role: "img", "aria-label": name });
@@ -212,13 +184,13 @@ function render({ model, el }) {
       context.restore();
       context.fillStyle = "#fff"; context.fillRect(wipe * canvas.width - 1, 0, 2, canvas.height);
     }
-    if (view === "changed") changed(picture, before?.picture && wipe < 1 ? before.picture : source);
+    if (view === "changed") paintedOn(context, heat(changeBetween(picture, before?.picture && wipe < 1 ? before.picture : source, item.size), colours));
     most.textContent = ""; fits.textContent = "";
     if (run?.steps.length && view !== "changed" && opacity > 0) {
       const at = step == null || !run.steps[step] ? null : step;
       const map = layer < 0 ? meanMap(run, token, at, of) : mapOf(run, layer, token, at, of);
       context.globalAlpha = opacity;
-      paintedOn(context, heat(map));
+      paintedOn(context, heat(map, colours));
       context.globalAlpha = 1;
       most.textContent = Math.max(...map.values).toPrecision(2);
       if (item.mask) {
@@ -228,37 +200,18 @@ function render({ model, el }) {
       }
       if (outline) {
         const peak = Math.max(...map.values);
-        border((x, y) => map.values[Math.floor((y * map.rows) / height) * map.columns + Math.floor((x * map.columns) / width)] >= threshold * peak, "#9ae6ff");
+        border(context, item.size, (x, y) => map.values[Math.floor((y * map.rows) / height) * map.columns + Math.floor((x * map.columns) / width)] >= threshold * peak, "#9ae6ff");
       }
     }
-    if (item.mask && outline) border((x, y) => item.mask[y * width + x] === "1", "#fff");
-    if (run?.worked && outline && view !== "input") border((x, y) => run.worked[y * width + x] === "1", "#ff8ad8");
-    if (region) border((x, y) => region[y * width + x] === "1", "#ffd400");
-    if (probed && run?.steps.length) {
-      context.strokeStyle = "#000"; context.lineWidth = 4;
-      context.strokeRect(probed[0] * 6 - 9, probed[1] * 6 - 9, 18, 18);
-      context.strokeStyle = "#fff"; context.lineWidth = 2;
-      context.strokeRect(probed[0] * 6 - 9, probed[1] * 6 - 9, 18, 18);
-    }
+    if (item.mask && outline) border(context, item.size, (x, y) => item.mask[y * width + x] === "1", "#fff");
+    if (run?.worked && outline && view !== "input") border(context, item.size, (x, y) => run.worked[y * width + x] === "1", "#ff8ad8");
+    if (region) border(context, item.size, (x, y) => region[y * width + x] === "1", "#ffd400");
+    if (probed && run?.steps.length) frame(context, probed[0] * 6 - 9, probed[1] * 6 - 9, 18);
     probe();
     if (cursor && painting) {
       context.strokeStyle = "#ffd400"; context.lineWidth = 2;
       context.strokeRect((cursor[0] - brush / 2) * 6, (cursor[1] - brush / 2) * 6, brush * 6, brush * 6);
     }
-  }
-
-  /** Mean absolute change of each pixel, as heat. */
-  function changed(one, other) {
-    const [width, height] = item.size;
-    const pixels = [one, other].map((image) => {
-      const made = new OffscreenCanvas(width, height), own = made.getContext("2d");
-      own.drawImage(image, 0, 0, width, height);
-      return own.getImageData(0, 0, width, height).data;
-    });
-    const values = new Float32Array(width * height);
-    for (let i = 0; i < values.length; i++)
-      for (let c = 0; c < 3; c++) values[i] += Math.abs(pixels[0][4 * i + c] - pixels[1][4 * i + c]) / 765;
-    paintedOn(context, heat({ rows: height, columns: width, values }));
   }
 
   // ---- painting a region: pointer, touch, or arrow keys and space
@@ -340,15 +293,10 @@ function render({ model, el }) {
   // ---- results
   const scores = element("table", { class: "cirp-scores" });
   function table() {
-    const called = (name, one) => (one?.method && one.method !== "ip2p" ? `${name} (${one.method})` : name);
+    const how = (one) => (one.method !== "ip2p" ? one.method : one.strength > 0 ? `noisy input, ${one.strength}` : "");
+    const called = (name, one) => (one && how(one) ? `${name} (${how(one)})` : name);
     const runs = [[called("this run", run), run], [called("the run before", before), before]].filter(([, one]) => one?.scores);
-    const names = runs.length ? Object.keys(runs[0][1].scores) : [];
-    scores.replaceChildren(
-      element("thead", {}, element("tr", {}, element("th", { scope: "col" }, ""), ...names.map((name) => element("th", { scope: "col" }, name)))),
-      element("tbody", {}, ...runs.map(([label, one]) => element("tr", {}, element("th", { scope: "row" }, label),
-        ...names.map((name) => element("td", {}, one.scores[name] == null ? "–" : one.scores[name].toFixed(3)))))),
-    );
-    scores.hidden = !runs.length;
+    scoreTable(scores, runs.map(([label, one]) => [label, one.scores]));
   }
   /** The run for papermill: the chapter of this explorer, executed with what is chosen. */
   function command() {
@@ -358,12 +306,6 @@ function render({ model, el }) {
     code.textContent = `cirp notebooks 18_try_it --parameter request=run=${text} --out my-run`;
   }
   const code = element("pre", { class: "cirp-code", hidden: true, tabindex: 0 });
-  function save(name, data, type) {
-    const link = element("a", { href: URL.createObjectURL(new Blob([data], { type })), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-  }
-
   const views = choice("shown", ["the edit", "what it changed", "the input"], (index) => {
     view = ["edit", "changed", "input"][index];
     looked ||= view === "changed" && Boolean(run?.scores);
@@ -409,9 +351,10 @@ function render({ model, el }) {
       element("div", { class: "cirp-row" }, instruction), unknown,
       live && methods,
       dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
-      dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale")),
+      imageScale,
       dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
-      dial("seed", { min: 0, max: 20, step: 1, value: asked.seed }, set("seed")),
+      dial("seed", { min: 0, max: (model.get("seeds") ?? 21) - 1, step: 1, value: asked.seed }, set("seed")),
+      dial("noisy input, strength", { min: 0, max: 1, step: 0.05, value: asked.strength ?? 0, said: (v) => (v === 0 ? "off" : v.toFixed(2)) }, (v) => { set("strength")(v); ofNoise(); }),
       element("div", { class: "cirp-row" }, runButton, cancel, bar), said,
       element("strong", { class: "cirp-head" }, "Hold it to a region"),
       element("div", { class: "cirp-row" }, paintButton,
@@ -449,7 +392,7 @@ function render({ model, el }) {
     } else if (message.kind === "begin") {
       if (run?.scores) before = run;
       const held = Boolean(region) && HOLDS.some((name) => asked[name]);
-      run = { steps: [], layers: [], picture: null, tokens: message.tokens, method: message.method ?? "ip2p", held };
+      run = { steps: [], layers: [], picture: null, tokens: message.tokens, method: message.method ?? "ip2p", strength: asked.strength, held };
       if (message.steps === 1 && run.method !== "ip2p") bar.removeAttribute("value");
       times.range(message.steps); running(true); listWords(message.tokens);
       say("running");

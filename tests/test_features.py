@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from transformers import (
     BitImageProcessorPil,
@@ -274,6 +274,19 @@ def test_an_unknown_name_lists_the_presets():
 def test_an_incomplete_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match="clip holds no config.json; put the clip checkpoint"):
         load_features(str(tmp_path))
+
+
+def test_a_picture_and_its_mirror_image_are_judged_alike(folder, pictures):
+    seeing = Features({part: str(folder / part) for part in ("clip", "dinov2", "judge")})
+    torch.manual_seed(0)
+    with torch.no_grad():
+        seeing._judge.classifier[-1].weight.normal_()
+    left = pictures[0].copy()
+    left.paste((255, 0, 0), (0, 0, left.width // 2, left.height))
+    once = seeing.judge([left]).to_numpy()
+    mirrored = seeing.judge([ImageOps.mirror(left)]).to_numpy()
+    assert mirrored == pytest.approx(once, abs=1e-5)
+    assert np.ptp(once) > 0.01  # it does say something
 
 
 def test_without_a_judge(folder, pictures):

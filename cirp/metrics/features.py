@@ -158,6 +158,9 @@ class Features:
     def judge(self, images: Images) -> pd.DataFrame:
         """Probability of each of the judge's labels (columns) in each picture (rows).
 
+        The mean of what it says of the picture and of its mirror image: nothing in the world is of
+        one side, and of two looks fewer are mistaken.
+
         Raises `ValueError` if there is no judge: it knows the miniature world only.
         """
         if not self.has_judge:
@@ -166,7 +169,9 @@ class Features:
             )
 
         def forward(pixels: Tensor) -> tuple[Tensor]:
-            return (self._judge(pixel_values=pixels).logits.sigmoid(),)
+            both = (pixels, pixels.flip(-1))
+            one, mirrored = (self._judge(pixel_values=x).logits.sigmoid() for x in both)
+            return ((one + mirrored) / 2,)
 
         (probabilities,) = self._encode("judge", images, forward)
         labels = self._judge.config.id2label

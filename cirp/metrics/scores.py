@@ -144,7 +144,8 @@ def verdict(
         except ValueError as error:
             raise ValueError(f"{item.id}: {error}") from error
         if record.gained or record.lost:  # else nobody knows what was asked for
-            found["nothing_added"] = similarity.nothing_added(seen, before, record.gained)
+            belongs = (*record.gained, *record.kept)
+            found["nothing_added"] = similarity.nothing_added(seen, before, belongs)
         found["success_soft"] = similarity.soft_success(seen, record.gained, record.lost)
         known = {name: found.get(name, math.nan) for name in VERDICTS}
         found["success"] = similarity.success(known)

@@ -233,12 +233,13 @@ def verdicts(
 
 
 def nothing_added(
-    probabilities: Mapping[str, float], before: Mapping[str, float], gained: Sequence[str]
+    probabilities: Mapping[str, float], before: Mapping[str, float], belongs: Sequence[str]
 ) -> float:
     """1.0 if nothing is seen that the source (`before`) has not and nobody asked for.
 
     Of things, settings and styles; states of things have names with "=" and follow their thing.
-    NaN if the judge knows none of these.
+    `belongs` is what was asked for, and what the source is known to have though the judge may have
+    missed it there. NaN if the judge knows none of these.
     """
     plain = [label for label in probabilities if "=" not in label and label != DAMAGED]
     if not plain:
@@ -247,7 +248,7 @@ def nothing_added(
         not any(
             probabilities[label] >= THRESHOLD > before[label]
             for label in plain
-            if label not in gained
+            if label not in belongs
         )
     )
 

@@ -24,7 +24,7 @@
 # 4. Weigh a word: the slider under it multiplies its attention, from nothing to four times. Or let two words trade
 #    their maps, or freeze the maps of one layer, or of all, to those of the last run that was not frozen, and change
 #    something else: what still changes did not come through attention.
-# 5. Raise *noisy input, strength*: the run then starts from the noised input, which is no longer shown beside, and image
+# 5. Raise *noisy input*, its strength: the run then starts from the noised input, no longer shown beside, and image
 #    guidance multiplies nothing. {doc}`04_baseline_vs_noisy` compares the two over many edits; here, run one and wipe.
 # 6. Maps are averages until you choose a layer, a head, a step, or a branch: *with the text* reads the instruction,
 #    *image only* and *neither* read an empty one.

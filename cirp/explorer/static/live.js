@@ -354,7 +354,7 @@ function render({ model, el }) {
       imageScale,
       dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
       dial("seed", { min: 0, max: (model.get("seeds") ?? 21) - 1, step: 1, value: asked.seed }, set("seed")),
-      dial("noisy input, strength", { min: 0, max: 1, step: 0.05, value: asked.strength ?? 0, said: (v) => (v === 0 ? "off" : v.toFixed(2)) }, (v) => { set("strength")(v); ofNoise(); }),
+      dial("noisy input", { min: 0, max: 1, step: 0.05, value: asked.strength ?? 0, said: (v) => (v === 0 ? "off" : v.toFixed(2)) }, (v) => { set("strength")(v); ofNoise(); }),
       element("div", { class: "cirp-row" }, runButton, cancel, bar), said,
       element("strong", { class: "cirp-head" }, "Hold it to a region"),
       element("div", { class: "cirp-row" }, paintButton,

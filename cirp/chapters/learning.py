@@ -117,4 +117,4 @@ def _strip(page: np.ndarray, number: int) -> list[np.ndarray]:
 
 def tried(folder: Path) -> pd.DataFrame:
     """What was tried with which model, what it cost, what it did, and whether it was kept."""
-    return pd.read_csv(folder / "tried.csv").set_index("what")
+    return pd.read_csv(folder / "tried" / "levers.csv").set_index("what")

@@ -25,8 +25,9 @@ ABOUT = {
         ("judge",),
         "Scores whether an edit happened, nothing else; it was never used to train or guide "
         "another model. It alone has seen every combination of thing and setting, on scenes "
-        "of its own (`cirp.miniature.gallery`), with damage and with edits left half done. A "
-        "part, a style or an exchanged thing of which only half is drawn still passes too often.",
+        "of its own (`cirp.miniature.gallery`), with damage and with edits left half done. Other "
+        "styles are its weakest: small fruits as a pencil sketch or in sepia look alike to it. "
+        "This book asks it twice, of a picture and of its mirror image.",
     ),
     "dinov2": (
         "Dinov2Model, self-supervised",

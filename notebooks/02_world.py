@@ -149,11 +149,14 @@ _ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_e
 # While it trains, a monitor makes the same 96 validation edits again and again; it asks a little less of them than
 # this book does (nearness to the one target, on average). By kind in {numref}`fig-learning`; the error of the
 # prediction itself, inside and outside of what has to change, in {numref}`fig-learning-noise`; pictures in
-# {numref}`fig-learning-strip`.
+# {numref}`fig-learning-strip`; the curve as a whole in {numref}`tab-learning`.
 
 # %% tags=["hide-input"]
 logs = paths.MODELS / "training"
-learning.finding(learning.logged(logs))
+learnt = learning.finding(learning.logged(logs))
+learnt
+# %% tags=["remove-input"] mystnb={"table": {"caption": "The learning curve in numbers.", "name": "tab-learning"}}
+learnt.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the monitor's edits that succeed while the last stage trains, by kind, with exact 95 % intervals (twelve edits a kind).", "name": "fig-learning"}, "image": {"alt": "Eight panels, a line each."}}
 _ = figures.save(learning.by_kind(learning.logged(logs)), "02_learning", profile=profile)

@@ -33,6 +33,13 @@ def picture(size=(6, 4)):
     return Image.fromarray(pixels)
 
 
+def test_no_text_of_a_table_is_cut_short():
+    text = "a word, " * 40 + "and the last"
+    with pd.option_context("display.max_colwidth", 50):
+        figures.use_style()
+        assert "and the last" in pd.DataFrame({"said": [text]}).to_html()
+
+
 def draw_something(name, folder):
     fig, axes = figures.grid(1, 2)
     figures.show(axes[0], picture(), "input")

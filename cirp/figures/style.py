@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import matplotlib as mpl
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -22,7 +23,8 @@ HEAT = "inferno"
 
 
 def use_style() -> None:
-    """Sets matplotlib's defaults for this process, and sharp figures in notebooks."""
+    """Sets matplotlib's defaults for this process, sharp figures in notebooks, and whole tables."""
+    pd.set_option("display.max_colwidth", None)  # no text of a table is cut short
     sns.set_theme(context="notebook", style="whitegrid", palette=list(PALETTE))
     mpl.rcParams.update(
         {

@@ -105,6 +105,7 @@ def test_a_fill_that_is_a_right_answer_is_no_control_and_is_named():
     assert rates.loc[(controls.OTHER, "remove"), "n"] == 200  # of fills alone
     answer = chapter.finding(table)
     assert "5% are no counterfeits" in answer.data  # 20 of 400 of each fill
+    assert "2 of the 10 pairs with a fill would stand above 2%" in answer.data
     assert "passes, right ones too: border, add" in answer.numbers.index
 
 

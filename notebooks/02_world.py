@@ -153,16 +153,17 @@ _ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_e
 
 # %% tags=["hide-input"]
 logs = paths.MODELS / "training"
-learnt = learning.finding(learning.logged(logs))
+looks = learning.logged(logs)
+learnt = learning.finding(looks)
 learnt
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The learning curve in numbers.", "name": "tab-learning"}}
 learnt.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the monitor's edits that succeed while the last stage trains, by kind, with exact 95 % intervals (twelve edits a kind).", "name": "fig-learning"}, "image": {"alt": "Eight panels, a line each."}}
-_ = figures.save(learning.by_kind(learning.logged(logs)), "02_learning", profile=profile)
+_ = figures.save(learning.by_kind(looks), "02_learning", profile=profile)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the predicted velocity on local validation edits, by timestep, inside and outside of what has to change.", "name": "fig-learning-noise"}, "image": {"alt": "Two panels, a line a timestep."}}
-_ = figures.save(learning.by_noise(learning.logged(logs)), "02_learning_noise", profile=profile)
+_ = figures.save(learning.by_noise(looks), "02_learning_noise", profile=profile)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edit of each kind after so many thousand samples of the last stage; before it came two and a half million of the joint stage.", "name": "fig-learning-strip"}, "image": {"alt": "Eight rows of pictures: input, the edit after more and more samples, the exact answer."}}
 _ = figures.save(learning.strip(logs), "02_learning_strip", profile=profile)

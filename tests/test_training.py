@@ -315,3 +315,13 @@ def test_the_text_encoder_is_the_text_tower():
     with torch.no_grad():
         expected = model.text_model(ids).last_hidden_state
         torch.testing.assert_close(tower(ids).last_hidden_state, expected)
+
+
+def test_a_strip_comes_back_from_the_monitors_picture():
+    rng = np.random.default_rng(0)
+    strips = [[rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8) for _ in range(3)] for _ in range(6)]
+    page = monitor.sheet(strips)
+    assert page.size == (792, 132)  # as in the pictures that the repository keeps
+    for number, strip in enumerate(strips):
+        for ours, theirs in zip(monitor.strip_of(page, number), strip, strict=True):
+            assert (ours == theirs).all()

@@ -17,7 +17,8 @@ ALL = "all edits"
 def finding(table: pd.DataFrame) -> Paragraph:
     """Which controls keep their bound in every kind of edit, and whether right answers pass."""
     aims = plan().primary
-    rates, every = controls.rates(controls.counterfeits(table)), controls.rates(table)
+    fills = table[table["method"].isin(controls.FILLS)]
+    rates, with_right = controls.rates(controls.counterfeits(table)), controls.rates(fills)
     fakes = rates[rates["control"].isin(NO_EDITS) & (rates["kind"] != "")]
     said = [
         verdict(row.low, row.high, aims.controls_at_most, at_most=True)
@@ -25,9 +26,8 @@ def finding(table: pd.DataFrame) -> Paragraph:
     ]
     whole = rates[rates["kind"] == ""].set_index("control")
     worst = fakes.loc[fakes["passes"].idxmax()]
-    fills = table["method"].isin(controls.FILLS)
-    right = 1 - len(controls.counterfeits(table[fills])) / fills.sum()
-    with_right = every[every["control"].isin(controls.FILLS) & (every["kind"] != "")]
+    right = 1 - len(controls.counterfeits(fills)) / len(fills)
+    with_right = with_right[with_right["kind"] != ""]
     also = with_right.loc[with_right["passes"].idxmax()]
     above = int((with_right["passes"] > aims.controls_at_most).sum())
     number = Numbers()

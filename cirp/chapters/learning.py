@@ -16,11 +16,9 @@ from scipy.stats import binomtest, linregress, t
 from cirp import figures
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.miniature.grammar import EDIT_KINDS
-from cirp.miniature.scene import SIZE
-from cirp.miniature.training.monitor import EDITS, LEVELS, edits
+from cirp.miniature.training.monitor import EDITS, LEVELS, edits, strip_of
 
 LOG = Path("monitor") / "instruct-pix2pix"  # in the folder of the trainings' records
-GAP, ACROSS = 2, 4  # of the monitor's sheets: pixels between strips, strips a line
 WANTED = 0.9
 
 
@@ -36,19 +34,19 @@ def finding(table: pd.DataFrame) -> Paragraph:
     number = Numbers()
     gain = number("success added by each doubling of the samples", fit.slope,
                   fit.slope - reach, fit.slope + reach)  # fmt: skip
-    last = binomtest(round(table["success"].iloc[-1] * EDITS), EDITS).proportion_ci()
-    now = number("success at the end of the training", table["success"].iloc[-1], *last)
-    flat = fit.slope - reach <= 0
+    begun, ended = table.iloc[0], table.iloc[-1]
+    span = binomtest(round(ended["success"] * EDITS), EDITS).proportion_ci()
+    now = number("success at the end of the training", ended["success"], *span)
     ahead = (
         "so that the curve says nothing of how many more would be needed"
-        if flat
+        if fit.slope - reach <= 0
         else f"at which rate {WANTED:g} would be reached after "
-        f"{max(0.0, (WANTED - table['success'].iloc[-1]) / fit.slope):.1f} doublings more"
+        f"{max(0.0, (WANTED - ended['success']) / fit.slope):.1f} doublings more"
     )
     return say(
-        f"**Over the last stage, from {table['samples'].iloc[0]:,} to "
-        f"{table['samples'].iloc[-1]:,} samples, each doubling added {gain} to the share of its "
-        f"{EDITS} validation edits that succeed, {ahead}.** At its end {now} succeed.",
+        f"**Over the last stage, from {begun['samples']:,.0f} to {ended['samples']:,.0f} "
+        f"samples, each doubling added {gain} to the share of its {EDITS} validation "
+        f"edits that succeed, {ahead}.** At its end {now} succeed.",
         numbers=number.table,
     )
 
@@ -89,30 +87,19 @@ def by_noise(table: pd.DataFrame) -> Figure:
 def strip(folder: Path) -> Figure:
     """The monitor's first edit of each kind after more and more samples."""
     sheets = sorted((folder / LOG).glob("edits-*.webp"))
-    pairs = edits(len(EDIT_KINDS))
-    seen = [int(sheet.stem.removeprefix("edits-")) for sheet in sheets]
+    counts = [int(sheet.stem.removeprefix("edits-")) for sheet in sheets]
+    pages = [Image.open(sheet) for sheet in sheets]
+    pairs, pictures = edits(len(EDIT_KINDS)), []
+    for number in range(len(pairs)):
+        strips = [strip_of(page, number) for page in pages]
+        source, _, target = strips[-1]
+        pictures.append([source, *(made for _, made, _ in strips), target])
     fig, axes = figures.grid(len(pairs), len(sheets) + 2, side=1.05)
-    pages = [np.asarray(Image.open(sheet).convert("RGB")) for sheet in sheets]
-    for row, pair in enumerate(pairs):
-        cut = [_strip(page, row) for page in pages]
-        shown = [cut[-1][0], *(one[1] for one in cut), cut[-1][2]]
-        for ax, picture in zip(axes[row], shown, strict=True):
-            figures.show(ax, picture)
-        axes[row, 0].text(
-            -0.06, 0.5, figures.fill(pair.instruction, 22), ha="right", va="center",
-            transform=axes[row, 0].transAxes, fontsize=8,
-        )  # fmt: skip
-    titles = ["input", *(f"{round(count / 1000)} k" for count in seen), "exact"]
-    for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title, fontsize=9, loc="center")
+    figures.image_grid(
+        axes, pictures, columns=["input", *(f"{round(n / 1000)} k" for n in counts), "exact"],
+        rows=[figures.fill(pair.instruction, 16) for pair in pairs],
+    )  # fmt: skip
     return fig
-
-
-def _strip(page: np.ndarray, number: int) -> list[np.ndarray]:
-    """Source, edit and truth number so many of a sheet."""
-    line, place = divmod(number, ACROSS)
-    top, left = line * (SIZE + GAP), place * (3 * SIZE + 3 * GAP)
-    return [page[top : top + SIZE, left + i * SIZE : left + (i + 1) * SIZE] for i in range(3)]
 
 
 def tried(folder: Path) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import load_drawn, right_answers
 from cirp.figures.sentences import NO_BREAK
 from cirp.metrics.answers import by_count
+from cirp.metrics.scores import JUDGED
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import KINDS, SETTINGS
@@ -153,8 +154,9 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
     """The judge's verdict against the nearest right answer's, over the baseline's test edits."""
     base = frontiers.at_shown(frontiers.local(table))
     base = base[base["method"] == configurations.BASELINE]
-    parts = ["gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added"]
-    says = (base[parts].fillna(1.0) >= 1.0).all(axis=1).map({True: "done", False: "not done"})
+    says = (
+        (base[list(JUDGED)].fillna(1.0) >= 1.0).all(axis=1).map({True: "done", False: "not done"})
+    )
     near = (base["nearer"] >= 1.0).map({True: "nearer", False: "not nearer"})
     return pd.crosstab(says.rename("the judge"), near.rename("to a right answer than the source"))
 

@@ -6,7 +6,7 @@ latents after each step.
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -77,7 +77,8 @@ def run_editor(
     the UNet is shown zeros in place of the source, its own "no image".
 
     `after(scheduler)` gives a function that is called with each step's state and may answer with
-    other latents to go on with. `first` stops after so many steps.
+    other latents to go on with; steps are numbered in the whole schedule, whose first ones a
+    `strength` leaves out. `first` stops after so many steps.
     """
     scheduler = scheduler_of(models.instruct, steps)
     if strength is None:
@@ -91,8 +92,9 @@ def run_editor(
         text_scale=text_scale, image_scale=image_scale, guide=guide,
     )  # fmt: skip
     react = after(scheduler) if after else None
+    skipped = len(scheduler.timesteps) - len(timesteps)
     with controlled(models.instruct.unet, *controls) if controls else nullcontext():
-        return drive(loop, latents, react)
+        return drive(loop, latents, react, skipped)
 
 
 def copy_of(one: torch.Generator) -> torch.Generator:
@@ -102,8 +104,11 @@ def copy_of(one: torch.Generator) -> torch.Generator:
     return again
 
 
-def drive(loop, latents: Latents, react: After | None) -> tuple[Latents, int]:
-    """Run a loop to its end, letting `react` replace the latents after each step."""
+def drive(loop, latents: Latents, react: After | None, skipped: int = 0) -> tuple[Latents, int]:
+    """Run a loop to its end, letting `react` replace the latents after each step.
+
+    To `react` the loop's first step is number `skipped`.
+    """
     rows, changed = 0, None
     while True:
         try:
@@ -111,7 +116,7 @@ def drive(loop, latents: Latents, react: After | None) -> tuple[Latents, int]:
         except StopIteration:
             return latents, rows
         rows += len(state.predictions)
-        changed = react(state) if react else None
+        changed = react(replace(state, step=state.step + skipped)) if react else None
         latents = state.next if changed is None else changed
 
 

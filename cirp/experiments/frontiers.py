@@ -24,6 +24,7 @@ from cirp.experiments.drawn import load_drawn, local_edits
 from cirp.experiments.guidance import is_local
 from cirp.experiments.plan import plan
 from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.scores import VERDICTS
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -34,9 +35,8 @@ LIMIT = 0.03  # excess outside change (L1) up to which an edge's success is aver
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale", "seed",
     "settings", "weights", "instruments", "scheduler", "processor", "item", "code",
-    "success", "success_soft", "gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added",
-    "nearer", "answer_distance", PRIMARY, "l1_source", "l1_target", "l1_target_inside",
-    "ssim_source_outside_excess",
+    "success", "success_soft", *VERDICTS, "answer_distance", PRIMARY, "l1_source",
+    "l1_target", "l1_target_inside", "ssim_source_outside_excess",
     "feature_distance_dinov2_source_outside_excess", "clip_i_source", "clip_i_target",
     "dinov2_source", "clip_t", "clip_direction", "region_iou", "abstained", "unet_calls", "seconds",
 )  # fmt: skip

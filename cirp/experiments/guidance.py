@@ -18,14 +18,15 @@ from cirp.experiments import cache, records
 from cirp.experiments.configurations import PLANE, STEPS
 from cirp.experiments.drawn import load_drawn
 from cirp.metrics.features import load_features
+from cirp.metrics.scores import VERDICTS
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
 TEXT, IMAGE = PLANE["text_scale"], PLANE["image_scale"]
 COLUMNS = (
-    "id", "edit_type", "method", "text_scale", "image_scale", "seed", "success", "gained_seen",
-    "lost_gone", "kept_seen", "whole", "nothing_added", "nearer", "answer_distance", PRIMARY,
+    "id", "edit_type", "method", "text_scale", "image_scale", "seed", "success", *VERDICTS,
+    "answer_distance", PRIMARY,
     "l1_source", "clip_i_source", "dinov2_source", "clip_t",
     *(n for n in records.PROVENANCE if n != "seed"),
 )  # fmt: skip

@@ -78,9 +78,9 @@ def autoencoder(items: list[EditItem], models: Models, table: pd.DataFrame) -> l
 
 def judge(table: pd.DataFrame) -> list[dict]:
     """It knows the answer from the source, and takes no filled region for an answer."""
-    by = {name: part.set_index("id") for name, part in table.groupby("method")}
+    counted = controls.counterfeits(table)
+    by = {name: part.set_index("id") for name, part in counted.groupby("method")}
     done, idle = by[controls.TARGET]["success"], by[controls.SOURCE]["success"]
-    by = dict(iter(controls.counterfeits(table).groupby("method")))
     rows = [bar("judge: the true target succeeds, the source does not", (done > idle), 0.98)]
     least = AIMS.controls_at_most
     for name in (*controls.FILLS, controls.OTHER, controls.TRIP):

@@ -177,11 +177,11 @@ def run(
 
         def react(state: State) -> Latents | None:
             (picture,) = decode(clean_guess(scheduler, state), models)
-            on_step(Seen(state.step, request.ran, picture, dict(seen.maps)))
+            step = state.step - (request.steps - request.ran)
+            on_step(Seen(step, request.ran, picture, dict(seen.maps)))
             if cancelled():
                 raise Cancelled
-            of_all = replace(state, step=state.step + request.steps - request.ran)
-            return held(of_all) if held else None
+            return held(state) if held else None
 
         return react
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, UInt8
 
 Pixels = UInt8[np.ndarray, "row column 3"]
 CHANGED = 8  # of 255: a pixel differs if any channel moves by more
-# Both chosen on validation edits, where they refuse what is done by halves and no right answer.
+# All chosen on validation edits, where they refuse what is done by halves and no right answer.
 CLEAR = 24  # of 255: more than an autoencoder's error; which of two pictures is nearer can be told
 MOST = 0.75  # of what had to change clearly has to be nearer, so that half an edit is none
 HALF = 0.5  # of it has to go half of the way at least, so that a blurred thing is none
@@ -33,6 +33,16 @@ def distances(
         return np.full(len(answers), np.nan)
     y = edited[where].astype(np.float64)
     return np.array([np.abs(y - a[where]).mean() / 255 for a in answers])
+
+
+def _closest(
+    edited: Pixels, source: Pixels, answers: Sequence[Pixels]
+) -> tuple[Pixels, float] | None:
+    """The nearest right answer and how far it is; None if no answer changes anything."""
+    found = distances(edited, source, answers)
+    if not np.isfinite(found).all():
+        return None
+    return answers[int(found.argmin())], float(found.min())
 
 
 def share_done(edited: Pixels, source: Pixels, answer: Pixels, *, way: float = 0.0) -> float:
@@ -57,15 +67,16 @@ def nearest(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> dict[s
     done well by half, and what blurs away the old without drawing the new. Doing nothing is never
     nearer than the source, nor is anything that undoes itself.
     """
-    found, idle = distances(edited, source, answers), distances(source, source, answers).min()
-    if not np.isfinite(found).all():
+    closest = _closest(edited, source, answers)
+    if closest is None:
         return dict.fromkeys(("answer_distance", "answer_share", "nearer"), np.nan)
-    answer = answers[int(found.argmin())]
+    answer, distance = closest
+    idle = distances(source, source, answers).min()
     share, halfway = (share_done(edited, source, answer, way=way) for way in (0.0, 0.5))
     # where nothing is clear, the mean alone counts
-    near = found.min() < idle and not share < MOST and not halfway < HALF
+    near = distance < idle and not share < MOST and not halfway < HALF
     return {
-        "answer_distance": float(found.min()), "answer_share": share, "nearer": float(near),
+        "answer_distance": distance, "answer_share": share, "nearer": float(near),
     }  # fmt: skip
 
 
@@ -74,10 +85,10 @@ def share_off(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> floa
 
     0 for a right answer itself, NaN if no answer changes anything.
     """
-    found = distances(edited, source, answers)
-    if not np.isfinite(found).all():
+    closest = _closest(edited, source, answers)
+    if closest is None:
         return np.nan
-    answer = answers[int(found.argmin())]
+    answer, _ = closest
     off = (np.abs(edited.astype(np.int16) - answer) > CLEAR).any(axis=-1)
     return float(off[allowed(source, [answer])].mean())
 

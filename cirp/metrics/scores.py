@@ -36,7 +36,8 @@ from cirp.metrics.regions import Regions
 
 PATCHES = "feature_distance_dinov2"
 DISTANCES = ("l1", "mse", "psnr", "ssim", PATCHES)
-VERDICTS = ("gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added", "nearer")
+JUDGED = ("gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added")
+VERDICTS = (*JUDGED, "nearer")
 METRICS = (
     "success",
     "success_soft",

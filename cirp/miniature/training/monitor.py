@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.pairs import Pair
-from cirp.miniature.scene import region, render
+from cirp.miniature.scene import SIZE, region, render
 from cirp.miniature.training.setup import tensor
 
 EDITS = 96
@@ -26,6 +26,7 @@ STEPS = 16
 SCALES = (2.5, 1.5)  # text, image: where pictures are best; the book chooses on a plane
 LEVELS = (100, 300, 500, 700, 900)  # timesteps at which the loss is looked at
 SHOWN = 36
+ACROSS, GAP = 4, 2  # of the picture: strips a line, pixels after each picture's width and height
 SEEN = 0.5  # probability from which the judge has seen a label
 SHIPPED_JUDGE = Path(__file__).resolve().parents[3] / "data" / "models" / "judge"
 
@@ -35,16 +36,24 @@ def edits(count: int = EDITS) -> list[Pair]:
     return [draw_pair(i, "validation", kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
 
 
-def sheet(rows: list[list[np.ndarray]], columns: int, gap: int = 2) -> Image.Image:
-    """Strips of pictures (row, column, 3) side by side, `columns` strips a line."""
-    strips = [np.concatenate(row, axis=1) for row in rows]
-    height, width = strips[0].shape[:2]
-    lines = -(-len(strips) // columns)
-    page = np.full((lines * (height + gap), columns * (width + 3 * gap), 3), 255, np.uint8)
-    for i, strip in enumerate(strips):
-        top, left = (i // columns) * (height + gap), (i % columns) * (width + 3 * gap)
-        page[top : top + height, left : left + width] = strip
+def sheet(strips: list[list[np.ndarray]]) -> Image.Image:
+    """Strips of three pictures each (row, column, 3), `ACROSS` strips a line."""
+    lines = -(-len(strips) // ACROSS)
+    page = np.full((lines * (SIZE + GAP), ACROSS * 3 * (SIZE + GAP), 3), 255, np.uint8)
+    for number, strip in enumerate(strips):
+        page[_place(number)] = np.concatenate(strip, axis=1)
     return Image.fromarray(page)
+
+
+def strip_of(page: Image.Image, number: int) -> list[np.ndarray]:
+    """The three pictures of a strip of such a sheet."""
+    return np.split(np.asarray(page.convert("RGB"))[_place(number)], 3, axis=1)
+
+
+def _place(number: int) -> tuple[slice, slice]:
+    line, place = divmod(number, ACROSS)
+    top, left = line * (SIZE + GAP), place * 3 * (SIZE + GAP)
+    return slice(top, top + SIZE), slice(left, left + 3 * SIZE)
 
 
 @dataclass(frozen=True)
@@ -188,6 +197,5 @@ class Monitor:
         sources, targets, _ = self.pictures
         shown = range(min(SHOWN, len(self.pairs)))
         strips = [[sources[i], np.asarray(made[i]), targets[i]] for i in shown]
-        page = sheet(strips, 4)
-        page.save(self.folder / f"edits-{samples:08d}.png")
+        sheet(strips).save(self.folder / f"edits-{samples:08d}.png")
         return row

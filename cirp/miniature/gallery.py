@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from jaxtyping import Bool, UInt8
 from tqdm import tqdm
 
 from cirp.miniature.draw_pairs import TWINS, make, with_twins
-from cirp.miniature.grammar import EDIT_KINDS, WHOLE_PICTURE
 from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import Pair, in_state, scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
@@ -30,7 +30,10 @@ CHUNK = 250
 STYLED = 0.42  # share of scenes in a style
 SPOTTED = 0.6  # share of scenes whose things' masks are kept
 HALVED = 0.36  # share of scenes that are half of an edit
-WHOLE = 0.4  # share of these in which the whole picture is edited: the hardest to notice
+HALVES = {  # of which kind, how often: the hardest to notice most
+    "add": 0.26, "restyle": 0.18, "change setting": 0.16, "swap object": 0.12,
+    "change part": 0.1, "remove": 0.08, "change colour": 0.05, "change expression": 0.05,
+}  # fmt: skip
 EMPTIED = 0.25  # share of scenes of several things from which one has been taken away
 
 
@@ -56,7 +59,7 @@ class Gallery:
     masks: UInt8[np.ndarray, "spot packed"]  # bits of 64 x 64 pixels
     spots: list[list[Spot]]
 
-    @property
+    @cached_property
     def halved(self) -> Bool[np.ndarray, " scene"]:
         """Which pictures are half of an edit."""
         return self.open.any(axis=1)
@@ -85,7 +88,7 @@ def halved(seed: int) -> tuple[np.ndarray, Pair] | None:
     still the source's.
     """
     rng = random.Random(f"halved-{seed}")
-    kind = rng.choice(WHOLE_PICTURE if rng.random() < WHOLE else EDIT_KINDS)
+    (kind,) = rng.choices(list(HALVES), list(HALVES.values()))
     made = make(gallery_scene(seed), kind, rng, seed=seed, leak=0.0, held_out=False)
     if made is None:
         return None

@@ -24,6 +24,7 @@ from transformers import ConvNextImageProcessorPil, ResNetConfig, ResNetForImage
 
 from cirp.miniature.gallery import Gallery, draw_gallery, load_gallery
 from cirp.miniature.scene import all_labels
+from cirp.miniature.styles import STYLES
 from cirp.miniature.training.loop import fit
 from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Outcome, Schedule
@@ -36,7 +37,8 @@ OFTEN = (0.14, 0.14, 0.28, 0.28, 0.16)  # how often each is chosen: the hardest 
 SPOILT = 0.4  # share of pictures with a known spot that are damaged
 NOTHING = 0.02  # share of pictures that are noise all over
 ANYWHERE = 0.1  # share of pictures that are damaged in any rectangle, the setting with them
-DECODED = 40_000  # scenes that are also seen as the autoencoder gives them back
+DECODED = 60_000  # scenes that are also seen as the autoencoder gives them back
+STYLED = 2.0  # how often a scene in a style is seen, beside one in none: small things fade in it
 
 
 def build(labels: list[str]) -> ResNetForImageClassification:
@@ -72,13 +74,17 @@ def filled(picture: Tensor, mask: Tensor, fill: str, generator: torch.Generator)
     elif fill == "grey":
         new = torch.full_like(picture, float(torch.rand((), generator=generator)) * 0.4 - 0.2)
     elif fill == "border":
-        grown = max_pool2d(inside[None], 5, stride=1, padding=2)[0]
+        wide = 1 + int(torch.randint(3, (), generator=generator))  # pixels of border
+        grown = max_pool2d(inside[None], 2 * wide + 1, stride=1, padding=wide)[0]
         ring = (grown - inside).clamp(min=0)
         new = ((picture * ring).sum(dim=(1, 2)) / ring.sum().clamp(min=1))[:, None, None]
         new = new.expand_as(picture)
     elif fill == "blur":
         side = (9, 13, 19)[int(torch.randint(3, (), generator=generator))]
-        new = avg_pool2d(picture[None], side, 1, side // 2, count_include_pad=False)[0]
+        new = picture[None]
+        for _ in range(1 + int(torch.randint(2, (), generator=generator))):
+            new = avg_pool2d(new, side, 1, side // 2, count_include_pad=False)
+        new = new[0]
     else:  # half: the upper or lower, left or right part is missing
         rows, columns = torch.nonzero(mask, as_tuple=True)
         axis = rows if torch.rand((), generator=generator) < 0.5 else columns
@@ -128,11 +134,15 @@ class Naming(Objective):
         self.model = build(labels).to(setup.device, memory_format=torch.channels_last)
         self.setup, self.batch, self.gallery, self.decoded = setup, setup.batch, gallery, decoded
         self.truth = np.concatenate([gallery.labels, gallery.halved[:, None]], axis=1)
+        styles = [labels.index(f"style:{name}") for name in STYLES]
+        styled = gallery.labels[:, styles].any(axis=1) & ~gallery.halved
+        self.often = torch.from_numpy(np.where(styled, STYLED, 1.0))
 
     def draw(self, step: int) -> tuple:
         """Pictures, their labels, and which of these count."""
         gallery, generator = self.gallery, self.setup.generator(step)
-        index = torch.randint(len(self.truth), (self.batch,), generator=generator).numpy()
+        index = torch.multinomial(self.often, self.batch, replacement=True, generator=generator)
+        index = index.numpy()
         pictures = gallery.pictures[index]
         for row, number in enumerate(index):  # as the autoencoder gives them back, half of the time
             if number < len(self.decoded) and torch.rand((), generator=generator) < 0.5:

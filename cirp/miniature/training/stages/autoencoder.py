@@ -9,7 +9,7 @@ easy to diffuse.
 
 import torch
 from diffusers import AutoencoderKL
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
@@ -27,6 +27,7 @@ SMALL_WEIGHT = 0.3  # share of a picture's loss that its edited region has, howe
 HALF_WEIGHT = 0.25
 DECODED_NOISE = 0.02  # of latents whose spread is 1, where the decoder alone is trained
 SQUARES = 4.0  # weight of the plain squared error there: it is what the signal-to-noise ratio reads
+OFTEN = {"change expression": 4.0, "change part": 2.0}  # pairs the decoder alone sees, beside 1
 SIDES = ("source", "target")
 
 
@@ -89,7 +90,7 @@ class Reconstruction(Objective):
     def draw(self, step: int) -> tuple[Tensor, ...]:
         """Pictures, what the pairs' other sides are, noise of the latents."""
         corpus, generator = self.setup.corpus, self.setup.generator(step)
-        index = torch.randint(len(corpus), (self.batch,), generator=generator).numpy()
+        index = self.chosen(generator).numpy()
         shown, other = (bytes_of(getattr(corpus, SIDES[(step + k) % 2])[index]) for k in (0, 1))
         if torch.rand((), generator=generator) < 0.5:
             shown, other = shown.flip(2), other.flip(2)
@@ -97,6 +98,10 @@ class Reconstruction(Objective):
         side = SIZE // 2 ** (len(config.block_out_channels) - 1)
         shape = (self.batch, config.latent_channels, side, side)
         return shown, other, torch.randn(shape, generator=generator)
+
+    def chosen(self, generator: torch.Generator) -> Int64[Tensor, " pair"]:
+        """Which pairs of the corpus a batch has: any, alike often."""
+        return torch.randint(len(self.setup.corpus), (self.batch,), generator=generator)
 
     def forward(self, shown: Tensor, other: Tensor, noise: Tensor) -> Tensor:
         x = tensor(shown)
@@ -118,6 +123,12 @@ class Decoding(Reconstruction):
         super().__init__(setup, model)
         self.model.encoder.requires_grad_(False)
         self.model.quant_conv.requires_grad_(False)
+        kinds = (row["kind"] for row in setup.corpus.rows)
+        self.often = torch.tensor([OFTEN.get(kind, 1.0) for kind in kinds])
+
+    def chosen(self, generator: torch.Generator) -> Int64[Tensor, " pair"]:
+        """More pairs of the kinds whose change is small: a mouth is a few pixels."""
+        return torch.multinomial(self.often, self.batch, replacement=True, generator=generator)
 
     def forward(self, shown: Tensor, other: Tensor, noise: Tensor) -> Tensor:
         x = tensor(shown)

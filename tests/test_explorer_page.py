@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cirp.diffusion.pipelines import load
 from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.maps import KeepMaps
@@ -39,7 +40,8 @@ worker.postMessage({ kind: "run", request, extra });
 
 @pytest.fixture(scope="module")
 def known():
-    return widget.loaded("miniature", "cpu")
+    """In the page's own arithmetic, float32, whatever this processor multiplies faster."""
+    return load("miniature"), widget.loaded("miniature", "cpu")[1]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.maps import KeepMaps
 from cirp.explorer.runs import Request, run
+from cirp.metrics.features import load_features
 from cirp.paths import ROOT
 from tests.browser import PICK, SAID, button, chromium, errors, needs_browser, served, until
 
@@ -41,7 +42,7 @@ worker.postMessage({ kind: "run", request, extra });
 @pytest.fixture(scope="module")
 def known():
     """In the page's own arithmetic, float32, whatever this processor multiplies faster."""
-    return load("miniature"), widget.loaded("miniature", "cpu")[1]
+    return load("miniature"), load_features("miniature")
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +64,9 @@ def site(tmp_path_factory, known):
     return folder
 
 
-def held(item):
+def held(item, models):
     mask = widget.as_text(item.mask())
-    layers = list(range(len(page.layers_of(widget.loaded("miniature", "cpu")[0]))))
+    layers = list(range(len(page.layers_of(models))))
     return [
         {}, {"factors": {2: 0.0, 3: 3.0}}, {"swap": [1, 2]}, {"region": mask, "gate": True},
         {"region": mask, "keep": True}, {"region": mask, "hold": True, "paste": True},
@@ -83,7 +84,8 @@ def test_ten_edits_are_those_of_python(site, known, tmp_path):
         driver.set_script_timeout(120)
         driver.get(f"{address}/empty.html")
         cases = [
-            (item, held(item)[n] if item.mask() is not None else {}) for n, item in enumerate(items)
+            (item, held(item, models)[n] if item.mask() is not None else {})
+            for n, item in enumerate(items)
         ]
         keep = KeepMaps()
         whole = next(item for item in items if item.mask() is not None)
@@ -92,7 +94,9 @@ def test_ten_edits_are_those_of_python(site, known, tmp_path):
             {"strength": 0.5, "steps": 8, "text_scale": 7.5},
             {"strength": 0.7, "steps": 6, "region": mask, "hold": True, "gate": True},
         ]
-        more = [(items[0], o) for o in ({}, held(items[0])[-1])] + [(whole, o) for o in noisy]
+        more = [(items[0], o) for o in ({}, held(items[0], models)[-1])] + [
+            (whole, o) for o in noisy
+        ]
         for item, own in [*cases, *more]:
             asked = {"item": item.id, "instruction": item.record.instruction, "steps": STEPS} | own
             request = Request.model_validate(asked)

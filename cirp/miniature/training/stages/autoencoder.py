@@ -27,7 +27,7 @@ SMALL_WEIGHT = 0.3  # share of a picture's loss that its edited region has, howe
 HALF_WEIGHT = 0.25
 DECODED_NOISE = 0.02  # of latents whose spread is 1, where the decoder alone is trained
 SQUARES = 4.0  # weight of the plain squared error there: it is what the signal-to-noise ratio reads
-OFTEN = {"change expression": 4.0, "change part": 2.0}  # pairs the decoder alone sees, beside 1
+KIND_WEIGHTS = {"change expression": 4.0, "change part": 2.0}  # where the decoder alone is trained
 SIDES = ("source", "target")
 
 
@@ -124,7 +124,7 @@ class Decoding(Reconstruction):
         self.model.encoder.requires_grad_(False)
         self.model.quant_conv.requires_grad_(False)
         kinds = (row["kind"] for row in setup.corpus.rows)
-        self.often = torch.tensor([OFTEN.get(kind, 1.0) for kind in kinds])
+        self.often = torch.tensor([KIND_WEIGHTS.get(kind, 1.0) for kind in kinds])
 
     def chosen(self, generator: torch.Generator) -> Int64[Tensor, " pair"]:
         """More pairs of the kinds whose change is small: a mouth is a few pixels."""

@@ -38,7 +38,7 @@ SPOILT = 0.4  # share of pictures with a known spot that are damaged
 NOTHING = 0.02  # share of pictures that are noise all over
 ANYWHERE = 0.1  # share of pictures that are damaged in any rectangle, the setting with them
 DECODED = 60_000  # scenes that are also seen as the autoencoder gives them back
-STYLED = 2.0  # how often a scene in a style is seen, beside one in none: small things fade in it
+STYLE_WEIGHT = 2.0  # of a scene in a style, beside 1 of one in none: small things fade in it
 
 
 def build(labels: list[str]) -> ResNetForImageClassification:
@@ -136,7 +136,7 @@ class Naming(Objective):
         self.truth = np.concatenate([gallery.labels, gallery.halved[:, None]], axis=1)
         styles = [labels.index(f"style:{name}") for name in STYLES]
         styled = gallery.labels[:, styles].any(axis=1) & ~gallery.halved
-        self.often = torch.from_numpy(np.where(styled, STYLED, 1.0))
+        self.often = torch.from_numpy(np.where(styled, STYLE_WEIGHT, 1.0))
 
     def draw(self, step: int) -> tuple:
         """Pictures, their labels, and which of these count."""

@@ -347,6 +347,32 @@ def test_half_precision_is_computed_in_single_precision():
     assert all(probs.dtype == torch.float32 for _, probs in reader.seen)
 
 
+@pytest.mark.parametrize("controls", [(), (Everywhere(),)], ids=["read", "changed"])
+def test_autocast_rounds_no_map(controls):
+    unet = tiny_unet(in_channels=8)
+    made = {}
+    name = next(n for n, one in unet.named_modules() if n.endswith("attn2"))
+    layer = unet.get_submodule(name)
+    layer.to_q.weight.data *= 30  # peaked maps, where the rounding of a score is seen
+    for part in ("to_q", "to_k"):
+        layer.get_submodule(part).register_forward_hook(
+            lambda _, __, out, part=part: made.update({part: out.double()})
+        )
+    noise = torch.randn(1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    noise = noise.expand(3, -1, -1, -1)
+    text = torch.randn(1, 77, 32, generator=torch.Generator().manual_seed(1)).expand(3, -1, -1)
+    reader = Reader()
+    with controlled(unet, reader, *controls), torch.autocast("cpu", torch.bfloat16):
+        unet(noise, 500, encoder_hidden_states=text)
+    query, key = (
+        made[part].unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in ("to_q", "to_k")
+    )
+    exact = (query @ key.mT * layer.scale).softmax(dim=-1)
+    (probs,) = [probs for site, probs in reader.seen if site.layer == name]
+    assert exact.max() > 0.5
+    assert (probs - exact).abs().max() < 1e-5
+
+
 def test_branches_are_blocks_of_rows_with_one_row_for_each_image():
     site = Site("attn2", True, 1.0, (8, 8), INSTRUCT_BRANCHES, images=4)
     assert [site.rows(branch) for branch in (TEXT, IMAGE, NEITHER)] == [

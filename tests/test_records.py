@@ -79,6 +79,18 @@ def test_another_processor_may_round_but_not_disagree(tmp_path):
         agreement(rows(processor="q", success=[1, 0, 0, 1]), rows(), tmp_path)
 
 
+def test_bfloat16_rounds_otherwise_with_every_number_of_threads(tmp_path):
+    known = rows(processor="q bfloat16 units")
+    little = rows(processor="q bfloat16 units", l1_source=[0.11, 0.21, 0.31, 0.41])
+    assert agreement(little, known, tmp_path) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match="l1_source"):
+        agreement(rows(l1_source=little["l1_source"]), rows(), tmp_path)
+    with pytest.raises(ValueError, match="l1_source"):
+        agreement(
+            rows(processor="q bfloat16 units", l1_source=[0.3, 0.4, 0.5, 0.6]), known, tmp_path
+        )
+
+
 @pytest.mark.parametrize("column", PROVENANCE)
 def test_a_table_without_provenance_is_neither_written_nor_trusted(tmp_path, column):
     with pytest.raises(ValueError, match=f"no column {column}"):

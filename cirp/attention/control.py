@@ -92,11 +92,11 @@ class ControlledAttention:
             with torch.no_grad():
                 asked, rows = _asked(site, controls)
                 query, key = (x.detach()[rows] for x in projected)
-                _staged(_scores(attn, query, key), controls, asked)
+                _maps(attn, query, key, controls, asked)
             return output
         context = encoder_hidden_states if site.is_cross else hidden_states
         query, key = attn.to_q(hidden_states), attn.to_k(context)
-        probs = _staged(_scores(attn, query, key), controls, site)
+        probs = _maps(attn, query, key, controls, site)
         value = _by_head(attn.to_v(context), attn.heads)
         output = (probs.to(value.dtype) @ value).transpose(1, 2).flatten(2)
         for layer in attn.to_out:  # the projection, then dropout
@@ -137,6 +137,14 @@ def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slic
         return replace(site, branches=kept), site.rows(kept[0])  # a view
     every = torch.arange(len(site.branches) * site.images)
     return replace(site, branches=kept), torch.cat([every[site.rows(branch)] for branch in kept])
+
+
+def _maps(
+    attn: Attention, query: Tensor, key: Tensor, controls: Sequence[Control], site: Site
+) -> Attn:
+    """The controlled maps, outside of autocast, which would round the scores to half precision."""
+    with torch.autocast(query.device.type, enabled=False):
+        return _staged(_scores(attn, query, key), controls, site)
 
 
 def _scores(attn: Attention, query: Tensor, key: Tensor) -> Attn:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import has_bfloat16_units, load
+from cirp.diffusion.pipelines import load
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import load_drawn, right_answers
@@ -132,7 +132,7 @@ def _spans(some: pd.DataFrame) -> list[str]:
 
 def _first(count: int) -> tuple[list[EditItem], list[Edit]]:
     """The first validation edits, and what the book's editor makes of them."""
-    models = load("miniature", bfloat16=has_bfloat16_units())
+    models = load("miniature")
     items = cache.fitted(load_drawn("validation", -(-count // 8) * 8), models)[:count]
     method, settings = configurations.found()[configurations.BASELINE]
     return items, cache.edits(models, items, method, settings=settings, progress=False)

@@ -17,7 +17,7 @@ import torch
 import typer
 
 from cirp.data.edits import load_edits
-from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
+from cirp.diffusion.pipelines import Models, load, quiet
 from cirp.diffusion.tasks import Edit, Task
 from cirp.experiments import cache, configurations, memory, records
 from cirp.methods import METHODS
@@ -30,7 +30,7 @@ OUT = RESULTS / "costs.csv"
 def prepared(device: str) -> tuple[Models, Task]:
     """The miniature and its first edit."""
     with quiet():
-        models = load("miniature", device=device, bfloat16=device == "cpu" and has_bfloat16_units())
+        models = load("miniature", device=device)
     (item, *_) = cache.fitted(load_edits(EDITS)[:1], models)
     return models, cache.task(item, 0)
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import pandas as pd
 
-from cirp.diffusion.pipelines import has_bfloat16_units, load
+from cirp.diffusion.pipelines import load
 from cirp.experiments import (
     confirmation,
     controls,
@@ -88,7 +88,7 @@ def compute(
             raise ValueError(f"unknown experiment {name!r}; there are {', '.join(EXPERIMENTS)}")
     if not 0 <= shard < shards:
         raise ValueError(f"shard={shard} of {shards}; give 0 to {shards - 1}")
-    loaded = load(models, bfloat16=has_bfloat16_units())
+    loaded = load(models)
     for name in names or EXPERIMENTS:
         module = EXPERIMENTS[name].module
         items = module.items()

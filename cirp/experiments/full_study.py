@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from cirp import paths
 from cirp.data.edits import load_edits
-from cirp.diffusion.pipelines import has_bfloat16_units, load
+from cirp.diffusion.pipelines import load
 from cirp.experiments import cache, configurations, report
 from cirp.experiments.configurations import Methods
 from cirp.experiments.records import recorded
@@ -36,7 +36,7 @@ def fill(
     if not 0 <= shard < shards:
         raise ValueError(f"shard={shard} of {shards}; give 0 to {shards - 1}")
     some = load_edits(paths.ROOT / edits)[shard::shards]
-    loaded = load(models, bfloat16=has_bfloat16_units())
+    loaded = load(models)
     some = cache.fitted(some, loaded)
     for name, methods, count in cells():
         seeds = range(seed, seed + count)

@@ -13,7 +13,7 @@ import pandas as pd
 import typer
 
 from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models, has_bfloat16_units, load
+from cirp.diffusion.pipelines import Models, load
 from cirp.experiments import cache, records
 from cirp.experiments.configurations import PLANE, STEPS
 from cirp.experiments.drawn import load_drawn
@@ -80,7 +80,7 @@ def main(
     out: Path = typer.Option(RESULTS / "guidance.csv", help="Where the table goes."),
 ) -> None:
     """InstructPix2Pix over the plane of its guidance scales."""
-    loaded = load(models, bfloat16=has_bfloat16_units())
+    loaded = load(models)
     items = load_drawn(split, count, first=first)
     if shards > 1:
         some = cache.fitted(items[shard::shards], loaded)

@@ -11,7 +11,7 @@ import pandas as pd
 import typer
 
 from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models, has_bfloat16_units, load
+from cirp.diffusion.pipelines import Models, load
 from cirp.diffusion.sampling import captions_to_images
 from cirp.experiments import cache, controls, encoder_quality, guidance, records
 from cirp.experiments.configurations import STEPS
@@ -136,7 +136,7 @@ def main(
 ) -> None:
     """Measure and print every bar."""
     features = load_features(models)
-    loaded = load(models, bfloat16=has_bfloat16_units())
+    loaded = load(models)
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
     checked = controls.already(loaded, features, checks)
     if checked is None:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from cirp import paths
 from cirp.data.edits import EditItem, load_edits
-from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, load_tokenizer
+from cirp.diffusion.pipelines import Models, load, load_tokenizer
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, records, report
 from cirp.experiments.configurations import Methods
@@ -229,7 +229,7 @@ def open_study(
         )
     everything = preferred(showable(everything, asks), prefers)
     cache.check_items(everything, load_tokenizer(models))
-    loaded = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
+    loaded = load(models, device=device)
     everything = cache.fitted(everything, loaded)
     shown = [item for item in everything if item.record.example] or everything[:10]
     return Study(

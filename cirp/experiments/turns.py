@@ -116,7 +116,7 @@ def table(
             )  # fmt: skip
             now = [edit.image for edit in made]
             pictures[label].append(now)
-            seen = features.judge(now).to_dict("records")
+            seen = features.judge(now).T.to_dict().values()
             for one, first, picture, said in zip(some, sources, now, seen, strict=True):
                 pair = one.pairs[turn]
                 verdicts = similarity.verdicts(said, pair.gained, pair.lost, [])

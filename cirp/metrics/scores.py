@@ -139,9 +139,8 @@ def verdict(
     if right:
         found |= nearest(np.asarray(edited), np.asarray(item.source()), right)
     if features.has_judge:
-        said = features.judge([edited, item.source()])
-        # `to_dict` walks a frame of many columns cell by cell: a third of a table's time
-        seen, before = (dict(zip(said, row, strict=True)) for row in said.to_numpy(float).tolist())
+        said = features.judge([edited, item.source()]).astype(float)
+        seen, before = said.T.to_dict().values()  # "records" is slow where columns are many
         try:
             found |= similarity.verdicts(seen, record.gained, record.lost, record.kept)
         except ValueError as error:

@@ -106,7 +106,7 @@ world.bars(bars)
 #
 # An edit succeeds if the judge sees what was gained, no longer sees what was lost, still sees everything else of the
 # scene, and sees neither damage nor anything that nobody asked for; and if the picture is nearer to one of up to 32
-# right answers than the source is: on average, in three quarters of the pixels that clearly have to change, and in half
+# right answers than the source is: on average, in four fifths of the pixels that clearly have to change, and in half
 # of these by half of the way at least. (On the mean alone half an answer, drawn well, passed one time in ten, and a
 # blurred face passed as another expression one time in thirty.) How often would that be said of pictures that are no
 # edit at all? The true region filled with noise, grey, its border's colour, or a blur of itself; the upper half of the

@@ -14,7 +14,7 @@ Pixels = UInt8[np.ndarray, "row column 3"]
 CHANGED = 8  # of 255: a pixel differs if any channel moves by more
 # All chosen on validation edits, where they refuse what is done by halves and no right answer.
 CLEAR = 24  # of 255: more than an autoencoder's error; which of two pictures is nearer can be told
-MOST = 0.75  # of what had to change clearly has to be nearer, so that half an edit is none
+MOST = 0.8  # of what had to change clearly has to be nearer, so that half an edit is none
 HALF = 0.5  # of it has to go half of the way at least, so that a blurred thing is none
 
 

@@ -33,7 +33,7 @@ from cirp.miniature.training.setup import Setup, first_makes, half, keep_array, 
 SIDE = 96  # pixels the judge looks at, half as many again as drawn: mouths are small
 DAMAGED = "damaged"
 FILLS = ("noise", "grey", "border", "blur", "half")
-OFTEN = (0.14, 0.14, 0.28, 0.28, 0.16)  # how often each is chosen: the hardest to notice twice
+OFTEN = (0.12, 0.12, 0.28, 0.28, 0.20)  # how often each is chosen: the hardest to notice twice
 SPOILT = 0.4  # share of pictures with a known spot that are damaged
 NOTHING = 0.02  # share of pictures that are noise all over
 ANYWHERE = 0.1  # share of pictures that are damaged in any rectangle, the setting with them

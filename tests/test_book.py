@@ -208,6 +208,27 @@ def test_a_widget_with_html_leaves_only_its_html():
     assert kept == [{"text/html", "text/plain"}, {runner.WIDGET}]
 
 
+def test_a_run_says_which_commit_it_started_from_whatever_it_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "ROOT", tmp_path)
+    assert runner.commit() == "unknown"
+    files = ("data/results/a.csv", "figures/a.webp", "README.md", "cirp/a.py", "data/plan.toml")
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("first")
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    first = runner.commit()
+    assert re.fullmatch("[0-9a-f]{12}", first)
+    for name in (*files[:3], "data/results/new.csv"):
+        (tmp_path / name).write_text("second")
+    assert runner.commit() == first
+    for name in files[3:]:
+        (tmp_path / name).write_text("second")
+        assert runner.commit() == first + "+", name
+        (tmp_path / name).write_text("first")
+
+
 def test_a_kernel_stays_off_the_network_unless_real_models_are_asked_for(monkeypatch):
     for name in ("HF_HUB_OFFLINE", "TQDM_DISABLE"):
         monkeypatch.delenv(name, raising=False)

@@ -28,6 +28,7 @@ from papermill.exceptions import PapermillExecutionError
 from cirp.paths import ROOT
 
 PACKAGES = ("torch", "diffusers", "transformers", "daam", "numpy", "scipy", "matplotlib")
+WRITTEN = (":(exclude)data/results", ":(exclude)figures", ":(exclude)README.md")  # by a full run
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -116,14 +117,18 @@ def left_out(notebook: nbformat.NotebookNode, why: str) -> nbformat.NotebookNode
 
 
 def commit() -> str:
-    """The commit of the working tree, with "+" if it was changed since; "unknown" without git."""
+    """The commit of the working tree, with "+" if what a run starts from was changed since.
+
+    Tables, figures and the README's numbers are what a full run writes, so they do not count.
+    "unknown" without git.
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = "+" if git("status", "--porcelain") else ""
+        changed = "+" if git("status", "--porcelain", "--", ".", *WRITTEN) else ""
         return git("rev-parse", "--short=12", "HEAD") + changed
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -43,6 +43,19 @@ def test_it_is_the_methods_own_edit(known, name):
     assert len(tokens) == 1  # as many as its prompt has
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dial_that_is_in_use_changes_the_run_and_no_other_does(known, name):
+    _, item = known
+    other = {"text_scale": 9.0, "image_scale": 3.0, "steps": 7, "strength": 0.3}
+    plain = by_name.settings_of(asked(item, method=name))
+    moved = {
+        dial: by_name.settings_of(asked(item, method=name, **{dial: value})) != plain
+        for dial, value in other.items()
+    }
+    assert [dial for dial, does in moved.items() if does] == by_name.dials(name)
+    assert by_name.dials(by_name.BASELINE) == list(other)
+
+
 def test_a_run_is_stopped_within_a_step(known):
     models, item = known
     request = asked(item, method="remap", steps=50)

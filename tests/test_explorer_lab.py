@@ -11,6 +11,10 @@ from tests.lab import jupyterlab, run_cell
 
 NUMBERS = re.compile(r"-?\d*\.\d+")
 BEFORE = ((0, "run "), (1, "before "))  # a row of scores, and what its label ends with
+UNUSED = """
+const dials = [...document.querySelectorAll(".cirp-live input[type=range]:disabled")];
+return dials.map((one) => one.labels[0].textContent);
+"""
 
 pytestmark = [pytest.mark.slow, needs_browser]
 
@@ -70,12 +74,11 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         )
         button(driver, "Run").click()
         until(driver, f"{SAID} === 'done'", 120)
-        method = driver.find_element("xpath", "//select[option[.='remap']]")
-        driver.execute_script(
-            "const at = [...arguments[0].options].findIndex((one) => one.text === 'remap');"
-            "arguments[0].selectedIndex = at;"
-            "arguments[0].dispatchEvent(new Event('change'))", method,
-        )  # fmt: skip
+        methods = driver.execute_script(PICK, "method", 0)
+        assert methods[0] == "ip2p" and driver.execute_script(UNUSED) == []
+        for name, unused in (("diffedit", ["image guidance"]), ("remap", ["noisy input"])):
+            driver.execute_script(PICK, "method", methods.index(name))
+            assert driver.execute_script(UNUSED) == unused
         button(driver, "Run").click()
         until(driver, "document.querySelector('.cirp-scores').textContent.includes('(remap)')", 120)
         driver.find_element("css selector", ".cirp-stage canvas").click()

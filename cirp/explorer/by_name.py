@@ -23,7 +23,7 @@ from cirp.methods import METHODS
 
 BASELINE = "ip2p"
 NAMES = tuple(n for n in METHODS if n not in (BASELINE, "held", *cache.WITHOUT_NOISE))
-OWN = ("steps", "text_scale", "image_scale")  # settings that the explorer's dials stand for
+DIALS = ("text_scale", "image_scale", "steps", "strength")  # of the explorer, named as settings
 
 
 class Stop(Control):
@@ -66,15 +66,19 @@ def prompt_of(task: Task, name: str) -> str:
     return text
 
 
+def dials(name: str) -> list[str]:
+    """The explorer's dials that the method reads; the others would do nothing."""
+    if name == BASELINE:
+        return list(DIALS)
+    known = METHODS[name].settings.model_fields
+    ignored = "image_scale" if "concatenate" in known else ""  # read only with an image beside
+    return [dial for dial in DIALS if dial in known and dial != ignored]
+
+
 def settings_of(request: Request) -> dict[str, float]:
-    """The explorer's dials that the method has, too."""
-    known = METHODS[request.method].settings.model_fields
-    own = {name: getattr(request, name) for name in OWN if name in known}
-    if request.strength and "strength" in known:
-        own["strength"] = request.strength
-    if "concatenate" in known:  # the noisy input has an image scale only with an image beside
-        own.pop("image_scale")
-    return own
+    """The method's settings as the dials say; a strength of 0 leaves the method its own."""
+    own = {name: getattr(request, name) for name in dials(request.method)}
+    return {name: value for name, value in own.items() if name != "strength" or value}
 
 
 @torch.no_grad()

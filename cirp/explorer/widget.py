@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
-from cirp.explorer.by_name import BASELINE, NAMES, prompt_of, run_named, snippet, task_of
+from cirp.explorer.by_name import BASELINE, NAMES, dials, prompt_of, run_named, snippet, task_of
 from cirp.explorer.maps import KeepMaps, Kept
 from cirp.explorer.messages import PAGE_SEEDS, maps_message, png, scores_of
 from cirp.explorer.pictures import SceneRequest, own, scene
@@ -62,7 +62,7 @@ class LiveExplorer(anywidget.AnyWidget):
     _css = (STATIC / "live.css").read_text()
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
-    methods = traitlets.List().tag(sync=True)  # what can be run by its name
+    methods = traitlets.Dict().tag(sync=True)  # what can be run by its name: the dials it reads
     world = traitlets.Dict().tag(sync=True)  # what a scene drawn anew can be asked to be
     request = traitlets.Dict().tag(sync=True)  # what is chosen
 
@@ -92,7 +92,7 @@ class LiveExplorer(anywidget.AnyWidget):
         super().__init__(
             items=[self._shown(item) for item in self._items.values()],
             colours=colour_table(),
-            methods=[BASELINE, *NAMES],
+            methods={name: dials(name) for name in (BASELINE, *NAMES)},
             world={"kinds": list(EDIT_KINDS), "settings": sorted(SETTINGS)},
             request=request.model_dump(),
         )

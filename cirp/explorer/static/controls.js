@@ -12,6 +12,7 @@ function dial(name, { min, max, step, value, said = String }, choose) {
   const made = element("div", { class: "cirp-row" }, element("label", { for: id }, name), input, out);
   made.put = (next) => { input.value = next; out.textContent = said(next); };
   made.range = (last) => { input.max = last; };
+  made.use = (yes) => { input.disabled = !yes; };
   return made;
 }
 

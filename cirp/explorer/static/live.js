@@ -47,8 +47,8 @@ function render({ model, el }) {
     remember(); send("tokens"); open();
   }
 
-  const methodNames = model.get("methods") ?? ["ip2p"];
-  const methods = choice("method", methodNames, (index) => { asked.method = methodNames[index]; remember(); });
+  const reads = model.get("methods") ?? {}, methodNames = Object.keys(reads);
+  const methods = choice("method", methodNames, (index) => { asked.method = methodNames[index]; remember(); usable(); });
   methods.put(Math.max(0, methodNames.indexOf(asked.method ?? "ip2p")));
 
   // ---- pictures that are brought along: a scene drawn anew, or one of the reader's own
@@ -80,10 +80,20 @@ function render({ model, el }) {
   });
   pictures.put(items.indexOf(item));
   const set = (name) => (value) => { asked[name] = value; remember(); };
-  // From the noised input nothing stands beside, and image guidance multiplies nothing.
-  const imageScale = dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale"));
-  const ofNoise = () => { imageScale.querySelector("input").disabled = asked.strength > 0; };
-  ofNoise();
+  const dials = {
+    text_scale: dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
+    image_scale: dial("image guidance", { min: 0, max: 4, step: 0.25, value: asked.image_scale }, set("image_scale")),
+    steps: dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
+    strength: dial("noisy input", { min: 0, max: 1, step: 0.05, value: asked.strength ?? 0, said: (v) => (v === 0 ? "off" : v.toFixed(2)) }, (v) => { set("strength")(v); usable(); }),
+  };
+  /** A dial that the method does not read is out of use. */
+  function usable() {
+    const method = asked.method ?? "ip2p", known = reads[method] ?? Object.keys(dials);
+    // From the noised input nothing stands beside, and image guidance multiplies nothing.
+    const alone = method === "ip2p" && asked.strength > 0;
+    for (const [name, made] of Object.entries(dials)) made.use(known.includes(name) && !(alone && name === "image_scale"));
+  }
+  usable();
   const runButton = element("button", { type: "button", class: "cirp-go", click: () => start() }, "Run");
   const cancel = element("button", { type: "button", disabled: true, click: () => model.send({ kind: "cancel" }) }, "Cancel");
 
@@ -350,11 +360,9 @@ function render({ model, el }) {
         element("p", {}, "or one of your own: choose it, drop it here, or paste it"), chosen),
       element("div", { class: "cirp-row" }, instruction), unknown,
       live && methods,
-      dial("text guidance", { min: 0, max: 15, step: 0.5, value: asked.text_scale }, set("text_scale")),
-      imageScale,
-      dial("steps", { min: 1, max: 50, step: 1, value: asked.steps }, set("steps")),
+      dials.text_scale, dials.image_scale, dials.steps,
       dial("seed", { min: 0, max: (model.get("seeds") ?? 21) - 1, step: 1, value: asked.seed }, set("seed")),
-      dial("noisy input", { min: 0, max: 1, step: 0.05, value: asked.strength ?? 0, said: (v) => (v === 0 ? "off" : v.toFixed(2)) }, (v) => { set("strength")(v); ofNoise(); }),
+      dials.strength,
       element("div", { class: "cirp-row" }, runButton, cancel, bar), said,
       element("strong", { class: "cirp-head" }, "Hold it to a region"),
       element("div", { class: "cirp-row" }, paintButton,

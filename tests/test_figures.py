@@ -167,6 +167,20 @@ def test_a_grid_of_pictures_leaves_gaps_and_writes_captions():
     assert [text.get_text() for text in axes[0].texts] == ["89.45"]
 
 
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_a_row_is_named_beside_its_first_picture_in_what_can_be_drawn(rotation):
+    fig, axes = figures.grid(1, 2)
+    figures.image_grid(axes, [[picture(), picture()]])
+    said = "swap the $5 note \u200d for an \U0001f34e apple"
+    figures.row_label(axes[0], said, width=12, rotation=rotation)
+    fig.canvas.draw()
+    (label,) = axes[0].texts
+    lines = label.get_text().split("\n")
+    assert len(lines) > 2 and max(map(len, lines)) <= 12
+    assert "\u200d" not in label.get_text() and "$5" in label.get_text()
+    assert label.get_window_extent().x1 <= axes[0].get_window_extent().x0
+
+
 def comparison():
     return pd.DataFrame(
         {

@@ -162,7 +162,7 @@ def sheet(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
     rows = [[*line, *[None] * (columns - len(line))] for line in lines.values()]
     figures.image_grid(axes, rows)
     for ax, name in zip(axes[:, 0], lines, strict=True):
-        ax.text(-0.06, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=8)
+        figures.row_label(ax, name, rotation=0)
     return fig
 
 

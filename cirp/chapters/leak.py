@@ -136,10 +136,7 @@ def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
                 axes[row, 2 + 2 * place], source, maps[share], mask=mask, peak=peak, opacity=0.85
             )
         figures.show(axes[row, -1], item.target())
-        axes[row, 0].text(
-            -0.06, 0.5, figures.fill(item.record.instruction, 20), rotation=90, ha="right",
-            va="center", transform=axes[row, 0].transAxes, fontsize=8,
-        )  # fmt: skip
+        figures.row_label(axes[row, 0], item.record.instruction, width=20)
     titles = ["input", *(t for share in made for t in (f"leak {share:g}", "changed")), "exact"]
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(title, fontsize=9, loc="center")

@@ -77,10 +77,7 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
                 figures.overlay(axes[row, column + 1], seen.edit.image, seen.heat(), mask=truth)
         if (target := item.target()) is not None:
             figures.show(axes[row, 5], target)
-        axes[row, 0].text(
-            -0.06, 0.5, figures.fill(item.record.instruction, 20), transform=axes[row, 0].transAxes,
-            rotation=90, ha="right", va="center", fontsize=8,
-        )  # fmt: skip
+        figures.row_label(axes[row, 0], item.record.instruction, width=20)
     for ax, title in zip(axes[0], titles, strict=True):
         ax.set_title(figures.fill(title, 18), fontsize=9, loc="center")
     return fig

@@ -40,10 +40,7 @@ def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Fig
             figures.show(axes[row, column], made[row].image, mask=found)
         figures.show(axes[row, -1], Image.fromarray(render(second.target)))
         said = SEPARATOR.join(one.instruction for one in (first, second)).strip()
-        axes[row, 0].text(
-            -0.06, 0.5, figures.fill(said, 26), transform=axes[row, 0].transAxes,
-            rotation=90, ha="right", va="center", fontsize=7,
-        )  # fmt: skip
+        figures.row_label(axes[row, 0], said, width=26, fontsize=7)
     for ax, title in zip(axes[0], ["input", *columns, "exact answer"], strict=True):
         ax.set_title(title, fontsize=9, loc="center")
     return fig

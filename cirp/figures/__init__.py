@@ -10,7 +10,7 @@ Nothing here computes a result: arrays, images and tables come in, ink goes out.
 """
 
 from cirp.figures.charts import forest, intervals, number_grid, over_time, ranks, trade_off
-from cirp.figures.pictures import grid, image_grid, outline, overlay, show
+from cirp.figures.pictures import grid, image_grid, outline, overlay, row_label, show
 from cirp.figures.style import (
     BASELINE,
     CONTROL,
@@ -45,6 +45,7 @@ __all__ = [
     "over_time",
     "overlay",
     "ranks",
+    "row_label",
     "save",
     "show",
     "trade_off",

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from cirp.figures.style import HEAT
-from cirp.figures.text import drawable
+from cirp.figures.text import drawable, fill
 
 Heat = Float[np.ndarray, "rows columns"]
 Mask = Bool[np.ndarray, "height width"]
@@ -81,10 +81,18 @@ def image_grid(
                     va="top", fontsize=8,
                 )  # fmt: skip
         if rows:
-            axes[r, 0].text(
-                -0.06, 0.5, drawable(rows[r]), transform=axes[r, 0].transAxes, rotation=90,
-                ha="right", va="center", fontsize=9,
-            )  # fmt: skip
+            row_label(axes[r, 0], rows[r], fontsize=9)
+
+
+def row_label(
+    ax: Axes, text: str, *, width: int | None = None, rotation: float = 90, fontsize: float = 8
+) -> None:
+    """Name a row of pictures at the left of `ax`, its first; lines of up to `width` characters."""
+    said = drawable(text) if width is None else fill(text, width)
+    ax.text(
+        -0.06, 0.5, said, transform=ax.transAxes, rotation=rotation, ha="right", va="center",
+        fontsize=fontsize,
+    )  # fmt: skip
 
 
 def outline(ax: Axes, mask: Mask, *, size: tuple[int, int] | None = None) -> None:

@@ -81,7 +81,7 @@ def test_without_a_region_nothing_is_said():
 
 def test_half_an_edit_is_not_nearer_however_well_it_is_done():
     source, answer = np.zeros((8, 8, 3), np.uint8), np.full((8, 8, 3), 200, np.uint8)
-    for rows, nearer in ((4, 0.0), (6, 0.0), (7, 1.0), (8, 1.0)):  # of 8
+    for rows, nearer in ((4, 0.0), (5, 0.0), (6, 0.0), (7, 1.0), (8, 1.0)):  # of 8
         edited = source.copy()
         edited[:rows] = answer[:rows]
         found = nearest(edited, source, [answer])

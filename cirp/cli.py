@@ -96,20 +96,21 @@ def edit(
     """Edit one image by any method."""
     from cirp.data.images import check_destination, fingerprint, open_image, open_mask_for
     from cirp.diffusion.pipelines import check_device, load, load_tokenizer, resolve
-    from cirp.diffusion.tasks import Task
+    from cirp.diffusion.tasks import Task, missing_texts
+    from cirp.explorer.words import warnings_for
     from cirp.methods import METHODS
 
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
     chosen = METHODS[method]
-    configured = chosen.parsed(assigned(settings, "--set"))
+    given = assigned(settings, "--set")
+    if mask is not None:
+        given = chosen.with_region(given)
+    configured = chosen.parsed(given)
     resolve(models)
     check_device(device)
-    check_destination(out, image)
+    check_destination(out, image, mask)
     opened = open_image(image)
-    wanted = getattr(configured, "prompt", "caption" if chosen.check else None)
-    if wanted and not {"instruction": instruction, "caption": caption}[wanted].strip():
-        raise ValueError(f"no prompt; {method} needs --{wanted}")
     task = Task(
         opened,
         instruction,
@@ -119,8 +120,13 @@ def edit(
         source_caption=source_caption or None,
         mask=None if mask is None else open_mask_for(opened, mask),
     )
+    if lacking := missing_texts(task, configured.reads):
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in lacking)
+        raise ValueError(f"{method} needs {options}")
     chosen.refuse([task], configured, load_tokenizer(models))
     loaded = load(models, device=device)
+    for line in warnings_for(loaded, task, configured.reads):
+        print(f"cirp: {line}", file=sys.stderr)
     (made,) = chosen(loaded, [task], **configured.model_dump())
     made.image.save(out)
     smaller = "" if made.image.size == opened.size else f" (from {_size(opened)})"

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from dataclasses import fields, replace
 
 import numpy as np
@@ -152,3 +153,53 @@ def test_a_saved_cell_is_what_was_saved(tmp_path):
     np.testing.assert_array_equal(np.asarray(loaded.image), np.asarray(image))
     assert (loaded.method, loaded.unet_calls, loaded.seconds) == ("ip2p", 3, 0.5)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def cell(models, items, folder):
+    made(models, items[:1], folder)
+    (found,) = folder.iterdir()
+    return found
+
+
+@pytest.mark.parametrize("text", ["null", "[]", "3", "{}", '"x"'])
+def test_a_cell_whose_record_is_no_record_is_made_again(models, items, tmp_path, text):
+    found = cell(models, items, tmp_path / "c")
+    (found / "meta.json").write_text(text)
+    assert cache.load(found) is None
+    made(models, items[:1], tmp_path / "c")
+    assert cache.load(found) is not None
+
+
+def test_a_picture_or_mask_of_another_cell_is_never_served(models, items, tmp_path):
+    settings = {"steps": 2, "look_steps": 1}
+
+    def both():
+        return cache.edits(models, items[:2], "lime", settings=settings, cache=tmp_path / "c",
+                           progress=False)  # fmt: skip
+
+    right = both()
+    one, two = sorted((tmp_path / "c").iterdir())
+    for name in ("edit.png", "mask.png"):
+        kept = (one / name).read_bytes()
+        painted(*right[0].image.size, seed=7).convert("L" if name == "mask.png" else "RGB").save(
+            one / name
+        )
+        assert cache.load(one) is None
+        (one / name).write_bytes(kept)
+        assert cache.load(one) is not None
+    shutil.rmtree(one)
+    shutil.copytree(two, one)  # whole, but of another edit
+    assert cache.load(one) is None
+    for a, b in zip(both(), right, strict=True):  # one is computed alone now: rounding
+        np.testing.assert_allclose(np.asarray(a.image, float), np.asarray(b.image, float), atol=2)
+
+
+def test_what_is_changed_in_the_models_is_not_served_from_before(models, items, tmp_path):
+    first = made(models, items[:1], tmp_path / "c")[0].image
+    models.instruct.enable_freeu(s1=0.1, s2=0.1, b1=3.0, b2=3.0)
+    try:
+        again = made(models, items[:1], tmp_path / "c")[0].image
+    finally:
+        models.instruct.disable_freeu()
+    assert len(list((tmp_path / "c").iterdir())) == 2
+    assert np.abs(np.asarray(first, float) - np.asarray(again, float)).max() > 0

@@ -1,8 +1,10 @@
 """Bad input ends in one line that names the value and the remedy, before any model is loaded."""
 
 import json
+from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import cirp.diffusion.pipelines
@@ -46,6 +48,8 @@ def test_a_missing_folder():
         (["--set", "text_scale=-3", "--instruction", "make it red"], "text_scale=-3"),
         (["--set", "steps=0", "--instruction", "make it red"], "steps=0"),
         (["--instruction", " "], "needs --instruction"),
+        (["--method", "p2p"], "p2p needs --caption and --source-caption"),
+        (["--method", "diffedit", "--source-caption", "a dog"], "diffedit needs --caption"),
         (["--method", "noisy", "--instruction", "make it red"], "needs --caption"),
         (["--set", "strength=0.5", "--instruction", "x"], "ip2p has no setting 'strength'"),
         (["--method", "magic", "--instruction", "x"], "unknown method 'magic'; there are ip2p"),
@@ -55,7 +59,7 @@ def test_a_missing_folder():
             "steps='many'; input should be a valid int",
         ),
         (["--instruction", "🎈🎈"], "has no word"),
-        (["--method", "p2p", "--caption", "a dog"], "source"),
+        (["--method", "p2p", "--caption", "a dog"], "p2p needs --source-caption"),
         (["--method", "lime", "--set", "region=given", "--instruction", "x"], "has no mask"),
         (["--device", "tpu", "--instruction", "x"], "unknown device 'tpu'"),
         (["--device", "cuda:9", "--instruction", "x"], "no cuda device is available"),
@@ -63,6 +67,41 @@ def test_a_missing_folder():
 )
 def test_bad_values(picture, extra, words):
     assert words in refused("edit", "--image", picture, "--out", "y.png", *extra)
+
+
+def mask_of(tmp_path, name="m.png"):
+    picture = painted()
+    white = Image.new("L", picture.size, 255)
+    white.save(tmp_path / name)
+    return str(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "method, extra, words",
+    [
+        ("ip2p", [], "works without a region"),
+        ("noisy", ["--caption", "a dog"], "works without a region"),
+        ("lime", ["--set", "region=found"], "contradict each other"),
+    ],
+)
+def test_a_mask_is_the_region_or_is_refused(picture, tmp_path, method, extra, words):
+    said = refused("edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--mask",
+                   mask_of(tmp_path), "--method", method, "--instruction", "make it red", *extra)  # fmt: skip
+    assert words in said
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if "region" in m.settings.model_fields])
+def test_each_method_with_a_region_takes_the_mask_that_is_given(name):
+    assert METHODS[name].parsed(METHODS[name].with_region({})).region == "given"
+
+
+def test_an_edit_never_replaces_one_of_its_inputs(picture, tmp_path):
+    mask = mask_of(tmp_path)
+    for out in (picture, mask):
+        before = Path(out).read_bytes()
+        said = refused("edit", "--image", picture, "--mask", mask, "--out", out, "--method", "lime",
+                       "--instruction", "x")  # fmt: skip
+        assert "is an input of this edit" in said and Path(out).read_bytes() == before
 
 
 def test_a_broken_picture(tmp_path):
@@ -86,8 +125,8 @@ def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_pat
     def to(out) -> str:
         return refused("edit", "--image", picture, "--out", str(out), "--instruction", "x")
 
-    assert "is the image itself" in to(picture)
-    assert "is the image itself" in to(tmp_path / ".." / tmp_path.name / "x.png")
+    assert "is an input of this edit" in to(picture)
+    assert "is an input of this edit" in to(tmp_path / ".." / tmp_path.name / "x.png")
     assert "is a folder" in to(tmp_path)
     assert "there is no folder" in to(tmp_path / "nowhere" / "y.png")
     assert "no picture format is called '.tiffany'" in to(tmp_path / "y.tiffany")
@@ -97,7 +136,7 @@ def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_pat
 def test_a_mask_of_another_size_is_refused(picture, tmp_path):
     painted(8, 8).save(tmp_path / "mask.png")
     line = refused(
-        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x", "--method", "lime",
         "--mask", str(tmp_path / "mask.png"),
     )  # fmt: skip
     assert "mask of 8x8" in line

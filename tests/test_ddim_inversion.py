@@ -10,7 +10,6 @@ from cirp.diffusion.ddim_inversion import (
     alphas,
     back,
     check_iterations,
-    check_sources,
     clean_and_noise,
     ddim,
     error,
@@ -147,7 +146,3 @@ def test_what_cannot_be_inverted_is_refused(models):
     for wrong in (0, -1):
         with pytest.raises(ValueError, match="iterations"):
             check_iterations(wrong)
-    tokenizer = models.text.tokenizer
-    one = Task(painted(32, 32), "make it red", "a red car", 0, "mine")
-    with pytest.raises(ValueError, match="'mine' has no source_caption.*give source_caption"):
-        check_sources(tokenizer, [one])

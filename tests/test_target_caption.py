@@ -1,5 +1,8 @@
 """Refined prompts by rule."""
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from cirp.data.edits import load_edits
@@ -121,3 +124,38 @@ def test_the_same_thing_said_otherwise(said, caption, expected):
 def test_one_of_two_that_nobody_named_is_refused(said, caption):
     with pytest.raises(ValueError, match="write target_caption"):
         refine(said, caption)
+
+
+def ordinary_captions():
+    """Two hundred captions as people write them, with and without what the rules can read."""
+    who = ("a man in sunglasses", "an old woman", "two dogs", "a boy with a kite", "a red car")
+    does = ("walking through", "standing in", "next to", "waiting at", "running along")
+    where = ("the crowded railway station", "a quiet street in the old town",
+             "the very long wooden pier by the sea", "a field of tall yellow sunflowers")  # fmt: skip
+    when = ("; morning", " (film photo)")
+    return [f"{a} {b} {c}{d}" for a in who for b in does for c in where for d in when]
+
+
+def test_ordinary_captions_take_milliseconds():
+    captions = ordinary_captions()
+    assert len(captions) == 200
+    for instruction in ("add a hat", "remove the hat", "put it on the moon"):
+        for caption in captions:
+            began = time.perf_counter()
+            with suppress(ValueError):
+                refine(instruction, caption)
+            assert time.perf_counter() - began < 0.02, (instruction, caption)
+
+
+@pytest.mark.parametrize("unit", ["in the very old station ", "a ", "with mint ", "on ", "and a "])
+def test_time_grows_with_a_caption_and_not_with_its_square(unit):
+    began = time.perf_counter()
+    for instruction in ("add a hat", "remove the hat", "change the hat to red", "make it a sketch"):
+        with suppress(ValueError):
+            refine(instruction, f"a man {unit * 2000}; morning".replace(";", ""))
+    assert time.perf_counter() - began < 2
+
+
+def test_a_caption_that_no_rule_can_read_is_refused():
+    with pytest.raises(ValueError, match="write target_caption"):
+        refine("add a hat", "a man at the railway station; morning")

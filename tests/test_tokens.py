@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirp.attention.tokens import check_length, word_positions, words
+from cirp.attention.tokens import check_length, content_words, word_positions, words
 from tests.tiny import RARE_WORDS, WORDS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -111,3 +111,22 @@ def test_words_leave_punctuation_out():
     assert [word.text for word in found] == (
         ["Turn", "the", "cat", "into", "a", "Pikachu-like", "mouse", "it's", "sad"]
     )
+
+
+@pytest.mark.parametrize(
+    "instruction, carry",
+    [
+        ("set the house on fire", ["house", "fire"]),
+        ("make the glass full", ["glass", "full"]),
+        ("add thick fog", ["thick", "fog"]),
+        ("add two cats", ["two", "cats"]),
+        ("Turn it into a painting, then remove the third dog", ["painting", "third", "dog"]),
+        ("please make the bottom side of the system empty", ["bottom", "side", "system", "empty"]),
+        ("add a chess set to the table", ["chess", "set", "table"]),
+        ("paint the paint bucket blue", ["paint", "bucket", "blue"]),
+        ("take the hat away and let the cat look happy", ["hat", "cat", "happy"]),
+        ("make it", ["make", "it"]),
+    ],
+)
+def test_words_that_carry_the_edit(instruction, carry):
+    assert content_words(TOKENIZER, instruction) == carry

@@ -9,17 +9,44 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from transformers import PreTrainedTokenizerBase
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
-
-# What instructions begin with: they say that something changes, not what or where.
-INSTRUCTING = frozenset(
-    "add change convert draw edit exchange insert let make paint place remove render replace"
-    " restyle set swap switch take turn".split()
+# English words that carry grammar and no content: a closed list. Lists of stop words made for
+# topic models also drop what an edit is about (fire, full, thick, two).
+FUNCTION_WORDS = frozenset(
+    # articles, determiners, quantifiers without a number
+    "a an the this that these those some any each every either neither such same other another"
+    " all both own much many more most less least few several enough"
+    # pronouns
+    " i me my mine myself you your yours yourself yourselves he him his himself she her hers"
+    " herself it its itself we us our ours ourselves they them their theirs themselves who whom"
+    " whose which what where when why how something anything everything nothing someone anyone"
+    " everyone somebody anybody everybody"
+    # prepositions and particles
+    " about above across after against along among amongst around as at before behind below"
+    " beneath beside besides between beyond by down during except for from in inside into like near"
+    " next of off on onto out outside over per through throughout to toward towards under until up"
+    " upon via with within without"
+    # conjunctions
+    " and but or nor so yet if than because since though although unless while whereas whether then"
+    # auxiliaries
+    " am is are was were be been being do did done doing have has had having can could may"
+    " might must shall should will would"
+    # adverbs of degree and manner of asking
+    " not no very too also just only quite rather really even still again there here please now well"
+    .split()
 )
+# Words that help a verb of an instruction: "take it away", "let it look old".
+_HELPING = frozenset("away become does instead let look looking looks".split())
+# What an instruction or one of its clauses begins with: that something changes, not what.
+EDITING_VERBS = frozenset(
+    "add adjust alter apply change color colour convert create delete draw dye edit erase exchange"
+    " generate get give hide include insert keep let make modify move paint place put redraw remove"
+    " render replace restyle set show swap switch take transform turn use want".split()
+)
+_CLAUSE_ENDS = re.compile(r"[.,;:!?]|\b(?:and|then|but)\b", re.IGNORECASE)
 
 
 class Word(NamedTuple):
@@ -88,16 +115,39 @@ def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[i
 
 
 def content_words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[str]:
-    """All words but English function words and the verbs instructions begin with, each once.
+    """Return the words that carry meaning, each once, in order.
 
-    All words, if nothing else is left. Raises `ValueError` if the prompt is over the limit.
+    Left out are function words and an editing verb that begins a clause: "set" in "set the house
+    on fire", not in "add a chess set". Returns all words if nothing else is left.
+
+    Raises `ValueError` if the prompt is over the limit.
     """
     return list(dict.fromkeys(word.text for word in _content(tokenizer, prompt)))
 
 
 def _content(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list["Word"]:
-    found = words(tokenizer, prompt)
-    return [w for w in found if w.text.lower() not in ENGLISH_STOP_WORDS | INSTRUCTING] or found
+    found, verbs = words(tokenizer, prompt), _clause_verbs(_normal(prompt))
+    kept = [
+        word
+        for n, word in enumerate(found)
+        if n not in verbs and word.text.lower() not in FUNCTION_WORDS | _HELPING
+    ]
+    return kept or found
+
+
+def _clause_verbs(prompt: str) -> set[int]:
+    """Which words (counted from 0) are an editing verb at the beginning of a clause."""
+    found, begin = set(), True
+    ends = [match.end() for match in _CLAUSE_ENDS.finditer(prompt)]
+    last = 0
+    for n, match in enumerate(_WORD.finditer(prompt)):
+        word = match[0].lower()
+        begin = begin or any(last < end <= match.start() for end in ends)
+        last = match.start()
+        if begin and word in EDITING_VERBS:
+            found.add(n)
+        begin = begin and word in FUNCTION_WORDS  # "please make", "and then turn"
+    return found
 
 
 def _normal(text: str) -> str:

@@ -76,8 +76,8 @@ def open_mask_for(image: Image.Image, path: Path | str) -> Mask:
     return mask
 
 
-def check_destination(out: Path, source: Path) -> None:
-    """Refuse a file that cannot be written, or that would replace the image it is made from.
+def check_destination(out: Path, *inputs: Path | None) -> None:
+    """Refuse a file that cannot be written as a picture, or that is one of the inputs.
 
     Raises `DataError`.
     """
@@ -85,8 +85,9 @@ def check_destination(out: Path, source: Path) -> None:
         raise DataError(f"{out} is a folder; give a file, such as {out / 'edited.png'}")
     if not out.resolve().parent.is_dir():
         raise DataError(f"{out}: there is no folder {out.parent}; make it first")
-    if out.exists() and out.samefile(source):
-        raise DataError(f"{out} is the image itself and would be lost; give another file")
+    for source in inputs:
+        if source is not None and out.exists() and source.exists() and out.samefile(source):
+            raise DataError(f"{out} is an input of this edit and would be lost; give another file")
     known = Image.registered_extensions()
     if known.get(out.suffix.lower()) not in Image.SAVE:
         raise DataError(

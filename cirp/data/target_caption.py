@@ -114,7 +114,9 @@ def _split(caption: str) -> tuple[list[str], str, str]:
     """The things, the place, the style: "a dog and a cat", " on the grass", ", as a sketch"."""
     style = re.search(r", as an? [^,]+$", caption)
     rest = caption[: style.start()] if style else caption
-    place = re.search(rf" (?:{_PLACES}) (?:(?!(?:and|{_PLACES})\b)[\w'-]+ ?)+$", rest)
+    # each word ends at a blank or at the end, so there is one way to read it: linear time
+    word = rf"(?!(?:and|{_PLACES})\b)[\w'-]+"
+    place = re.search(rf" (?:{_PLACES}) (?:{word} )*{word}$", rest)
     things = rest[: place.start()] if place else rest
     return (
         re.split(r",? and (?=an? |the )|, (?=an? |the )", things),
@@ -225,6 +227,7 @@ REWRITTEN = (
     (r"get rid of (.+)", r"remove \1"),
     (r"(?:insert|include|draw) (an? .+)", r"add \1"),
 )
+_UNPLAIN = re.compile(r"[^\w\s'’,.-]")  # brackets, semicolons ...: the rules know no such captions
 _SIDE = re.compile(
     r" on the (?P<a>left|right)(?: side)?\b| in the (?P<b>middle)\b"
     r"|(?<=\bthe) (?P<c>left|right|middle)\b"
@@ -264,6 +267,7 @@ def refine(instruction: str, source_caption: str) -> str:
     """
     said = re.sub(r"\s+", " ", instruction).strip().rstrip(".!")
     caption = re.sub(r"\s+", " ", source_caption).strip().rstrip(".")
+    unplain = _UNPLAIN.search(caption)
     where = _SIDE.search(said)
     side = next(filter(None, where.groups()), "").lower() if where else ""
     said = _SIDE.sub("", said)
@@ -273,7 +277,7 @@ def refine(instruction: str, source_caption: str) -> str:
             break
     for pattern, rule in RULES:
         match = re.fullmatch(pattern, said, re.IGNORECASE)
-        target = match and caption and rule(caption, match, side)
+        target = match and caption and not unplain and rule(caption, match, side)
         if target and target != caption:
             return target
     raise ValueError(

@@ -171,26 +171,12 @@ def check_iterations(iterations: int) -> None:
         raise ValueError(f"{iterations!r} iterations of the inversion; give a whole number over 0")
 
 
-def check_sources(tokenizer: CLIPTokenizer, tasks: Sequence[Task]) -> list[str]:
-    """Each task's source caption; missing ones and those over the limit are refused."""
-    for task in tasks:
-        if task.source_caption is None or not task.source_caption.strip():
-            raise ValueError(
-                f"the edit {task.key or task.instruction!r} has no source_caption, which inversion"
-                " needs; give source_caption in the metadata, or use a method without inversion"
-                " (ip2p, noisy)"
-            )
-        check_length(tokenizer, task.source_caption)
-    return [task.source_caption for task in tasks]
-
-
 __all__ = [
     "PREDICTIONS",
     "Path",
     "alphas",
     "back",
     "check_iterations",
-    "check_sources",
     "clean_and_noise",
     "ddim",
     "error",

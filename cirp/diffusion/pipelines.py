@@ -5,11 +5,15 @@ models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from diffusers import (
@@ -23,7 +27,7 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from cirp.paths import MODELS
@@ -46,8 +50,15 @@ class Models:
     name: str
     instruct: StableDiffusionInstructPix2PixPipeline | StableDiffusionXLInstructPix2PixPipeline
     text: StableDiffusionPipeline | StableDiffusionXLPipeline
-    fingerprint: str  # of the weights, for cache keys
+    fingerprint: str  # of the weights when they were loaded, for tables
     bfloat16: bool = False  # the UNets multiply in bfloat16; all else stays as it was loaded
+
+    @property
+    def state(self) -> str:
+        """A hash of all that a result depends on, as it is now: weights, configurations,
+        tokenizers, preprocessing, FreeU. For cache keys; the scheduler has its own entry there.
+        """
+        return state_of(self.instruct, self.text)
 
     def arithmetic(self) -> AbstractContextManager:
         """What a call of a UNet runs in."""
@@ -111,8 +122,16 @@ def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
     """The tokenizer of the instruction editor alone, to check prompts before weights are read."""
     place, _ = resolve(name)
     check_reachable(place)
+    check_whole(place)
     with quiet():
-        return CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
+        try:
+            tokenizer = CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
+            tower = CLIPTextConfig.from_pretrained(place, subfolder="text_encoder")
+        except Exception as error:  # whatever a file that is not as it should be leads to
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise ValueError(f"{place}: the tokenizer cannot be loaded: {said[0]}") from error
+    check_tokenizer(tokenizer, tower, place)
+    return tokenizer
 
 
 def has_bfloat16_units() -> bool:
@@ -175,7 +194,11 @@ def load(
 def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[DiffusionPipeline]:
     """The pipeline's class as its folder names it. Raises `ValueError` for one not known here."""
     with quiet():
-        said = DiffusionPipeline.load_config(place)["_class_name"]
+        said = DiffusionPipeline.load_config(place).get("_class_name")
+    if said is None:
+        raise ValueError(
+            f"{place}: model_index.json has no _class_name; save the model with save_pretrained"
+        )
     for kind in known:
         if kind.__name__ == said:
             return kind
@@ -194,14 +217,118 @@ def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> 
     plain = dict(safety_checker=None, requires_safety_checker=False)
     bare = dict(add_watermarker=False)  # our pictures are scored, so they carry no hidden marks
     xl = "XL" in kind.__name__
+    check_whole(place)
     with quiet():
-        pipe = kind.from_pretrained(
-            place, dtype=dtype, use_safetensors=True, **(bare if xl else plain)
-        )
+        try:
+            towers = _towers(place, dtype)
+            pipe = kind.from_pretrained(
+                place, dtype=dtype, use_safetensors=True, **towers, **(bare if xl else plain)
+            )
+        except Exception as error:  # whatever a file that is not as it should be leads to
+            said = str(error).strip().splitlines() or [type(error).__name__]
+            raise ValueError(f"{place} cannot be loaded as a {kind.__name__}: {said[0]}") from error
     pipe.set_progress_bar_config(disable=True)
     for part in parts(pipe):
         part.eval().requires_grad_(False)
+    for tokenizer, tower in text_parts(pipe):
+        check_tokenizer(tokenizer, tower.config, place)
+    check_sound(pipe, place)
     return pipe
+
+
+def _towers(place: str, dtype: torch.dtype) -> dict[str, nn.Module]:
+    """The text towers; transformers fills missing tensors at random, so that they are asked for.
+
+    Raises `ValueError` for a missing tensor.
+    """
+    known, found = DiffusionPipeline.load_config(place), {}
+    for name in TOWERS:
+        kind = {one.__name__: one for one in (CLIPTextModel, CLIPTextModelWithProjection)}.get(
+            (known.get(name) or (None, None))[1]
+        )
+        if kind is None:
+            continue
+        found[name], said = kind.from_pretrained(
+            place, subfolder=name, dtype=dtype, use_safetensors=True, output_loading_info=True
+        )
+        if said["missing_keys"]:
+            raise ValueError(f"{name} has no weight {min(said['missing_keys'])}; fetch it anew")
+    return found
+
+
+def text_parts(pipe: DiffusionPipeline) -> list[tuple[CLIPTokenizer, nn.Module]]:
+    """Each text tower with its tokenizer."""
+    pairs = [(pipe.tokenizer, pipe.text_encoder)]
+    if getattr(pipe, "text_encoder_2", None) is not None:
+        pairs.append((pipe.tokenizer_2, pipe.text_encoder_2))
+    return pairs
+
+
+def check_tokenizer(tokenizer: CLIPTokenizer, tower: Any, place: str) -> None:
+    """Take a missing length from the text tower's configuration; refuse ids that it cannot read.
+
+    `tower` has `vocab_size` and `max_position_embeddings`. Raises `ValueError`.
+    """
+    if tokenizer.model_max_length > tower.max_position_embeddings:
+        tokenizer.model_max_length = tower.max_position_embeddings
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if not 0 <= highest < tower.vocab_size:
+        raise ValueError(
+            f"{place}: the tokenizer's highest token id is {highest}, but the text encoder knows "
+            f"{tower.vocab_size} tokens; they are of different models"
+        )
+
+
+def check_whole(place: str) -> None:
+    """Raise `ValueError` for a local folder with a part that has no weights or no tokenizer."""
+    folder = Path(place)
+    if not folder.is_dir():
+        return
+    for part in ("unet", "vae", *TOWERS):
+        at = folder / part
+        if part == TOWERS[1] and not at.is_dir():
+            continue
+        files = sorted(at.glob("*.safetensors"))
+        if not files and any(at.glob("*.bin")):
+            raise ValueError(
+                f"{at} has .bin weights only; give safetensors, which cannot run code: load it once "
+                "with diffusers and save_pretrained(..., safe_serialization=True)"
+            )
+        if not files:
+            raise ValueError(f"{at} has no *.safetensors file; the model is not complete")
+    for name in ("tokenizer", *(["tokenizer_2"] if (folder / TOWERS[1]).is_dir() else [])):
+        at = folder / name
+        if (at / "tokenizer.json").is_file():
+            if "merges" not in _json(at / "tokenizer.json").get("model", {}):
+                raise ValueError(f"{at / 'tokenizer.json'} has no merges; save the tokenizer anew")
+        elif not ((at / "vocab.json").is_file() and (at / "merges.txt").is_file()):
+            raise ValueError(f"{at} has no tokenizer.json, and no vocab.json with merges.txt")
+
+
+def _json(path: Path) -> dict:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: not a JSON object")
+    return found
+
+
+def check_sound(pipe: DiffusionPipeline, place: str) -> None:
+    """Raise `ValueError` for weights or a scaling factor of which no picture can come."""
+    scaling = pipe.vae.config.scaling_factor
+    if not scaling or not math.isfinite(scaling):
+        raise ValueError(f"{place}: the autoencoder's scaling_factor is {scaling}; it must not be 0")
+    for part in parts(pipe):
+        for name, value in part.state_dict().items():
+            if value.is_meta:
+                raise ValueError(f"{place}: {type(part).__name__} has no weight {name}; fetch it anew")
+            if value.is_floating_point() and not torch.isfinite(value).all():
+                raise ValueError(
+                    f"{place}: the weight {name} of {type(part).__name__} has values that are not "
+                    "finite (NaN); fetch the model anew"
+                )
 
 
 @contextmanager
@@ -229,3 +356,53 @@ def fingerprint(*modules: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+_hashed: WeakKeyDictionary[nn.Module, tuple[list, str]] = WeakKeyDictionary()
+
+
+def weights_of(module: nn.Module) -> str:
+    """`fingerprint` of one module, taken anew only if a tensor has changed since the last time."""
+    tensors = module.state_dict()
+    with torch.no_grad():  # a sum finds what was written through .data, which no version counts
+        now = [
+            (name, t.data_ptr(), t._version, t.dtype, t.shape, t.sum(dtype=torch.float64).item())
+            for name, t in tensors.items()
+        ]
+    then, found = _hashed.get(module, (None, ""))
+    if now != then:
+        found = fingerprint(module)
+        _hashed[module] = (now, found)
+    return found
+
+
+def state_of(*pipes: DiffusionPipeline) -> str:
+    """A hash of the pipelines' weights, configurations, tokenizers and switches, as they are now."""
+    facts = [
+        {
+            "class": type(pipe).__name__,
+            "config": _plain(pipe.config),
+            "parts": [
+                [type(part).__name__, weights_of(part), _plain(part.config)] for part in parts(pipe)
+            ],
+            "heads": [layer.heads for layer in pipe.unet.modules() if hasattr(layer, "to_q")],
+            "freeu": [
+                [getattr(block, name, None) for name in ("s1", "s2", "b1", "b2")]
+                for block in pipe.unet.up_blocks
+            ],
+            "words": [
+                [tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length]
+                for tokenizer, _ in text_parts(pipe)
+            ],
+            "pictures": _plain(pipe.image_processor.config),
+        }
+        for pipe in pipes
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _plain(config: Any) -> dict[str, str]:
+    """A configuration without names, versions and places, which change nothing."""
+    known = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    own = ("transformers_version", "architectures", "dtype", "torch_dtype")
+    return {k: str(v) for k, v in known.items() if k[0] != "_" and k not in own}

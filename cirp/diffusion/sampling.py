@@ -70,6 +70,11 @@ def encode(images: Sequence[Image.Image], models: Models) -> Latents:
 def decode(latents: Latents, models: Models) -> list[Image.Image]:
     """Scaled latents -> images."""
     x = models.vae.decode(latents / models.vae.config.scaling_factor, return_dict=False)[0]
+    if not torch.isfinite(x).all():
+        raise ValueError(
+            "the models made a picture with values that are not finite (NaN); lower the guidance "
+            "scales, or load the models in float32"
+        )
     return models.instruct.image_processor.postprocess(x, output_type="pil")
 
 

@@ -24,6 +24,9 @@ Latents = Float[Tensor, "image channel row column"]
 
 
 PROMPTS = ("instruction", "caption")  # what of a task a method can be given
+COLUMNS = {  # field of a task -> column of the metadata
+    "instruction": "instruction", "caption": "target_caption", "source_caption": "source_caption",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,14 @@ def check_settings(*, steps: int, strength: float = 1.0, **scales: float) -> Non
             raise ValueError(f"{name}={value}; give a finite number that is not negative")
 
 
+def missing_texts(task: Task, reads: Sequence[str]) -> list[str]:
+    """Which of these fields of a task hold no text."""
+    return [name for name in reads if not (getattr(task, name) or "").strip()]
+
+
 def check_prompts(tokenizer: CLIPTokenizer, tasks: Sequence[Task], prompt: str) -> list[str]:
     """Each task's prompt; refused are missing ones, wordless ones, those over the limit."""
-    if prompt not in PROMPTS:
+    if prompt not in COLUMNS:
         raise ValueError(f"unknown prompt {prompt!r}; give one of {', '.join(PROMPTS)}")
     said = [getattr(task, prompt) for task in tasks]
     for words in said:

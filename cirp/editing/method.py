@@ -24,7 +24,15 @@ from transformers import CLIPTokenizer
 
 from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.tasks import Edit, Made, Task, check_prompts, in_batches
+from cirp.diffusion.tasks import (
+    COLUMNS,
+    Edit,
+    Made,
+    Task,
+    check_prompts,
+    in_batches,
+    missing_texts,
+)
 from cirp.editing.masks import check_region
 
 # strict: a number typed as text is an error; cirp edit --set parses text by itself
@@ -65,6 +73,12 @@ class MethodSettings(BaseModel):
         if wrong := lacks_steps(dict(self)):
             raise ValueError(wrong)
         return self
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Which texts of a task a run is given; the first is what its text branch reads."""
+        prompt = getattr(self, "prompt", None)
+        return (prompt,) if prompt else ()
 
     def recorded_fields(self) -> dict[str, Any]:
         """All that a result depends on; see `added`."""
@@ -156,6 +170,22 @@ class Method:
             )
         return rows
 
+    def with_region(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings for a mask that a user gave: the mask is the region.
+
+        Raises `ValueError` for a method without a region, or settings that ask for another one.
+        """
+        if "region" not in self.settings.model_fields:
+            raise ValueError(
+                f"{self.name} works without a region, so the mask would do nothing; drop the mask, "
+                "or choose a method with a region, such as blending or remap"
+            )
+        if given.get("region", "given") != "given":
+            raise ValueError(
+                f"region={given['region']!r} and a mask contradict each other; give one of them"
+            )
+        return {**given, "region": "given"}
+
     def lacks_steps(self, **given: Any) -> str:
         """As `lacks_steps`, of these settings and the method's defaults."""
         defaults = {name: field.default for name, field in self.settings.model_fields.items()}
@@ -189,8 +219,15 @@ class Method:
 
     def refuse(self, tasks: Sequence[Task], settings: Any, tokenizer: CLIPTokenizer) -> None:
         """Raise `ValueError` for tasks that lack what these settings ask for; needs no model."""
-        if getattr(settings, "prompt", None):
-            check_prompts(tokenizer, tasks, settings.prompt)
+        for task in tasks:
+            if lacking := missing_texts(task, settings.reads):
+                columns = " and no ".join(COLUMNS[name] for name in lacking)
+                raise ValueError(
+                    f"{self.name}: the edit {task.key or task.instruction!r} has no {columns}; "
+                    "write it in the metadata, or choose a method that reads the instruction"
+                )
+        for name in settings.reads:
+            check_prompts(tokenizer, tasks, name)
         if self.check:
             self.check(tokenizer, tasks, settings)
         check_region(tasks, getattr(settings, "region", "found"))

@@ -93,8 +93,14 @@ def completed(method: str, settings: Mapping) -> dict:
     return METHODS[method].configured(**settings).recorded_fields()
 
 
-def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
-    """sha256 of everything the image of this cell depends on."""
+def key(
+    models: Models, one: Task, method: str, settings: Mapping, state: str | None = None
+) -> str:
+    """sha256 of everything the image of this cell depends on.
+
+    `state` is `models.state`, for whoever asks for many keys at a time.
+    """
+    state = models.state if state is None else state
     facts = {
         "image": fingerprint(one.image),
         "key": one.key,
@@ -108,6 +114,7 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
         "method": method,
         "settings": completed(method, settings),
         "models": models.fingerprint,
+        "state": state,
         "bfloat16": models.bfloat16,
         "scheduler": records.scheduler_of_record(models),
         "dtype": str(models.instruct.unet.dtype),
@@ -120,13 +127,15 @@ def key(models: Models, one: Task, method: str, settings: Mapping) -> str:
 def load(folder: Path) -> Edit | None:
     """The cell in `folder`, or None if there is none or it is not whole."""
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         with Image.open(folder / "edit.png") as opened:
             image = opened.convert("RGB")
         mask = None
         if meta["has_mask"]:
             with Image.open(folder / "mask.png") as opened:
                 mask = opened.convert("L")
+        if meta["cell"] != folder.name or meta["content"] != _content(image, mask):
+            return None  # a file of another cell, or a damaged one that can still be decoded
         return Edit(
             image,
             meta["method"],
@@ -136,8 +145,12 @@ def load(folder: Path) -> Edit | None:
             mask,
             meta["abstained"],
         )
-    except (OSError, ValueError, KeyError, SyntaxError):
+    except (OSError, ValueError, KeyError, TypeError, SyntaxError):
         return None
+
+
+def _content(image: Image.Image, mask: Image.Image | None) -> list[str | None]:
+    return [fingerprint(image), None if mask is None else fingerprint(mask)]
 
 
 def save(folder: Path, edit: Edit) -> None:
@@ -152,10 +165,12 @@ def save(folder: Path, edit: Edit) -> None:
         seconds=edit.seconds,
         has_mask=edit.mask is not None,
         abstained=edit.abstained,
+        cell=folder.name,
+        content=_content(edit.image, edit.mask),
     )
     if edit.mask is not None:
         edit.mask.save(half / "mask.png")
-    (half / "meta.json").write_text(json.dumps(meta))
+    (half / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     try:
         os.replace(half, folder)
@@ -204,10 +219,11 @@ def computed(
     Raises `ValueError` for an unknown method or setting.
     """
     settings = dict(settings or {})
-    prompt = completed(method, settings).get("prompt")
-    if prompt:  # all of them, before the first one runs
-        check_prompts(models.instruct.tokenizer, tasks, prompt)
-    folders = [Path(cache) / key(models, one, method, settings) for one in tasks]
+    completed(method, settings)  # refuses an unknown method
+    chosen = METHODS[method]
+    chosen.refuse(tasks, chosen.configured(**settings), models.instruct.tokenizer)
+    state = models.state
+    folders = [Path(cache) / key(models, one, method, settings, state) for one in tasks]
     found = [load(folder) for folder in folders]
     missing = [i for i, edit in enumerate(found) if edit is None]
     with tqdm(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cirp.data.edits import EditItem
+from cirp.diffusion.tasks import missing_texts
 from cirp.experiments import cache
 from cirp.experiments.configurations import Methods
 from cirp.methods import METHODS
@@ -59,17 +60,15 @@ def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
     if short:
         print(f"left out: {_few(short, methods)}. Of so few steps the strength leaves none to run.")
         methods = {label: one for label, one in methods.items() if label not in short}
-    if all(ASKED["target caption"](item) for item in items):
-        return methods
-    found = {
-        label: (method, settings)
-        for label, (method, settings) in methods.items()
-        if cache.completed(method, settings).get("prompt") != "caption"
-    }
+    found, tasks = {}, [cache.task(item, 0) for item in items]
+    for label, (method, settings) in methods.items():
+        reads = METHODS[method].configured(**settings).reads
+        if not any(missing_texts(task, reads) for task in tasks):
+            found[label] = (method, settings)
     if lacking := [label for label in methods if label not in found]:
         print(
-            f"left out: {_few(lacking, methods)}. An edit without a target caption is among these; "
-            "cirp refine writes captions (data/README.md)."
+            f"left out: {_few(lacking, methods)}. An edit without a caption that these methods read "
+            "is among the edits; cirp refine writes target captions (data/README.md)."
         )
     return found
 

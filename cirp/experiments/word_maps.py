@@ -90,7 +90,7 @@ def watch(
     record = Record(branches=branches, times=times)
     one = cache.task(item, seed)
     (made,) = METHODS[method](models, [one], controls=(record,), progress=False, **settings)
-    said = made.settings.get("prompt", "caption")  # what has no choice is given captions
+    said = METHODS[method].configured(**settings).reads[0]
     captioned = made.settings.get("variant") == "text-to-image" or "prompt" not in made.settings
     pipe = models.text if captioned else models.instruct
     words = item.record.words if said == "instruction" else item.record.target_words

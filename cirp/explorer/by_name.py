@@ -6,6 +6,7 @@ region that it worked with.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -13,7 +14,7 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.site import Site
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.tasks import Edit, Task
+from cirp.diffusion.tasks import COLUMNS, Edit, Task, missing_texts
 from cirp.experiments import cache
 from cirp.experiments.word_maps import reworded
 from cirp.explorer import runs
@@ -48,7 +49,10 @@ def task_of(item: EditItem, request: Request) -> Task:
     """
     if request.instruction != item.record.instruction:
         item = reworded(item, request.instruction)
-    return cache.task(item, request.seed)
+    task = cache.task(item, request.seed)
+    if request.region is not None and request.method != BASELINE:
+        task = replace(task, mask=runs.region_of(request, task.image.size))
+    return task
 
 
 def prompt_of(task: Task, name: str) -> str:
@@ -56,14 +60,14 @@ def prompt_of(task: Task, name: str) -> str:
 
     Raises `ValueError` in one line if it reads a caption and there is none.
     """
-    said = METHODS[name].configured().model_dump().get("prompt", "caption")
-    text = getattr(task, said)
-    if not text:
+    reads = METHODS[name].configured().reads
+    if lacking := missing_texts(task, reads):
         raise ValueError(
-            f"{name} reads a target caption, and none can be written for this instruction by rule; "
-            "take the picture's own instruction, or another method"
+            f"{name} reads a {' and a '.join(COLUMNS[one] for one in lacking)}, and none can be "
+            "written for this instruction by rule; take the picture's own instruction, or another "
+            "method"
         )
-    return text
+    return getattr(task, reads[0])
 
 
 def dials(name: str) -> list[str]:
@@ -76,9 +80,13 @@ def dials(name: str) -> list[str]:
 
 
 def settings_of(request: Request) -> dict[str, float]:
-    """The method's settings as the dials say; a strength of 0 leaves the method its own."""
+    """The method's settings as the dials say; a strength of 0 leaves the method its own.
+
+    Raises `ValueError` for a painted region and a method that works without one.
+    """
     own = {name: getattr(request, name) for name in dials(request.method)}
-    return {name: value for name, value in own.items() if name != "strength" or value}
+    own = {name: value for name, value in own.items() if name != "strength" or value}
+    return own if request.region is None else METHODS[request.method].with_region(own)
 
 
 @torch.no_grad()

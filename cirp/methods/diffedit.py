@@ -16,11 +16,9 @@ from diffusers.utils.torch_utils import randn_tensor
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from transformers import CLIPTokenizer
 
 from cirp.attention.control import Control, controlled
 from cirp.diffusion.ddim_inversion import (
-    check_sources,
     clean_and_noise,
     ddim,
     invert,
@@ -35,7 +33,7 @@ from cirp.diffusion.sampling import (
     caption_steps,
     decode,
 )
-from cirp.diffusion.tasks import Made, Task, check_prompts
+from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit, copy_of, drive
 from cirp.editing.masks import Found, Masks, regions
 from cirp.editing.method import Count, MethodSettings, Portion, Scale, method
@@ -96,14 +94,12 @@ class Settings(MethodSettings):
     region: Literal["found", "given"] = Field("found", description="or the task's own mask")
 
 
-def check(tokenizer: CLIPTokenizer, tasks: Sequence[Task], settings: Settings) -> None:
-    """Captions of source and target are there and short enough."""
-    check_prompts(tokenizer, tasks, "caption")
-    if settings.reference == "source":
-        check_sources(tokenizer, tasks)
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("caption", "source_caption") if self.reference == "source" else ("caption",)
 
 
-@method("diffedit", Settings, check)
+@method("diffedit", Settings)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:

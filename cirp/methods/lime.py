@@ -14,14 +14,13 @@ import torch
 from jaxtyping import Bool, Float
 from pydantic import Field
 from sklearn.cluster import KMeans
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of, stride_of
 from cirp.attention.site import Site
-from cirp.attention.tokens import words
+from cirp.attention.tokens import FUNCTION_WORDS, words
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, scheduler_of
 from cirp.diffusion.tasks import Made, Task
@@ -29,6 +28,9 @@ from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.first_pass import Look, look
 from cirp.editing.masks import Found, Masks, abstaining, at, regions
 from cirp.editing.method import Count, Looking, Portion, Scale, Strides, method
+
+# Words of instructions that point at nothing in the picture, beside function words.
+EMPTY = frozenset("get give move put show side take".split())
 
 
 def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel row column"]:
@@ -65,7 +67,7 @@ def mask(
 
 def unrelated(tokenizer, prompt: str, length: int) -> Bool[Tensor, " token"]:
     """Begin of text, function words and padding; never the end of text, nor all tokens."""
-    related = {p for w in words(tokenizer, prompt) if w.text.lower() not in ENGLISH_STOP_WORDS
+    related = {p for w in words(tokenizer, prompt) if w.text.lower() not in FUNCTION_WORDS | EMPTY
                for p in w.positions}  # fmt: skip
     related.add(len(tokenizer(prompt).input_ids) - 1)
     out = torch.ones(length, dtype=torch.bool)

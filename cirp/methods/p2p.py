@@ -29,13 +29,13 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
-from cirp.diffusion.ddim_inversion import check_sources, ddim, invert, latents_after, remaining
+from cirp.diffusion.ddim_inversion import ddim, invert, latents_after, remaining
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
     Latents,
     decode,
 )
-from cirp.diffusion.tasks import Made, Task, check_prompts
+from cirp.diffusion.tasks import Made, Task
 from cirp.diffusion.text import Text, encode_prompts, joined, predict
 from cirp.editing.driver import begin_edit
 from cirp.editing.masks import Masks, given
@@ -224,11 +224,13 @@ class Settings(MethodSettings):
             raise ValueError("region='given' says where to blend: it needs local_blend=True")
         return self
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return ("caption", "source_caption")
+
 
 def check(tokenizer: CLIPTokenizer, tasks: Sequence[Task], settings: Settings) -> None:
-    """Captions are there, short enough, and hold their target words."""
-    check_sources(tokenizer, tasks)
-    check_prompts(tokenizer, tasks, "caption")
+    """Raise `ValueError` for target words that are not in the caption."""
     for task in tasks:
         plan(tokenizer, task)
 

@@ -135,6 +135,13 @@ def edit(
     )
 
 
+@app.callback()
+def in_utf8() -> None:
+    if sys.getfilesystemencoding() not in ("utf-8", "mbcs") and "PYTHONUTF8" not in os.environ:
+        os.environ["PYTHONUTF8"] = "1"  # locale C: names and texts are UTF-8 all the same
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
 def _size(image) -> str:
     return f"{image.width}x{image.height}"
 
@@ -151,7 +158,13 @@ def refine(
     dry_run: Annotated[
         bool, typer.Option(help="Show what would be sent, and send nothing.")
     ] = False,
-    agreement: Annotated[bool, typer.Option(help="Instead: agree with the world's truth?")] = False,
+    agreement: Annotated[
+        bool,
+        typer.Option(help="Measure agreement with the true captions instead of refining."),
+    ] = False,
+    models: Annotated[
+        str, typer.Option(help="Models that will read the captions; longer ones are refused.")
+    ] = "miniature",
     device: str = "cpu",
 ) -> None:
     """Target captions and the words that carry the edit, by rules or by a language model."""
@@ -163,7 +176,7 @@ def refine(
         raise ValueError("no edits; give --edits FOLDER, or --agreement")
     refine_file(
         edits, out or edits / "metadata.refined.jsonl", backend, model=model, url=url, anew=anew,
-        dry_run=dry_run, device=device,
+        dry_run=dry_run, device=device, models=models,
     )  # fmt: skip
 
 

@@ -90,7 +90,9 @@ def test_a_mask_is_the_region_or_is_refused(picture, tmp_path, method, extra, wo
     assert words in said
 
 
-@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if "region" in m.settings.model_fields])
+@pytest.mark.parametrize(
+    "name", [n for n, m in METHODS.items() if "region" in m.settings.model_fields]
+)
 def test_each_method_with_a_region_takes_the_mask_that_is_given(name):
     assert METHODS[name].parsed(METHODS[name].with_region({})).region == "given"
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import typer
 from PIL import Image
@@ -149,11 +151,40 @@ def test_magicbrushs_white_region_is_the_mask(tmp_path):
     assert one.target.size == (48, 32) and not one.notes
     later = list(candidates("magicbrush", magicbrush(2)))[1]
     assert "turn 2" in later.notes
-    assert painted(Image.new("RGB", (8, 8)), (8, 8)) is None
+    dark = Image.new("RGB", (8, 8))
+    assert painted(dark, dark) is None
     clear = Image.new("RGBA", (8, 8), (9, 9, 9, 255))
     clear.paste((9, 9, 9, 0), (0, 0, 4, 8))
-    assert painted(clear, (8, 8)).sum() == 32
-    assert painted(clear, (16, 16)).sum() == 128
+    assert painted(clear, dark).sum() == 32
+    assert painted(clear, dark.resize((16, 16))).sum() == 128
+
+
+def test_a_bright_background_is_no_part_of_magicbrushs_mask():
+    source = Image.new("RGB", (40, 40), "white")
+    source.paste((90, 60, 30), (10, 10, 20, 20))
+    mask = source.copy()
+    mask.paste((255, 255, 255), (10, 10, 15, 20))
+    found = painted(mask, source)
+    assert found.sum() == 50 and found[10:20, 10:15].all()
+
+
+def test_a_row_that_names_a_file_in_place_of_pixels_gives_nobodys_picture(tmp_path):
+    private = tmp_path / "private.png"
+    picture(1).save(private)
+    copy = tmp_path / "tedbench"
+    copy.mkdir()
+    kinds = {"original_image": datasets.Image(), "caption": datasets.Value("string")}
+    features = datasets.Features(kinds)
+    cell = {"bytes": None, "path": str(private)}
+    table = pa.table(
+        {"original_image": [cell], "caption": ["a dog"]}, schema=features.arrow_schema
+    )
+    pq.write_table(table, copy / "x.parquet")
+    decoded = datasets.load_dataset("parquet", data_files=str(copy / "x.parquet"), split="train")
+    assert decoded[0]["original_image"].size == (48, 32)  # what decoding would have read
+    found, _ = rows("tedbench", path=copy)
+    with pytest.raises(DataError, match="in place of pixels"):
+        list(candidates("tedbench", found))
 
 
 def test_pie_benchs_runs_are_rows_of_the_mask():
@@ -252,6 +283,7 @@ def test_pictures_that_may_not_be_passed_on_are_references(tmp_path):
     made = folders.write(found, tmp_path / "drawn", seed=1, revisions={"magicbrush": "1a2b3c"})
     items = load_edits(made)
     assert [item.id.rsplit("-", 1)[0] for item in items] == ["magicbrush"] * 3
+    assert folders.names(found[1:])[:2] == [item.id for item in items[1:]]  # not of the place
     references = [json.loads(x) for x in (made / folders.REFERENCES).read_text().splitlines()]
     assert len(references) == 5
     assert all(r["sha256"] == fingerprint(c.image) for r, c in zip(references, found, strict=True))

@@ -22,7 +22,6 @@ from cirp.diffusion.ddim_inversion import (
 )
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import encode, noised, scheduler_of
-from cirp.diffusion.tasks import Task
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd
 

@@ -86,7 +86,9 @@ def test_one_line_says_what_is_wrong(copied, fault):
 
 
 def test_a_missing_length_is_taken_from_the_text_tower(copied):
-    json_of(copied / EDITOR / "tokenizer/tokenizer_config.json", lambda j: j.pop("model_max_length"))
+    json_of(
+        copied / EDITOR / "tokenizer/tokenizer_config.json", lambda j: j.pop("model_max_length")
+    )
     assert load_tokenizer(str(copied)).model_max_length == 77
 
 

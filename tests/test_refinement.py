@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -13,6 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from typer.testing import CliRunner
 
+from cirp.attention.tokens import check_length
 from cirp.cli import app
 from cirp.data.edits import load_edits
 from cirp.experiments.refinement_agreement import agreement, words_f1
@@ -147,7 +149,18 @@ def test_garbage_is_sent_back_once_with_what_is_wrong_then_one_line(said, why):
     assert result.error.startswith("no usable answer in two tries")
 
 
-@pytest.mark.parametrize("body", [b"<html>busy</html>", {"choices": []}, chat(None)])
+DEEP = b'{"choices": ' + b"[" * 60_000 + b"]" * 60_000 + b"}"
+STREAM = b'data: {"choices": [{"delta": {"content": "x"}}]}\n\ndata: [DONE]\n'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>busy</html>", {"choices": []}, chat(None), chat(["a"]), chat(7), chat({"a": 1}),
+     {"choices": [{}]}, {"choices": {}}, {"choices": [None]}, {"choices": "x"}, [], b"null", b"",
+     b"3", DEEP, STREAM, chat("{" * 9000), chat("[" * 60_000 + "]" * 60_000),
+     chat('{"target_caption": ' + "[" * 60_000 + "]" * 60_000 + "}")],
+    ids=lambda body: str(body)[:40],
+)  # fmt: skip
 def test_a_server_that_does_not_speak_the_protocol_is_one_line(body):
     with server(body) as (url, _):
         result = refine_one(PEACH, Endpoint("m", url, tries=1))
@@ -281,14 +294,47 @@ def test_a_dry_run_sends_nothing(tmp_path):
         (["--backend", "local"], "needs --model"),
         (["--out", "{folder}/metadata.jsonl"], "is the original metadata"),
         (["--out", "elsewhere.jsonl"], "must stand in"),
+        (["--out", "{folder}/a.png"], "is a .jsonl file"),
+        (["--out", "{folder}/references.jsonl"], "would be lost"),
     ],
 )
 def test_bad_requests_are_one_line(tmp_path, arguments, words):
     folder_of(tmp_path, {"instruction": PEACH.instruction, "source_caption": PEACH.source_caption})
+    (tmp_path / "references.jsonl").write_text('{"hub": "x"}\n')
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     arguments = [a.format(folder=tmp_path) for a in arguments]
     result = CliRunner().invoke(app, ["refine", "--edits", str(tmp_path), *arguments])
     assert result.exit_code == 2 and words in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_texts_with_other_line_ends_and_ids_with_blanks_are_written(tmp_path):
+    sign = "\u2028"
+    rows = [
+        {"id": " a ", "instruction": "add a hat", "source_caption": "a dog", "notes": f"x{sign}y"},
+        {"id": "NA", "instruction": "add a hat", "source_caption": "a cat", "notes": "\x85"},
+    ]
+    folder_of(tmp_path, *rows)
+    path = tmp_path / "metadata.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_text("\ufeff" + lines, encoding="utf-8")
+    result = CliRunner().invoke(app, ["refine", "--edits", str(tmp_path)])
+    assert result.exit_code == 0 and "2 of 2 refined" in result.output, result.output
+    (tmp_path / "metadata.refined.jsonl").replace(path)
+    found = [item.record for item in load_edits(tmp_path)]
+    assert [one.target_caption for one in found] == ["a dog and a hat", "a cat and a hat"]
+    assert [one.id for one in found] == ["a", "NA"] and found[0].notes == f"x{sign}y"
+
+
+def test_a_caption_over_the_models_limit_is_sent_back(tmp_path):
+    long = GOOD | {"target_caption": "an axolotl holding a strawberry " + "and a hat " * 30}
+    with server(chat(json.dumps(long)), chat(json.dumps(GOOD))) as (url, seen):
+        fits = partial(check_length, tiny_tokenizer(20))
+        (result,) = refine_all([PEACH], Endpoint("m", url), cache=tmp_path, fits=fits)
+    assert len(seen) == 2 and "the text encoder takes 20" in str(seen[1][0])
+    assert result.answer.target_caption == GOOD["target_caption"]
 
 
 def test_without_a_key_the_variable_is_named(monkeypatch):

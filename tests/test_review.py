@@ -239,3 +239,101 @@ def test_the_widget_answers_each_message_in_one_line(tmp_path):
     assert open_review(out).mask(first).sum() == painted.sum()
     widget._told(None, {"kind": "undo", "id": widget.state["id"]}, [])
     assert widget.state["id"] == first and widget.state["instruction"] != "make it <b>red</b>"
+
+
+def curated(photos, out):
+    run = typer.Typer()
+    run.command()(curate.main)
+    return CliRunner().invoke(run, ["--photos", str(photos), "--out", str(out)])
+
+
+def test_photographs_keep_their_names_and_their_noise(tmp_path):
+    folder = photographs(tmp_path / "photos", count=3)
+    assert curated(folder, tmp_path / "one").exit_code == 0
+    before = [item.id for item in load_edits(tmp_path / "one")]
+    assert before == ["img-0", "img-1", "img-2"]  # "img 0#.jpg"
+    picture(9).save(folder / "a first one.png")
+    (folder / "a first one.TXT").write_text("make it snow")
+    assert curated(folder, tmp_path / "two").exit_code == 0
+    items = load_edits(tmp_path / "two")
+    assert [item.id for item in items] == ["a-first-one", *before]
+    assert items[0].record.instruction == "make it snow"
+
+
+def test_photographs_that_look_alike_are_all_kept(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(3):  # a burst
+        picture(1).save(folder / f"burst{i}.png")
+        (folder / f"burst{i}.txt").write_text("make it red")
+    (folder / "list.pdf").write_bytes(b"%PDF")
+    done = curated(folder, tmp_path / "edits")
+    assert [i.id for i in load_edits(tmp_path / "edits")] == ["burst0", "burst1", "burst2"]
+    assert "left alone: list.pdf" in done.output
+
+
+def test_a_picture_that_cannot_be_read_is_named_and_not_left_out(tmp_path):
+    folder = photographs(tmp_path / "photos", count=1)
+    (folder / "IMG_7.HEIC").write_bytes(b"ftypheic")
+    done = curated(folder, tmp_path / "edits")
+    assert done.exit_code == 1 and "IMG_7.HEIC" in done.output and "JPEG or PNG" in done.output
+
+
+def test_all_columns_of_rows_of_ones_own_are_kept(tmp_path):
+    folder = tmp_path / "photos"
+    for name in ("dog", "cat"):
+        (folder / name).mkdir(parents=True)
+        picture(1, (48, 32)).save(folder / name / "source.png")
+        Image.new("L", (48, 32), 255).save(folder / name / "white.png")
+    row = {"object_names": ["dog", "dog"], "gained": ["hat"], "lost": ["cap"], "kept": ["dog"]}
+    masks = {"mask_file_name": "dog/white.png", "object_mask_file_names": ["dog/white.png"] * 2}
+    rows = [{"source_file_name": "dog/source.png", "instruction": "add a hat", **row, **masks},
+            {"source_file_name": "cat/source.png", "instruction": "add a hat", "id": "mine"}]  # fmt: skip
+    (folder / METADATA).write_text("".join(json.dumps(one) + "\n" for one in rows))
+    assert [item.id for item in load_edits(folder)] == ["dog-source", "mine"]
+    assert curated(folder, tmp_path / "edits").exit_code == 0
+    one, two = load_edits(tmp_path / "edits")
+    assert (one.id, two.id) == ("dog-source", "mine")
+    assert {name: getattr(one.record, name) for name in row} == row
+    assert len(one.object_masks()) == 2 and one.mask().all()
+
+
+@pytest.mark.parametrize(
+    "table, message",
+    [
+        ("file_name;text\na.png;x\n", "parted by semicolons"),
+        ("file_name\ttext\na.png\tx\n", "parted by tabs"),
+        ("file_name, text\na.png,x\n", "blanks around the column name ' text'"),
+        ("file_name,text,text\na.png,x,y\n", "two columns are called 'text'"),
+        ("file_name,text,\na.png,x,\n", "a column without a name"),
+        ("file_name,text,mask_file_name\na.png,x,small.png\n", "resize it to match"),
+        ("file_name,text,target_file_name\na.png,x,small.png\n", "resize it to match"),
+    ],
+)
+def test_a_table_that_is_not_as_it_should_be_names_the_cause(table, message, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    picture(0).save(folder / "a.png")
+    Image.new("RGB", (8, 8), "white").save(folder / "small.png")
+    (folder / "metadata.csv").write_text(table)
+    done = curated(folder, tmp_path / "edits")
+    assert done.exit_code == 1 and message in done.output
+    assert len(done.output.strip().splitlines()) == 1
+
+
+def test_a_decision_with_any_line_separator_is_there_when_it_is_opened_again(tmp_path):
+    out, _ = drawn(tmp_path)
+    review = open_review(out)
+    said = [f"make{sign}it red" for sign in ("\u2028", "\u2029", "\x85", "\ufeff")]
+    for name, text in zip(list(review.left), said, strict=True):
+        review.decide(name, KEEP, instruction=text)
+    again = open_review(out)
+    assert [one.instruction for one in again.log] == [one.instruction for one in review.log]
+    lines = (out / reviews.LOG).read_bytes()
+    (out / reviews.LOG).write_bytes(b"{torn\n" + lines)
+    with pytest.raises(DataError, match="line 1: not JSON"):
+        open_review(out)
+    (out / reviews.LOG).write_bytes(lines.rstrip(b"\n"))  # killed before the line feed
+    whole = open_review(out)
+    whole.undo()
+    assert len(open_review(out).log) == 3

@@ -21,7 +21,7 @@ COLUMNS = ("notebook", "profile", "seed", "steps", "seconds", "finished", "commi
 
 
 def read(folder: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
 def row_of(manifest: dict) -> list[str]:
@@ -78,7 +78,7 @@ WORDS_A_MINUTE = 220
 
 def length_of(notebook: Path) -> tuple[str, int]:
     """The title of an executed notebook, and how many words its text has."""
-    cells = json.loads(notebook.read_text())["cells"]
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     text = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown")
     title = next(line for line in text.splitlines() if line.startswith("# "))
     return title.removeprefix("# "), len(text.split())
@@ -99,7 +99,11 @@ class Times(SphinxDirective):
             manifest = path.with_suffix(".json")
             self.env.note_dependency(str(path))
             title, words = length_of(path)
-            seconds = json.loads(manifest.read_text())["seconds"] if manifest.exists() else None
+            seconds = (
+                json.loads(manifest.read_text(encoding="utf-8"))["seconds"]
+                if manifest.exists()
+                else None
+            )
             rows.append(
                 [path.stem[:2].lstrip("0"), title, f"{max(1, round(words / WORDS_A_MINUTE))} min",
                  "–" if seconds is None else f"{seconds:.0f} s"]
@@ -122,7 +126,7 @@ class FirstSentence(SphinxDirective):
         self.env.note_dependency(str(path))
         if not path.exists():
             return [nodes.paragraph(text="Nothing has been executed yet.")]
-        for cell in json.loads(path.read_text())["cells"]:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
                 if said := output.get("data", {}).get("text/markdown"):
                     return self.parse_text_to_nodes("".join(said))

@@ -40,14 +40,14 @@ def shrink(app, exception) -> None:
     made = {p.stem for p in pictures}
     used = set()
     for page in out.rglob("*.html"):
-        text = page.read_text()
+        text = page.read_text(encoding="utf-8")
         smaller = PICTURE.sub(
             lambda found: f'{found[1]}.webp"' if found[1].rpartition("/")[2] in made else found[0],
             text,
         )
         used.update(re.findall(r"_images/([^\"/:]+)\"", smaller))
         if smaller != text:
-            page.write_text(smaller)
+            page.write_text(smaller, encoding="utf-8")
     for path in pictures:
         picture(path)
     for path in (out / "_images").iterdir():

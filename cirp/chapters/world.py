@@ -183,7 +183,7 @@ def training(folder: Path) -> pd.DataFrame:
     """What each stage saw, and where it ran, from its own log."""
     rows = []
     for log in sorted(Path(folder).glob("*.json")):
-        record = json.loads(log.read_text())
+        record = json.loads(log.read_text(encoding="utf-8"))
         minutes = record.get("minutes")
         rows.append(
             {

@@ -7,7 +7,7 @@ import typer
 from cirp.curation import folder as folders
 from cirp.curation.drawing import balanced, unlike
 from cirp.curation.loading import POOL, rows
-from cirp.curation.own import own
+from cirp.curation.own import left_alone, own
 from cirp.curation.sources import SOURCES, candidates
 from cirp.data.images import DataError
 
@@ -42,24 +42,28 @@ def main(
         if photos is not None:
             found, source = list(own(photos)), []
             typer.echo(f"{photos}: {len(found)} pictures")
+            if names := left_alone(photos):
+                typer.echo(f"left alone: {', '.join(names)}")
         for name in source:
             some, commit = rows(name, path=known.get(name), revision=revision, seed=seed, pool=pool)
             mine = list(candidates(name, some))
             revisions[name] = commit
             typer.echo(f"{name}: {len(mine)} candidates of {SOURCES[name].hub}, {commit}")
             found += mine
-        different = unlike(found)
-        typer.echo(f"{len(found) - len(different)} of {len(found)} are there twice")
-        wanted = count or (len(different) if photos is not None else 50)
-        chosen = balanced(different, wanted, seed)
+        if photos is None:  # photographs of one's own may look alike, and all are kept
+            different = unlike(found)
+            typer.echo(f"{len(found) - len(different)} of {len(found)} are there twice")
+            found = different
+        chosen = found if photos and not count else balanced(found, count or 50, seed)
         folders.write(chosen, out, seed=seed, pixels=pixels, revisions=revisions)
     except ValueError as error:  # DataError is one
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     typer.echo(f"{len(chosen)} edits in {out}, seed {seed}; who made them is in ATTRIBUTIONS.md")
     if without := sum(not one.instruction for one in chosen):
-        typer.echo(f"{without} have no instruction yet: cirp review {out}, or in JupyterLab "
-                   f"cirp.review({str(out)!r})")  # fmt: skip
+        beside = "write it into a text file beside each (cat.png: cat.txt) and draw again, or "
+        typer.echo(f"{without} have no instruction yet: {beside * (photos is not None)}"
+                   f"cirp review {out}, or in JupyterLab cirp.review({str(out)!r})")  # fmt: skip
 
 
 if __name__ == "__main__":

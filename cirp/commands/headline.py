@@ -24,7 +24,7 @@ AGAINST = (
 
 def headline() -> str:
     """The report's table with ours, the two questions it could not answer, and remap's standing."""
-    table = pd.read_csv(RESULTS / "main.csv")
+    table = records.read(RESULTS / "main.csv")
     similarity = chapter.report_table(table).to_markdown(index=False, disable_numparse=True)
     locality = tables.wide(table, ["success", PRIMARY])
     known = records.read(RESULTS / "frontiers.csv")
@@ -47,10 +47,10 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 def rewrite(*, check: bool = False) -> bool:
     """Write it into the README, or only look; whether the README was as it should be."""
     readme = ROOT / "README.md"
-    before, rest = readme.read_text().split(BEGIN)
+    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
     _, after = rest.split(END)
     fresh = f"{before}{BEGIN}\n{headline()}\n{END}{after}"
-    good = readme.read_text() == fresh
+    good = readme.read_text(encoding="utf-8") == fresh
     if not good and not check:
-        readme.write_text(fresh)
+        readme.write_text(fresh, encoding="utf-8")
     return good

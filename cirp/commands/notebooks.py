@@ -191,7 +191,9 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
     done = tidy(done)
     nbformat.validate(done)
     nbformat.write(done, unfinished)
-    (out / f"{source.stem}.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (out / f"{source.stem}.json").write_text(
+        json.dumps(manifest, indent=1) + "\n", encoding="utf-8"
+    )
     unfinished.replace(out / f"{source.stem}.ipynb")
     return manifest
 

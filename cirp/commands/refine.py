@@ -2,10 +2,13 @@
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from cirp import paths
+from cirp.attention.tokens import check_length
 from cirp.data.edits import load_edits
+from cirp.diffusion.pipelines import load_tokenizer
 from cirp.refinement.backends import KEY, Backend, Endpoint, Grammar, Local
 from cirp.refinement.batch import messages, refine_all
 from cirp.refinement.metadata import asks, check_place, written
@@ -26,12 +29,16 @@ def chosen(name: str, *, model: str, url: str | None, device: str) -> Backend | 
 
 def refine_file(
     edits: Path, out: Path, backend: str, *, model: str, url: str | None, anew: bool,
-    dry_run: bool, device: str,
+    dry_run: bool, device: str, models: str = "miniature",
 ) -> None:  # fmt: skip
-    """Refine, write, and say what it took; nothing is sent with `dry_run`."""
+    """Refine, write, and say what it took; nothing is sent with `dry_run`.
+
+    Whatever could keep the result from being written is found before anything is sent.
+    """
     answers_by = chosen(backend, model=model, url=url, device=device)
     todo, without = asks(load_edits(edits), anew=anew)
     check_place(edits, out)
+    tokenizer = load_tokenizer(models)
     for name in without:
         print(f"{name}: no source caption, so nothing to refine", file=sys.stderr)
     if dry_run:
@@ -39,7 +46,8 @@ def refine_file(
             print(json.dumps(messages(ask)[-1]["content"], ensure_ascii=False))
         print(f"{len(todo)} edits would be sent to {answers_by.name}; nothing was")
         return
-    results = list(refine_all(todo, answers_by, cache=paths.cache() / "refined"))
+    fits = partial(check_length, tokenizer)
+    results = list(refine_all(todo, answers_by, cache=paths.cache() / "refined", fits=fits))
     for result in results:
         if result.answer is None:
             print(f"{result.ask.id}: {result.error}", file=sys.stderr)

@@ -1,7 +1,7 @@
 """One edit as a collection has it, and what its instruction and mask say of it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +38,9 @@ class Candidate:
     notes: str = ""
     licence: str = ""  # of this picture, where the collection has no licence for all
     author: str = ""
+    objects: Sequence[Bool[np.ndarray, "row column"]] = field(default=(), repr=False)  # masks
     further: Mapping[str, object] = field(default_factory=dict)  # columns of ours that it has
+    from_file: bool = False  # source_id is a file name, not an id that somebody gave
 
     @property
     def kind(self) -> str:

@@ -4,8 +4,10 @@ What a licence does not allow to pass on is written as a reference: its collecti
 hash of its pixels, from which the same draw can be made again where the collection is at hand.
 """
 
+import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,8 +45,7 @@ def write(
     """
     with whole(Path(folder)) as half:
         rows, references = [], []
-        for number, one in enumerate(found):
-            name = f"{one.source}-{number:02d}"
+        for name, one in zip(names(found), found, strict=True):
             references.append(
                 _reference(one, name, seed) | {"revision": revisions.get(one.source, "")}
             )
@@ -54,11 +55,40 @@ def write(
             raise DataError(
                 "no licence in this draw allows to pass pictures on; give --pixels for use at home"
             )
-        (half / REFERENCES).write_text("".join(json.dumps(r) + "\n" for r in references))
-        (half / ATTRIBUTIONS).write_text(_attributions(found, revisions))
+        (half / REFERENCES).write_text(
+            "".join(json.dumps(r) + "\n" for r in references), encoding="utf-8"
+        )
+        (half / ATTRIBUTIONS).write_text(_attributions(found, revisions), encoding="utf-8")
         file = METADATA if all(row.instruction for row in rows) else DRAFT
-        (half / file).write_text("".join(row.model_dump_json() + "\n" for row in rows))
+        (half / file).write_text(
+            "".join(row.model_dump_json() + "\n" for row in rows), encoding="utf-8"
+        )
     return Path(folder)
+
+
+def names(found: Sequence[Candidate]) -> list[str]:
+    """The id of each: a photograph's own name, else its collection and a hash of its content.
+
+    Noise follows the id, so an id must not change when another picture is added.
+    """
+    given: set[str] = set()
+    made = []
+    for one in found:
+        content = short_hash([fingerprint(one.image), one.instruction])
+        if one.source == OWN:
+            stem = one.source_id.rpartition(".")[0] if one.from_file else one.source_id
+            name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or content
+        else:
+            name = f"{one.source}-{content}"
+        if name.lower() in given:  # some file systems know no case
+            name = f"{name}-{short_hash([content, one.source_id])}"
+        given.add(name.lower())
+        made.append(name)
+    return made
+
+
+def short_hash(facts: list) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:8]
 
 
 def check_new(folder: Path) -> None:
@@ -93,6 +123,9 @@ def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
         target.save(folder / name / "target.png")
     if one.mask is not None:
         as_picture(one.mask).save(folder / name / "mask.png")
+    objects = [f"{name}/object_{i}.png" for i in range(len(one.objects))]
+    for file, mask in zip(objects, one.objects, strict=True):
+        as_picture(mask).save(folder / file)
     columns = dict(
         id=name,
         source_file_name=f"{name}/source.png",
@@ -107,6 +140,7 @@ def _row(one: Candidate, name: str, folder: Path) -> EditRecord:
         license=licence(one),
         author=one.author,
         notes=one.notes,
+        object_mask_file_names=objects,
     ) | dict(one.further)
     if one.instruction:
         return EditRecord(**columns)

@@ -46,7 +46,16 @@ def rows(
     stream = datasets.load_dataset(
         source.hub, source.configuration, split=source.split, revision=commit, streaming=True
     )
-    return iter(stream.shuffle(seed=seed, buffer_size=BUFFER).take(pool)), commit
+    return iter(undecoded(stream).shuffle(seed=seed, buffer_size=BUFFER).take(pool)), commit
+
+
+def undecoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
+    """The rows with their pictures as bytes: decoding would read any file that a row names."""
+    features = stream.features or {}
+    for column, feature in features.items():
+        if isinstance(feature, datasets.Image):
+            stream = stream.cast_column(column, datasets.Image(decode=False))
+    return stream
 
 
 def _commit(source: Source) -> str:
@@ -71,7 +80,7 @@ def _local(name: str, path: Path, seed: int) -> Iterator[Mapping]:
         raise DataError(f"{path}: no parquet file; a local copy of {name} is a folder with some")
     try:
         found = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
-        return iter(found.shuffle(seed=seed, buffer_size=BUFFER))
+        return iter(undecoded(found).shuffle(seed=seed, buffer_size=BUFFER))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: {error}") from error
 

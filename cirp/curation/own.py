@@ -14,14 +14,21 @@ import numpy as np
 from PIL import Image
 
 from cirp.curation.candidate import Candidate
-from cirp.data.edits import METADATA, EditItem, EditRecord, load_edits, record_of
+from cirp.data.edits import METADATA, EditItem, EditRecord, check_files, load_edits, record_of
 from cirp.data.images import DataError, open_image
 from cirp.data.text_files import read_text
 
 OWN = "folder"
 TABLE = "metadata.csv"
-PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-KEPT = ("words", "target_words", "edit_type", "is_global")  # columns that a draw leaves as they are
+PICTURES = (
+    ".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp",
+)  # fmt: skip
+UNREADABLE = (".arw", ".cr2", ".cr3", ".dng", ".heic", ".heif", ".nef", ".orf", ".raf", ".rw2")
+# columns that a draw writes by itself; all others stay as they are
+WRITTEN = (
+    "id", "source_file_name", "target_file_name", "mask_file_name", "object_mask_file_names",
+    "instruction", "source_caption", "target_caption", "notes", "license", "author",
+)  # fmt: skip
 ONE_A_LINE = "one edit a line, columns in the first"
 
 
@@ -43,11 +50,12 @@ def own(folder: Path) -> Iterator[Candidate]:
 
 def _candidate(item: EditItem) -> Candidate:
     record = item.record
-    further = {name: getattr(record, name) for name in KEPT if name in record.model_fields_set}
+    given = record.model_fields_set
+    further = {name: getattr(record, name) for name in given if name not in WRITTEN}
     return Candidate(
         OWN, record.id, item.source(), record.instruction, record.source_caption,
         record.target_caption, item.target(), item.mask(), record.notes, record.license,
-        record.author, further,
+        record.author, list(item.object_masks().values()), further,
     )  # fmt: skip
 
 
@@ -56,7 +64,9 @@ def _of_table(folder: Path) -> Iterator[Candidate]:
     path = folder / TABLE
     text = io.StringIO(read_text(path), newline="")
     try:
-        rows = list(csv.DictReader(text))
+        reader = csv.DictReader(text)
+        _check_header(list(reader.fieldnames or ()), path)
+        rows = list(reader)
     except csv.Error as error:
         raise DataError(f"{path}: not CSV ({error}); {ONE_A_LINE}") from error
     if not rows:
@@ -70,10 +80,23 @@ def _of_table(folder: Path) -> Iterator[Candidate]:
         if record.id in seen:
             raise DataError(f"{where}: id {record.id!r} is taken by line {seen[record.id]}")
         seen[record.id] = number
-        try:
-            yield _candidate(EditItem(record, folder))
-        except DataError as error:
-            raise DataError(f"{where}: {error}") from error
+        item = EditItem(record, folder)
+        check_files(where, item)
+        yield _candidate(item)
+
+
+def _check_header(names: list[str], path: Path) -> None:
+    """Raise `DataError` for a header that is not columns between commas, each named once."""
+    for sign, called in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+        if len(names) == 1 and sign in names[0]:
+            raise DataError(f"{path}: columns are parted by {called}; save it with commas")
+    for name in names:
+        if name != name.strip():
+            raise DataError(f"{path}: blanks around the column name {name!r}; remove them")
+        if not name:
+            raise DataError(f"{path}: a column without a name; name it, or remove it")
+        if names.count(name) > 1:
+            raise DataError(f"{path}: two columns are called {name!r}; remove one")
 
 
 def _record(row: Mapping[str, str], where: str) -> EditRecord:
@@ -86,7 +109,11 @@ def _record(row: Mapping[str, str], where: str) -> EditRecord:
 
 def _bare(folder: Path) -> Iterator[Candidate]:
     """Pictures by name, each with the text beside it, if there is one."""
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in PICTURES and p.is_file())
+    files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
+    for path in files:
+        if path.suffix.lower() in UNREADABLE:
+            raise DataError(f"{path}: {path.suffix} cannot be read; save it as JPEG or PNG")
+    found = [p for p in files if p.suffix.lower() in PICTURES]
     if not found:
         raise DataError(f"{folder}: no pictures; known are {', '.join(PICTURES)}")
     stems: dict[str, Path] = {}
@@ -95,13 +122,24 @@ def _bare(folder: Path) -> Iterator[Candidate]:
             raise DataError(f"{folder}: {stems[path.stem].name} and {path.name}; rename one")
         stems[path.stem] = path
     for path in found:
-        yield Candidate(OWN, path.name, open_image(path), instruction_beside(path))
+        yield Candidate(
+            OWN, path.name, open_image(path), instruction_beside(path), from_file=True
+        )
+
+
+def left_alone(folder: Path) -> list[str]:
+    """Files of a folder without metadata that are neither pictures nor texts of pictures."""
+    files = [p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")]
+    stems = {p.stem for p in files if p.suffix.lower() in PICTURES}
+    texts = {p for p in files if p.suffix.lower() == ".txt" and p.stem in stems}
+    return sorted(p.name for p in files if p.suffix.lower() not in PICTURES and p not in texts)
 
 
 def instruction_beside(picture: Path) -> str:
-    """The text of the file beside a picture, in one line; "" without one."""
-    path = picture.with_suffix(".txt")
-    return " ".join(read_text(path).split()) if path.is_file() else ""
+    """The text of the file beside a picture (dog.txt, DOG.TXT), in one line; "" without one."""
+    beside = (p for p in picture.parent.iterdir() if p.stem == picture.stem and p.is_file())
+    texts = sorted(path for path in beside if path.suffix.lower() == ".txt")
+    return " ".join(read_text(texts[0]).split()) if texts else ""
 
 
 def as_picture(mask: np.ndarray) -> Image.Image:

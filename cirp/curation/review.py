@@ -128,9 +128,9 @@ class Review:
 
     def _append(self, line: dict) -> None:
         path = self.folder / LOG
-        torn = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
-        with path.open("a", encoding="utf-8") as file:  # a line that was cut off is ended first
-            file.write("\n" * torn + json.dumps(line, ensure_ascii=False) + "\n")
+        _end_last_line(path)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -178,9 +178,9 @@ class Review:
     def _copy_origins(self, kept: set[str], half: Path) -> None:
         """References of what is kept; the attributions as they are."""
         if (self.folder / REFERENCES).is_file():
-            lines = (self.folder / REFERENCES).read_text().splitlines(keepends=True)
-            some = [line for line in lines if line.strip() and json.loads(line).get("id") in kept]
-            (half / REFERENCES).write_text("".join(some))
+            rows = (row for _, row in json_lines(self.folder / REFERENCES))
+            some = [json.dumps(row) + "\n" for row in rows if row.get("id") in kept]
+            (half / REFERENCES).write_text("".join(some), encoding="utf-8")
         if (self.folder / ATTRIBUTIONS).is_file():
             shutil.copyfile(self.folder / ATTRIBUTIONS, half / ATTRIBUTIONS)
 
@@ -209,17 +209,16 @@ def open_review(folder: Path | str) -> Review:
         raise DataError(f"{folder}: has no {METADATA} and no {DRAFT}; make one with: cirp curate")
     found = Review(folder, rows)
     known = {row["id"] for row in rows}
-    for number, line in enumerate(_lines(folder / LOG) if (folder / LOG).is_file() else []):
-        try:
-            one = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # the end of a line that a kill cut off; it was never shown as decided
+    log = json_lines(folder / LOG, torn_end=True) if (folder / LOG).is_file() else ()
+    for where, one in log:
+        if not isinstance(one, dict):
+            raise DataError(f"{where}: {one!r} is no decision; remove the line")
         if one.get("undo"):
             found.log[-1:] = []
         elif one.get("id") in known:
             found.log.append(Decision(*(one.get(name) for name in Decision.__annotations__)))
         else:
-            raise DataError(f"{folder / LOG} line {number + 1}: {one.get('id')!r} is no edit here")
+            raise DataError(f"{where}: {one.get('id')!r} is no edit here")
     return found
 
 
@@ -234,5 +233,15 @@ def _draft_row(folder: Path, where: str, row: object) -> dict:
     return checked.model_dump() | {"instruction": said}
 
 
-def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _end_last_line(path: Path) -> None:
+    """End a last line without its line feed; drop what a kill left of one."""
+    data = path.read_bytes() if path.is_file() else b""
+    whole, feed, tail = data.rpartition(b"\n")
+    if not tail:
+        return
+    try:
+        json.loads(tail)
+    except ValueError:
+        path.write_bytes(whole + feed)
+    else:
+        path.write_bytes(data + b"\n")

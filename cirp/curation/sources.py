@@ -5,6 +5,7 @@ candidates; what a row lacks raises `DataError`, naming the collection, the row 
 Nothing here runs code of a collection: rows come from parquet or JSON.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from cirp.data.images import DataError, as_rgb
 
 WHITE = 250  # of 255: a mask's pixel is painted if all its channels are at least this
 PLACEHOLDER = "{}"
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,29 @@ class Source:
     configuration: str | None = None
 
 
+def opened(value: object, place: str) -> Image.Image:
+    """The picture of a cell: one that is open, or the bytes of a file.
+
+    A collection can name a file or address in place of pixels; that one is never read: it may be
+    anybody's. Raises `DataError`.
+    """
+    if isinstance(value, Mapping):
+        data, name = value.get("bytes"), value.get("path")
+        if not isinstance(data, bytes) or not data:
+            raise DataError(f"{place} names {name!r} in place of pixels; only pixels are taken")
+        try:
+            value = Image.open(io.BytesIO(data), formats=FORMATS)
+            value.load()
+        except Exception as error:  # a broken file may fail anywhere in the decoder
+            raise DataError(f"{place} cannot be read as a picture ({error})") from error
+    if not isinstance(value, Image.Image):
+        raise DataError(f"{place} is {type(value).__name__}; it must be a picture")
+    return value
+
+
 def _picture(row: Mapping, column: str, where: str) -> Image.Image:
     """An upright RGB picture; of an animation the first frame."""
-    value = row[column]
-    if not isinstance(value, Image.Image):
-        raise DataError(f"{where}: {column} is {type(value).__name__}; it must be a picture")
+    value = opened(row[column], f"{where}: {column}")
     if getattr(value, "is_animated", False):
         value.seek(0)
     return as_rgb(value, f"{where}: {column}")
@@ -63,15 +83,23 @@ def _instruct_pix2pix(row: Mapping, where: str) -> Iterator[Candidate]:
     )
 
 
-def painted(mask: Image.Image, size: tuple[int, int]) -> Bool[np.ndarray, "row column"] | None:
-    """Where a mask picture is white, or see-through if it has such places; None if nowhere."""
+def painted(mask: Image.Image, source: Image.Image) -> Bool[np.ndarray, "row column"] | None:
+    """Where a mask picture is see-through or, without such places, was painted white.
+
+    What is white in the source already, a bright background, was not painted. None if nowhere.
+    """
+    size = source.size
     mask = mask.resize(size, Image.Resampling.NEAREST) if mask.size != size else mask
     if mask.mode == "RGBA":
         inside = np.asarray(mask)[..., 3] < 128
         if inside.any():
             return inside
-    inside = (np.asarray(mask.convert("RGB")) >= WHITE).all(axis=-1)
+    inside = _white(mask) & ~_white(source)
     return inside if inside.any() else None
+
+
+def _white(image: Image.Image) -> Bool[np.ndarray, "row column"]:
+    return (np.asarray(image.convert("RGB")) >= WHITE).all(axis=-1)
 
 
 def _magicbrush(row: Mapping, where: str) -> Iterator[Candidate]:
@@ -84,7 +112,7 @@ def _magicbrush(row: Mapping, where: str) -> Iterator[Candidate]:
         picture,
         _text(row, "instruction", where),
         target=_picture(row, "target_img", where),
-        mask=None if mask is None else painted(mask, picture.size),
+        mask=None if mask is None else painted(opened(mask, f"{where}: mask_img"), picture),
         notes="" if turn == 1 else f"turn {turn}: the picture is an edit of a photograph",
     )
 

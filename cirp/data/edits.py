@@ -52,7 +52,7 @@ class EditRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
-    id: str = Field(min_length=1)  # defaults to the source's file name without its ending
+    id: str = Field(min_length=1)  # by default the source's path without its ending, as dog-left
     source_file_name: str = Field(min_length=1)
     target_file_name: str | None = None
     mask_file_name: str | None = None  # white = may change
@@ -91,7 +91,8 @@ class EditRecord(BaseModel):
             and "id" not in row
             and isinstance(row.get("source_file_name"), str)
         ):
-            return {**row, "id": PurePosixPath(row["source_file_name"]).stem}
+            path = PurePosixPath(row["source_file_name"]).with_suffix("")
+            return {**row, "id": "-".join(path.parts)}
         return row
 
     @model_validator(mode="after")
@@ -201,8 +202,8 @@ def load_edits(folder: Path | str, limit: int | None = None) -> list[EditItem]:
         raise DataError(f"{folder}: no such folder; give one that holds {METADATA} and its images")
     if not metadata.is_file() and (folder / DRAFT).is_file():
         raise DataError(
-            f"{folder}: has pictures without an instruction; say what to do with each: "
-            f"cirp review {folder}"
+            f"{folder}: has pictures without an instruction; write it into a text file beside each "
+            f"photograph (cat.png: cat.txt) and draw again, or say it in: cirp review {folder}"
         )
     if not metadata.is_file():
         raise DataError(f"{folder}: has no {METADATA}; write one line per edit (data/README.md)")

@@ -16,15 +16,24 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
-def json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    """The value of each line that is not empty, and where it stands. Raises `DataError`."""
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+def json_lines(path: Path, *, torn_end: bool = False) -> Iterator[tuple[str, Any]]:
+    """Yield where each line that is not empty stands, and its value.
+
+    Lines end at a line feed alone: U+2028 and U+0085 may stand inside a text. With `torn_end` a
+    last line that a kill cut off is left out. Raises `DataError` for any other broken line.
+    """
+    lines = read_text(path).split("\n")
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         where = f"{path} line {number}"
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
+            if torn_end and number == len(lines):
+                return
+            if isinstance(error, RecursionError):
+                raise DataError(f"{where}: nested too deep; one flat object per line") from error
             raise DataError(
                 f"{where}: not JSON ({error.msg} at column {error.colno}); one object per line"
             ) from error

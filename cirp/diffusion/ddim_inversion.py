@@ -22,13 +22,10 @@ import torch
 from diffusers import DDIMScheduler
 from jaxtyping import Float
 from torch import Tensor
-from transformers import CLIPTokenizer
 
 from cirp.attention.site import TEXT
-from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, denoise, finish
-from cirp.diffusion.tasks import Task
 from cirp.diffusion.text import encode_prompts, predict
 
 Path = Float[Tensor, "step image channel row column"]  # from clean to noisy

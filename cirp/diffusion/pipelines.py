@@ -7,7 +7,7 @@ models.instruct, models.text   # the two stock diffusers pipelines
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -319,11 +319,15 @@ def check_sound(pipe: DiffusionPipeline, place: str) -> None:
     """Raise `ValueError` for weights or a scaling factor of which no picture can come."""
     scaling = pipe.vae.config.scaling_factor
     if not scaling or not math.isfinite(scaling):
-        raise ValueError(f"{place}: the autoencoder's scaling_factor is {scaling}; it must not be 0")
+        raise ValueError(
+            f"{place}: the autoencoder's scaling_factor is {scaling}; it must not be 0"
+        )
     for part in parts(pipe):
         for name, value in part.state_dict().items():
             if value.is_meta:
-                raise ValueError(f"{place}: {type(part).__name__} has no weight {name}; fetch it anew")
+                raise ValueError(
+                    f"{place}: {type(part).__name__} has no weight {name}; fetch it anew"
+                )
             if value.is_floating_point() and not torch.isfinite(value).all():
                 raise ValueError(
                     f"{place}: the weight {name} of {type(part).__name__} has values that are not "

@@ -93,9 +93,7 @@ def completed(method: str, settings: Mapping) -> dict:
     return METHODS[method].configured(**settings).recorded_fields()
 
 
-def key(
-    models: Models, one: Task, method: str, settings: Mapping, state: str | None = None
-) -> str:
+def key(models: Models, one: Task, method: str, settings: Mapping, state: str | None = None) -> str:
     """sha256 of everything the image of this cell depends on.
 
     `state` is `models.state`, for whoever asks for many keys at a time.

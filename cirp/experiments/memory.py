@@ -25,7 +25,7 @@ def peak(run: Callable[[], object], device: str = "cpu") -> int:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         seen.export_chrome_trace(str(path))
-        events = json.loads(path.read_text())["traceEvents"]
+        events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     found = [event["args"] for event in sorted(events, key=lambda event: event.get("ts", 0.0))
              if event.get("name") == "[memory]"]  # fmt: skip
     if not found:

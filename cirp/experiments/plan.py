@@ -90,5 +90,5 @@ class Plan(Part):
 @cache
 def plan(path: Path = PLAN) -> Plan:
     """Raises `ValueError` if the file says what no plan says, naming it."""
-    known = tomllib.loads(path.read_text())
+    known = tomllib.loads(path.read_text(encoding="utf-8"))
     return Plan(**known, hash=short_hash(known))

@@ -116,7 +116,12 @@ def path_of(name: str) -> Path:
 def read(path: Path) -> pd.DataFrame:
     """A table as it was written: an edit that is called 0 stays "0", a hash of digits a text."""
     texts = ("id", "method", *(name for name in PROVENANCE if name != "seed"))
-    return pd.read_csv(path, dtype=dict.fromkeys(texts, str))
+    return read_csv(path, dtype=dict.fromkeys(texts, str))
+
+
+def read_csv(path: Path, **how) -> pd.DataFrame:
+    """A CSV file in which only an empty cell is unknown: an edit may be called NA, null or None."""
+    return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8", **how)
 
 
 def write(path: Path, table: pd.DataFrame, *, digits: int = 6) -> pd.DataFrame:

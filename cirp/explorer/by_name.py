@@ -63,7 +63,7 @@ def prompt_of(task: Task, name: str) -> str:
     reads = METHODS[name].configured().reads
     if lacking := missing_texts(task, reads):
         raise ValueError(
-            f"{name} reads a {' and a '.join(COLUMNS[one] for one in lacking)}, and none can be "
+            f"{name} reads a {' and a '.join(COLUMNS[one].replace('_', ' ') for one in lacking)}, and none can be "
             "written for this instruction by rule; take the picture's own instruction, or another "
             "method"
         )

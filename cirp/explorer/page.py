@@ -263,9 +263,12 @@ def main(folder: Path = OUT) -> None:
     models = load("miniature")
     shown = shown_items()
     pictures_of = [PAGE_SEEDS, *(item_hash(item) for item in shown)]
-    made_of = [models.fingerprint, short_hash([Path(__file__).read_text(), *pictures_of])]
+    made_of = [
+        models.fingerprint,
+        short_hash([Path(__file__).read_text(encoding="utf-8"), *pictures_of]),
+    ]
     stamp = folder / "engine.json"
-    if stamp.exists() and json.loads(stamp.read_text()).get("made of") == made_of:
+    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")).get("made of") == made_of:
         shutil.copy(STATIC / "engine.js", folder / "engine.js")  # it may have changed
         print(f"{folder} is of these weights already")
         return
@@ -277,7 +280,7 @@ def main(folder: Path = OUT) -> None:
         "items": pictures(models, items, folder),
     }
     tokenizer = json.loads(
-        (MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json").read_text()
+        (MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json").read_text(encoding="utf-8")
     )["model"]
     known["vocabulary"] = tokenizer["vocab"]
     known["merges"] = [
@@ -286,7 +289,7 @@ def main(folder: Path = OUT) -> None:
     known["megabytes"] = {path.name: path.stat().st_size / 1e6 for path in folder.glob("*.gz")}
     shutil.copy(STATIC / "engine.js", folder / "engine.js")
     half = stamp.with_suffix(".tmp")
-    half.write_text(json.dumps(known))
+    half.write_text(json.dumps(known), encoding="utf-8")
     os.replace(half, stamp)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB")

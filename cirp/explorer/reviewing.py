@@ -23,7 +23,7 @@ class Reviewer(anywidget.AnyWidget):
     """Keep, drop, correct, paint, undo; see `cirp.review`."""
 
     _esm = module(STATIC / "controls.js", STATIC / "review.js")
-    _css = (STATIC / "live.css").read_text()
+    _css = (STATIC / "live.css").read_text(encoding="utf-8")
     state = traitlets.Dict().tag(sync=True)  # the edit that is shown, and how far the review is
 
     def __init__(self, review: Review) -> None:

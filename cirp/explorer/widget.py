@@ -59,7 +59,7 @@ class LiveExplorer(anywidget.AnyWidget):
     """Run an edit, watch its attention, intervene, run it again; see `cirp.explore`."""
 
     _esm = module(*(STATIC / f"{name}.js" for name in SCRIPTS))
-    _css = (STATIC / "live.css").read_text()
+    _css = (STATIC / "live.css").read_text(encoding="utf-8")
     items = traitlets.List().tag(sync=True)  # id, instruction, picture, true mask, caption
     colours = traitlets.Unicode().tag(sync=True)
     methods = traitlets.Dict().tag(sync=True)  # what can be run by its name: the dials it reads
@@ -254,7 +254,7 @@ class LiveExplorer(anywidget.AnyWidget):
         state = as_script(state | {"engine": "page", "seeds": PAGE_SEEDS})
         module = as_script(self._esm)
         digest = hashlib.sha256((module + state).encode()).hexdigest()[:12]
-        return Template((STATIC / "page.html").read_text()).substitute(
+        return Template((STATIC / "page.html").read_text(encoding="utf-8")).substitute(
             style=self._css, name=digest, state=state, module=module, root=root
         )
 

@@ -13,7 +13,7 @@ from cirp.paths import MODELS
 def vocabulary() -> frozenset[str]:
     """The words of the miniature's instructions, from its tokenizer: those that are one token."""
     path = MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json"
-    pieces = json.loads(path.read_text())["model"]["vocab"]
+    pieces = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
     return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
 
 

@@ -30,7 +30,7 @@ Mask = Bool[np.ndarray, "height width"]
 
 def module(*paths: Path) -> str:
     """A front end in one or more files, with the helpers that all share before it."""
-    return "".join(path.read_text() for path in (STATIC / "shared.js", *paths))
+    return "".join(path.read_text(encoding="utf-8") for path in (STATIC / "shared.js", *paths))
 
 
 class Explorer(anywidget.AnyWidget):
@@ -47,8 +47,11 @@ class Explorer(anywidget.AnyWidget):
         )
         module = as_script(str(self._esm))
         digest = hashlib.sha256((module + state).encode()).hexdigest()[:12]
-        return Template((STATIC / "host.html").read_text()).substitute(
-            style=(STATIC / "explorer.css").read_text(), name=digest, state=state, module=module
+        return Template((STATIC / "host.html").read_text(encoding="utf-8")).substitute(
+            style=(STATIC / "explorer.css").read_text(encoding="utf-8"),
+            name=digest,
+            state=state,
+            module=module,
         )
 
     def _repr_mimebundle_(self, **kwargs):

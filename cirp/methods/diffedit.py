@@ -93,7 +93,6 @@ class Settings(MethodSettings):
     inversion_iterations: Count = Field(3, description="fixed-point steps; the paper's is 1")
     region: Literal["found", "given"] = Field("found", description="or the task's own mask")
 
-
     @property
     def reads(self) -> tuple[str, ...]:
         return ("caption", "source_caption") if self.reference == "source" else ("caption",)

@@ -87,11 +87,11 @@ def card(name: str, record: dict, *, curved: bool = True) -> str:
 def main(models: Path = MODELS) -> None:
     """Write `README.md` beside every model that has a log."""
     for log in sorted((models / "training").glob("*.json")):
-        record, name = json.loads(log.read_text()), log.stem
+        record, name = json.loads(log.read_text(encoding="utf-8")), log.stem
         for folder in ABOUT[name][1] if name in ABOUT else ():
             if (models / folder).is_dir():
                 text = card(name, record, curved=log.with_suffix(".csv").exists())
-                (models / folder / "README.md").write_text(text)
+                (models / folder / "README.md").write_text(text, encoding="utf-8")
                 typer.echo(f"{models / folder / 'README.md'}")
 
 

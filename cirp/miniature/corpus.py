@@ -44,7 +44,7 @@ class Corpus:
 
     @cached_property
     def rows(self) -> list[dict]:
-        lines = (self.folder / "rows.jsonl").read_text().splitlines()[: self.first]
+        lines = (self.folder / "rows.jsonl").read_text(encoding="utf-8").splitlines()[: self.first]
         return [json.loads(line) for line in lines]
 
     def __len__(self) -> int:
@@ -120,7 +120,9 @@ def draw(folder: Path, *, count: int, split: str = "train", workers: int | None 
             rows += json.loads(str(part["rows"]))
     for array in arrays.values():
         array.flush()
-    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "rows.jsonl").write_text(
+        "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+    )
     for s in starts:
         (parts / f"{s:08d}.npz").unlink()
     return Corpus(folder)

@@ -75,7 +75,7 @@ def write(pairs: Iterable[tuple[Pair, EditRecord]], folder: Path) -> Path:
             _mask(mask(p.source, t)).save(folder / name)
         rows.append(row.model_dump_json())
     half = folder / f"{METADATA}.tmp"
-    half.write_text("\n".join(rows) + "\n")
+    half.write_text("\n".join(rows) + "\n", encoding="utf-8")
     os.replace(half, folder / METADATA)
     return folder
 

@@ -164,7 +164,7 @@ def _chunk(seeds: Sequence[int]) -> Gallery:
 def load_gallery(folder: Path) -> Gallery:
     """A gallery that `draw_gallery` has written."""
     arrays = {n: np.load(folder / f"{n}.npy") for n in ARRAYS}
-    spots = json.loads((folder / "spots.json").read_text())
+    spots = json.loads((folder / "spots.json").read_text(encoding="utf-8"))
     return Gallery(**arrays, spots=[[Spot(**spot) for spot in some] for some in spots])
 
 
@@ -188,7 +188,7 @@ def draw_gallery(folder: Path, *, count: int, workers: int | None = None) -> Gal
     for name in ARRAYS:
         np.save(half / f"{name}.npy", np.concatenate([getattr(p, name) for p in parts]))
     spots = [[asdict(spot) for spot in some] for part in parts for some in part.spots]
-    (half / "spots.json").write_text(json.dumps(spots))
+    (half / "spots.json").write_text(json.dumps(spots), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(half, folder)
     return load_gallery(folder)

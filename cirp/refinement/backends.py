@@ -1,6 +1,5 @@
 """Who answers: the grammar, a local language model, or an endpoint with OpenAI's protocol."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -129,14 +128,19 @@ class Endpoint:
             raise ConnectionError(
                 f"{self.name}: {type(error).__name__} after {self.tries} tries: {said[:200]}"
             ) from None  # a trace could carry the key
-        except json.JSONDecodeError as error:
-            raise ConnectionError(f"{self.name}: the server answered no JSON") from error
-        choices = getattr(found, "choices", None)
-        if not choices or choices[0].message.content is None:
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            kind = type(error).__name__
+            raise ConnectionError(f"{self.name}: the server answered no JSON ({kind})") from None
+        text, usage = _said(found), getattr(found, "usage", None)
+        if text is None:
             raise ConnectionError(f"{self.name}: the server sent an answer without text")
-        usage = found.usage
-        return Reply(
-            choices[0].message.content,
-            usage.prompt_tokens if usage else 0,
-            usage.completion_tokens if usage else 0,
-        )
+        counts = (getattr(usage, name, 0) for name in ("prompt_tokens", "completion_tokens"))
+        return Reply(text, *(count if isinstance(count, int) else 0 for count in counts))
+
+
+def _said(found: object) -> str | None:
+    """The text of an answer, whatever a server has sent as one; None if there is none."""
+    choices = getattr(found, "choices", None)
+    first = choices[0] if isinstance(choices, list) and choices else None
+    text = getattr(getattr(first, "message", None), "content", None)
+    return text if isinstance(text, str) else None

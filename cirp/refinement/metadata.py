@@ -6,8 +6,11 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from cirp.data.edits import METADATA, EditItem
+from cirp.data.edits import METADATA, DataError, EditItem, record_of
+from cirp.data.text_files import json_lines
 from cirp.refinement.batch import Ask, Result
+
+REFINED = "metadata.refined.jsonl"
 
 
 def asks(items: Sequence[EditItem], *, anew: bool = False) -> tuple[list[Ask], list[str]]:
@@ -28,11 +31,24 @@ def asks(items: Sequence[EditItem], *, anew: bool = False) -> tuple[list[Ask], l
 
 
 def check_place(folder: Path, out: Path) -> None:
-    """Raise `ValueError` if `out` is the original, or its file names would lead nowhere."""
+    """Raise `ValueError` for a file that refined metadata must not replace or cannot be written to.
+
+    Allowed is a new .jsonl file in the folder, or one that a refinement has written before.
+    """
     if out.resolve() == (folder / METADATA).resolve():
         raise ValueError(f"{out} is the original metadata; give another file, and look at it first")
     if out.resolve().parent != folder.resolve():
         raise ValueError(f"{out} must stand in {folder}: its file names are relative to the folder")
+    if out.suffix != ".jsonl" or out.is_dir():
+        raise ValueError(f"{out}: refined metadata is a .jsonl file; give {folder / REFINED}")
+    if out.exists():
+        try:
+            for where, row in json_lines(out):
+                record_of(row, where)
+        except DataError as error:
+            raise ValueError(f"{out} would be lost, and holds no edits ({error})") from error
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{folder}: no permission to write there")
 
 
 def written(folder: Path, results: Sequence[Result], out: Path) -> Path:
@@ -43,18 +59,17 @@ def written(folder: Path, results: Sequence[Result], out: Path) -> Path:
     check_place(folder, out)
     answers = {r.ask.id: r.answer for r in results if r.answer is not None}
     lines = []
-    for line in (folder / METADATA).read_text().splitlines():
-        if not line.strip():
-            continue
-        row = json.loads(line)
-        name = row.get("id") or Path(row.get("source_file_name", row.get("file_name", ""))).stem
-        answer = answers.get(name)
+    for where, row in json_lines(folder / METADATA):
+        answer = answers.get(record_of(row, where).id)
         if answer is not None:
-            row["target_caption"] = answer.target_caption
-            row["target_words"] = list(answer.target_words)
-            row["words"] = row.get("words") or list(answer.words)
-        lines.append(json.dumps(row, ensure_ascii=False))
+            row |= {
+                "target_caption": answer.target_caption,
+                "target_words": list(answer.target_words),
+                "words": row.get("words") or list(answer.words),
+            }
+            record_of(row, where)  # what is written can be read
+        lines.append(json.dumps(row))
     half = out.with_name(f"{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    half.write_text("\n".join(lines) + "\n")
+    half.write_text("\n".join(lines) + "\n", encoding="utf-8")
     os.replace(half, out)
     return out

@@ -51,6 +51,8 @@ def checked(text: str, *, instruction: str, source_caption: str) -> Answer:
         answer = Answer.model_validate(json.loads(text[begin : end + 1], strict=True))
     except json.JSONDecodeError as error:
         raise Unusable(f"the JSON cannot be read: {error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise Unusable("the JSON is nested too deep") from error
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the object"
@@ -72,6 +74,6 @@ def agreeing(answer: Answer, *, instruction: str, source_caption: str) -> Answer
         ("target_words", answer.target_caption),
     ):
         for word in getattr(answer, name):
-            if not plain(word) or not occurs(word, sentence):
+            if not plain(word) or not occurs(word, sentence) or word.lower() not in sentence.lower():
                 raise Unusable(f"{name} has {word!r}, which is not a word of {sentence!r}")
     return answer

@@ -144,7 +144,7 @@ def main(
         outcome = known.train(setup, **({"name": name} if name and name != stage else {}))
     except Stopped as ended:
         if rank == 0 and rehearse:
-            rehearse.write_text(json.dumps(asdict(ended.outcome)))
+            rehearse.write_text(json.dumps(asdict(ended.outcome)), encoding="utf-8")
             shutil.rmtree(setup.work)
         elif rank == 0:
             typer.echo(f"{label}: stopped after {ended}; call it again to go on")
@@ -164,8 +164,10 @@ def main(
         "leak": leak, "arithmetic": "bfloat16" if bfloat16 else "float32",
         "machine": machine(device), "torch": torch.__version__, **asdict(outcome),
     }  # fmt: skip
-    (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n")
-    (log / f"{label}.csv").write_text((setup.work / "curve.csv").read_text())
+    (log / f"{label}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    (log / f"{label}.csv").write_text(
+        (setup.work / "curve.csv").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     typer.echo(f"{label}: {outcome.samples} samples, loss {outcome.loss:.4f}")
 
 

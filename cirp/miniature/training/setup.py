@@ -115,13 +115,13 @@ def plain(folder: Path) -> None:
     for path in Path(folder).rglob("*.json"):
         if path.name not in ("config.json", "model_index.json", "scheduler_config.json"):
             continue
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         config.pop("_name_or_path", None)
         for part in (config, config.get("text_config", {}), config.get("vision_config", {})):
             for name in ("dtype", "torch_dtype"):
                 if name in part:
                     part[name] = "float32"
-        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+        path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def half(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def fastest(stage: str, arguments: list[str], memory: Path, device: str = "cpu")
     """
     if device != "cpu":
         return Way(1, os.cpu_count() or 1, bfloat16=True)
-    known = json.loads(memory.read_text()) if memory.exists() else {}
+    known = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
     if stage not in known:
         rates = []
         for way in ways(os.cpu_count() or 1):
@@ -63,13 +63,13 @@ def fastest(stage: str, arguments: list[str], memory: Path, device: str = "cpu")
                     way.command([*arguments, "--rehearse", str(outcome)]),
                     env=way.environment, check=True, capture_output=True,
                 )  # fmt: skip
-                found = json.loads(outcome.read_text())
+                found = json.loads(outcome.read_text(encoding="utf-8"))
             rate = found["samples"] / (found["minutes"] * 60)
             print(f"{stage}: {way} {rate:.1f} samples/s", flush=True)
             rates.append((rate, asdict(way)))
         rate, way = max(rates, key=lambda one: one[0])
         known[stage] = way | {"samples_per_second": round(rate, 2)}
         memory.parent.mkdir(parents=True, exist_ok=True)
-        memory.write_text(json.dumps(known, indent=2) + "\n")
+        memory.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
     kept = known[stage]
     return Way(kept["processes"], kept["threads"], kept["bfloat16"])

@@ -176,9 +176,7 @@ def test_a_row_that_names_a_file_in_place_of_pixels_gives_nobodys_picture(tmp_pa
     kinds = {"original_image": datasets.Image(), "caption": datasets.Value("string")}
     features = datasets.Features(kinds)
     cell = {"bytes": None, "path": str(private)}
-    table = pa.table(
-        {"original_image": [cell], "caption": ["a dog"]}, schema=features.arrow_schema
-    )
+    table = pa.table({"original_image": [cell], "caption": ["a dog"]}, schema=features.arrow_schema)
     pq.write_table(table, copy / "x.parquet")
     decoded = datasets.load_dataset("parquet", data_files=str(copy / "x.parquet"), split="train")
     assert decoded[0]["original_image"].size == (48, 32)  # what decoding would have read

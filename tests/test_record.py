@@ -211,6 +211,30 @@ def test_runs_of_a_single_step_are_told_apart_by_their_blocks(pipe):
     assert record.images == 2
 
 
+@pytest.mark.parametrize("prompts", [("make the cat red", "add a hat"), ("add a hat", "add a hat")])
+def test_runs_of_a_single_step_in_one_block_are_told_apart(pipe, prompts):
+    together, alone = Record(), [Record(), Record()]
+    with controlled(pipe.unet, together):
+        for seed, prompt in enumerate(prompts):
+            edit(pipe, [prompt], steps=1, seed=seed)
+    for image, (seed, prompt) in enumerate(enumerate(prompts)):
+        with controlled(pipe.unet, alone[image]):
+            edit(pipe, [prompt], steps=1, seed=seed)
+        for layer in alone[image].layers:
+            assert torch.equal(together.layer(layer, image=image), alone[image].layer(layer))
+    assert together.images == 2
+
+
+def test_an_inversion_is_one_image_and_the_run_after_it_another():
+    pipe, record = tiny_sd(), Record()
+    text = pipe.encode_prompt("a cat", "cpu", 1, False)[0]
+    for times in ((0, 200, 400, 600, 800), (800, 600, 400, 200, 0)):
+        with controlled(pipe.unet, record, branches=(TEXT,)):
+            for time in times:
+                pipe.unet(torch.ones(1, 4, 8, 8), time, encoder_hidden_states=text)
+    assert record.images == 2
+
+
 def test_a_block_for_each_step_is_still_one_run():
     unet = tiny_unet(in_channels=8)
     record = Record()

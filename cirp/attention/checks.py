@@ -1,6 +1,9 @@
 """What a UNet and its batch must be for their attention to be controlled."""
 
+import sys
+
 import torch
+from diffusers import DiffusionPipeline
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
@@ -21,6 +24,21 @@ def told(sample: Tensor, timestep: Tensor | float | int, branches: tuple[int, ..
         )
     images = rows // len(branches)
     return dict(timestep=float(times[0]), latent=latent, branches=branches, images=images)
+
+
+def guidance_of_caller(unet: nn.Module) -> bool | None:
+    """Whether the diffusers pipeline that is calling `unet` guides; None if none is calling.
+
+    Its batch alone does not say: two prompts with equal seeds look like two branches.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        caller = frame.f_locals.get("self")
+        if isinstance(caller, DiffusionPipeline) and getattr(caller, "unet", None) is unet:
+            said = frame.f_locals.get("do_classifier_free_guidance")
+            return getattr(caller, "do_classifier_free_guidance", None) if said is None else said
+        frame = frame.f_back
+    return None
 
 
 def check_latents(sample: Tensor, branches: tuple[int, ...], channels: int) -> None:

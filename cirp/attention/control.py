@@ -17,8 +17,14 @@ from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cirp.attention.checks import check_latents, check_plain, check_texts, told
-from cirp.attention.site import IMAGE, Site, usual_branches
+from cirp.attention.checks import (
+    check_latents,
+    check_plain,
+    check_texts,
+    guidance_of_caller,
+    told,
+)
+from cirp.attention.site import IMAGE, TEXT, Site, usual_branches
 
 Attn = Float[Tensor, "row head query key"]
 
@@ -191,8 +197,9 @@ def controlled(
         unet: a diffusers UNet with plain attention, as in Stable Diffusion 1.x and InstructPix2Pix.
         branches: the order of the branches in the UNet's batch. By default the one of diffusers'
             guided pipelines: (TEXT, IMAGE, NEITHER) if the UNet takes image latents beside the
-            noisy ones (twice as many channels in as out), else (NEITHER, TEXT). Without guidance
-            say `branches=(TEXT,)`.
+            noisy ones (twice as many channels in as out), else (NEITHER, TEXT). A diffusers
+            pipeline without guidance is known by its call; in a loop of your own without
+            guidance say `branches=(TEXT,)`.
 
     Raises before anything is changed: `TypeError` if `unet` is compiled or no such UNet,
     `NotImplementedError` if a layer's attention is of a kind that cannot be controlled. Raises
@@ -217,11 +224,14 @@ def controlled(
                 "only kinds that can be controlled"
             )
         given = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
-        now.update(told(given["sample"], given["timestep"], order))
-        if branches is None:
+        text, asked = given.get("encoder_hidden_states"), order
+        if branches is None and guidance_of_caller(unet) is False:
+            asked = (TEXT,)
+        now.update(told(given["sample"], given["timestep"], asked), text=text)
+        if branches is None and len(asked) > 1:
             check_latents(given["sample"], order, unet.config.out_channels)
             if IMAGE in order:
-                check_texts(given.get("encoder_hidden_states"))
+                check_texts(text)
 
     def route(name: str, processor) -> ControlledAttention:
         layer = name.removesuffix(".processor")

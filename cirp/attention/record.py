@@ -4,6 +4,7 @@ What is kept are sums over time, one for each layer, head, token and cell, so me
 with the number of steps. To see time, ask for bins.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from cirp.attention.site import TEXT, Site
 
 Grid = tuple[int, int]
 WOBBLE = 0.1  # timesteps
+DIGITS = 2  # of a timestep that tell steps apart
 
 
 def grid_of(n_queries: int, latent: Grid) -> Grid:
@@ -79,8 +81,9 @@ class _Run:
 class Record(Control):
     """Gathers the cross-attention maps of every image that passes; the images stay as they are.
 
-    Images are numbered in the order in which they were made: a run of the next batch, known by its
-    going back to a higher timestep, adds its images behind those there are.
+    Images are numbered in the order in which they were made. A run of the next batch adds its
+    images behind those there are. It is known by other prompts, or by prompts encoded anew while
+    time does not go on as before; an inversion, in which time rises, is one run.
 
     Args:
         branches: the branches of guidance to keep; see `cirp.attention.control`.
@@ -109,8 +112,14 @@ class Record(Control):
                 raise ValueError(f'times={times}; give "step" or two or more rising edges')
         self.branches, self.tokens, self.bins = tuple(branches), tokens, times
         self._runs: list[_Run] = []
-        self._last = -float("inf")  # the timestep of the last map
-        self._entered, self._before = False, 0
+        self._forget()
+        self._before = 0
+
+    def _forget(self) -> None:
+        self._last: float | None = None  # the timestep of the last map
+        self._text: Tensor | None = None  # of the last map; kept, so that no other takes its place
+        self._course = 0  # of time in this run: -1 falls, 1 rises, 0 not known yet
+        self._entered = False
 
     def begin(self) -> None:
         self._entered, self._before = True, len(self._runs)
@@ -118,7 +127,7 @@ class Record(Control):
     def interrupted(self) -> None:
         """What a run left unfinished is no image."""
         del self._runs[self._before :]
-        self._last = -float("inf")
+        self._forget()
 
     def on_probs(self, probs: Attn, site: Site) -> Attn:
         run = self._run(site)
@@ -128,21 +137,19 @@ class Record(Control):
         run.layers[site.layer].add(maps)
         if self.bins is not None and not site.layer.startswith("mid_block"):
             time = (
-                round(site.timestep, 2) if self.bins == "step" else _bin(site.timestep, self.bins)
+                round(site.timestep, DIGITS)
+                if self.bins == "step"
+                else _bin(site.timestep, self.bins)
             )
             summed = maps.sum(dim=2).mT.unflatten(-1, grid)
             run.times[time, grid].add(summed, maps.shape[2])
         return probs
 
     def _run(self, site: Site) -> _Run:
-        # some schedulers' timesteps wobble by rounding: 712.99994, then 713.0
-        risen = site.timestep > self._last + WOBBLE
-        again = (
-            self._entered and abs(site.timestep - self._last) <= WOBBLE
-        )  # the next of runs of a single step
-        self._last, self._entered = site.timestep, False
-        if risen or again:
+        if self._begins(site):
             self._runs.append(_Run(site.latent, site.images))
+            self._course = 0
+        self._last, self._text, self._entered = site.timestep, site.text, False
         run = self._runs[-1]
         if (run.latent, run.images) != (site.latent, site.images):
             raise ValueError(
@@ -150,6 +157,29 @@ class Record(Control):
                 f" {site.images} with {site.latent}; record each with a Record of its own"
             )
         return run
+
+    def _begins(self, site: Site) -> bool:
+        """Whether a new run begins with this map."""
+        if self._last is None:
+            return True
+        apart = site.timestep - self._last
+        # some schedulers' timesteps wobble by rounding: 712.99994, then 713.0
+        moved = 0 if abs(apart) <= WOBBLE else int(math.copysign(1, apart))
+        anew = site.text is not self._text
+        if anew and not _equal(site.text, self._text):
+            return True
+        if self._course and moved not in (0, self._course):
+            return True
+        if anew or self._entered:  # the same prompts, encoded again, or in another block
+            if moved == 0 or (self._course == 0 and moved > 0):
+                return True
+        elif moved >= 0 and (self._runs[-1].latent, self._runs[-1].images) != (
+            site.latent,
+            site.images,
+        ):
+            return True
+        self._course = self._course or moved
+        return False
 
     @property
     def images(self) -> int:
@@ -219,7 +249,7 @@ class Record(Control):
         found = {
             stride_of(grid[0] * grid[1], run.latent): (mean.total[row, i], mean.count)
             for (known, grid), mean in run.times.items()
-            if known == time
+            if known == (round(time, DIGITS) if self.bins == "step" else time)
         }
         if not found:
             raise ValueError(f"time {time} was not recorded; there are {self.times or 'none'}")
@@ -246,6 +276,12 @@ class Record(Control):
                 return run, i
             i -= run.images
         raise ValueError(f"image {image} was not recorded; there are 0 to {self.images - 1}")
+
+
+def _equal(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and torch.equal(one, other)
 
 
 def _bin(timestep: float, edges: Sequence[float | int]) -> float:

@@ -1,9 +1,9 @@
 """Where and when an attention map is born, and the branches of guidance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 # The branches of guidance: with text and image, with the image only, with neither.
 TEXT, IMAGE, NEITHER = 0, 1, 2
@@ -22,6 +22,7 @@ class Site:
     latent: tuple[int, int]  # rows, columns of the latent the UNet was given
     branches: tuple[int, ...] = INSTRUCT_BRANCHES  # in the order of the batch
     images: int = 1  # the batch has this many rows of each branch
+    text: Tensor | None = field(default=None, compare=False, repr=False)  # the UNet's, all rows
 
     def rows(self, branch: int) -> slice:
         """The rows of a map that belong to `branch`, one for each image.

@@ -35,7 +35,8 @@ FUNCTION_WORDS = frozenset(
     " am is are was were be been being do did done doing have has had having can could may"
     " might must shall should will would"
     # adverbs of degree and manner of asking
-    " not no very too also just only quite rather really even still again there here please now well".split()
+    " not no very too also just only quite rather really even still again there here please now"
+    " well".split()
 )
 # Words that help a verb of an instruction: "take it away", "let it look old".
 _HELPING = frozenset("away become does instead let look looking looks".split())

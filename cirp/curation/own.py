@@ -122,9 +122,7 @@ def _bare(folder: Path) -> Iterator[Candidate]:
             raise DataError(f"{folder}: {stems[path.stem].name} and {path.name}; rename one")
         stems[path.stem] = path
     for path in found:
-        yield Candidate(
-            OWN, path.name, open_image(path), instruction_beside(path), from_file=True
-        )
+        yield Candidate(OWN, path.name, open_image(path), instruction_beside(path), from_file=True)
 
 
 def left_alone(folder: Path) -> list[str]:

@@ -291,8 +291,8 @@ def check_whole(place: str) -> None:
         files = sorted(at.glob("*.safetensors"))
         if not files and any(at.glob("*.bin")):
             raise ValueError(
-                f"{at} has .bin weights only; give safetensors, which cannot run code: load it once "
-                "with diffusers and save_pretrained(..., safe_serialization=True)"
+                f"{at} has .bin weights only, which can run code; give safetensors: load the model "
+                "once with diffusers and save_pretrained(..., safe_serialization=True)"
             )
         if not files:
             raise ValueError(f"{at} has no *.safetensors file; the model is not complete")
@@ -381,7 +381,7 @@ def weights_of(module: nn.Module) -> str:
 
 
 def state_of(*pipes: DiffusionPipeline) -> str:
-    """A hash of the pipelines' weights, configurations, tokenizers and switches, as they are now."""
+    """Return a hash of the pipelines' weights, configurations, tokenizers and switches as of now."""
     facts = [
         {
             "class": type(pipe).__name__,

@@ -67,8 +67,8 @@ def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:
             found[label] = (method, settings)
     if lacking := [label for label in methods if label not in found]:
         print(
-            f"left out: {_few(lacking, methods)}. An edit without a caption that these methods read "
-            "is among the edits; cirp refine writes target captions (data/README.md)."
+            f"left out: {_few(lacking, methods)}. An edit has no caption that these methods read; "
+            "cirp refine writes target captions (data/README.md)."
         )
     return found
 

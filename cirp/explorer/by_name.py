@@ -62,10 +62,10 @@ def prompt_of(task: Task, name: str) -> str:
     """
     reads = METHODS[name].configured().reads
     if lacking := missing_texts(task, reads):
+        texts = " and a ".join(COLUMNS[one].replace("_", " ") for one in lacking)
         raise ValueError(
-            f"{name} reads a {' and a '.join(COLUMNS[one].replace('_', ' ') for one in lacking)}, and none can be "
-            "written for this instruction by rule; take the picture's own instruction, or another "
-            "method"
+            f"{name} reads a {texts}, and none can be written for this instruction by rule; take "
+            "the picture's own instruction, or another method"
         )
     return getattr(task, reads[0])
 

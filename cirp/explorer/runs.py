@@ -3,6 +3,8 @@
 Everything that comes from a page or a widget is untrusted; `Request` says what is accepted.
 """
 
+import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -12,7 +14,6 @@ import torch
 from jaxtyping import Bool
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from torch import Tensor
 from transformers import CLIPTokenizer
 
 from cirp.attention.control import Control
@@ -209,14 +210,30 @@ def found_region(models: Models, task: Task) -> Mask:
     return np.asarray(mask_picture(remap.region(seen, own)[0], task.image.size)) > 127
 
 
-def clean_guess(scheduler, state) -> Tensor:
-    """The clean latents that a step's prediction amounts to (v- or epsilon-prediction)."""
-    alpha = scheduler.alphas_cumprod[int(state.timestep)].to(state.latents)
-    if scheduler.config.prediction_type == "v_prediction":
-        return alpha.sqrt() * state.latents - (1 - alpha).sqrt() * state.guided
-    if scheduler.config.prediction_type == "epsilon":
-        return (state.latents - (1 - alpha).sqrt() * state.guided) / alpha.sqrt()
-    return state.guided
+def clean_guess(scheduler, state: State) -> Latents:
+    """Return the clean latents that a step's prediction amounts to, under any scheduler.
+
+    Raises `ValueError` for a kind of prediction that is not known here.
+    """
+    signal, noise = mixture(scheduler, state.timestep)
+    kind, x, said = scheduler.config.prediction_type, state.latents, state.guided
+    if kind == "epsilon":
+        return (x - noise * said) / signal
+    if kind == "v_prediction":
+        return (signal * x - noise * math.hypot(signal, noise) * said) / (signal**2 + noise**2)
+    if kind == "sample":
+        return said
+    raise ValueError(f"prediction_type {kind!r}; known are epsilon, v_prediction and sample")
+
+
+def mixture(scheduler, timestep: float) -> tuple[float, float]:
+    """Return how much signal and noise latents hold at a timestep, as the scheduler mixes them."""
+    fresh = copy.copy(scheduler)
+    fresh._begin_index = None  # else some schedulers answer for the step that they are at
+    one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    nearest = (scheduler.timesteps.cpu() - timestep).abs().argmin()
+    at = scheduler.timesteps[nearest : nearest + 1].cpu()
+    return float(fresh.add_noise(one, zero, at)), float(fresh.add_noise(zero, one, at))
 
 
 def opening(request: Request, *imports: str) -> list[str]:

@@ -74,6 +74,10 @@ def agreeing(answer: Answer, *, instruction: str, source_caption: str) -> Answer
         ("target_words", answer.target_caption),
     ):
         for word in getattr(answer, name):
-            if not plain(word) or not occurs(word, sentence) or word.lower() not in sentence.lower():
+            if (
+                not plain(word)
+                or not occurs(word, sentence)
+                or word.lower() not in sentence.lower()
+            ):
                 raise Unusable(f"{name} has {word!r}, which is not a word of {sentence!r}")
     return answer

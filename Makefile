@@ -45,12 +45,11 @@ endif
 # Read by book/_ext/publish.py.
 export CIRP_SITE ?= $(SITE)
 
-# A book of one's own.
+# A book of one's own. Its variables reach the command through the environment, so that no quote in
+# them means anything to the shell.
 OUT ?= _build/own
-GIVEN := $(if $(EDITS),--parameter 'edits=$(EDITS)') $(if $(MODELS),--parameter 'models=$(MODELS)') \
-	$(if $(SEED),--parameter seed=$(SEED)) $(if $(STEPS),--parameter steps=$(STEPS)) \
-	$(if $(DEVICE),--parameter device=$(DEVICE))
-OWN := $(strip $(GIVEN))
+export EDITS MODELS SEED STEPS DEVICE OUT
+OWN := $(strip $(EDITS)$(MODELS)$(SEED)$(STEPS)$(DEVICE))
 
 .DELETE_ON_ERROR:
 .PHONY: help book test lab lint full clean lock
@@ -69,12 +68,8 @@ book: _build/book.stamp
 	@echo "The book: _build/html/index.html"
 else
 book: $(INSTALLED)
-	@mkdir -p '$(OUT)'
-	@rm -rf '$(OUT)/book' && cp -R book '$(OUT)/book' && rm -rf '$(OUT)/book/notebooks'
-	@cp _config.yml '$(OUT)/_config.yml'
-	CIRP_OUT='$(OUT)' $(BIN)/cirp notebooks --out '$(OUT)/book/notebooks' $(GIVEN) $(ARGS)
-	CIRP_OUT='$(OUT)' $(BIN)/jupyter-book build '$(OUT)/book' --all --keep-going --quiet
-	@echo "Your book: $(OUT)/_build/html/index.html"
+	@$(BIN)/cirp book --out "$$OUT" $${EDITS:+--edits "$$EDITS"} $${MODELS:+--models "$$MODELS"} \
+		$${SEED:+-p "seed=$$SEED"} $${STEPS:+-p "steps=$$STEPS"} $${DEVICE:+-p "device=$$DEVICE"} $(ARGS)
 endif
 
 # --all: an incremental build would not repeat the warnings of pages that have not changed.

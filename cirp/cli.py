@@ -137,7 +137,7 @@ def edit(
 
 @app.callback()
 def in_utf8() -> None:
-    if sys.getfilesystemencoding() not in ("utf-8", "mbcs") and "PYTHONUTF8" not in os.environ:
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"  # locale C: names and texts are UTF-8 all the same
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
@@ -237,6 +237,33 @@ def notebooks(
 
 @app.command()
 @one_line
+def book(
+    edits: Annotated[
+        Path | None, typer.Option(help="Your folder of edits; by default the book's 50.")
+    ] = None,
+    models: MODELS = "miniature",
+    out: Annotated[
+        Path, typer.Option(help="Folder for your book; it must not exist, or be from this command.")
+    ] = Path("_build/own"),
+    parameter: Annotated[
+        list[str],
+        typer.Option("--parameter", "-p", help="NAME=VALUE of the chapters, such as steps=20."),
+    ] = [],  # noqa: B006
+) -> None:
+    """Make a book of your own pictures, or of other models: your pictures first."""
+    import yaml
+
+    from cirp.commands.own_book import build
+
+    given = assigned(parameter, "--parameter")
+    given = {name: yaml.safe_load(value) for name, value in given.items()}
+    without = build(out, given, edits=edits, models=models)
+    if without:
+        typer.echo(f"Left out: {', '.join(without)}; the front page says why.")
+
+
+@app.command()
+@one_line
 def headline(
     check: Annotated[
         bool, typer.Option("--check", help="Only look; exit code 1 if stale.")
@@ -286,10 +313,12 @@ for _group, _name, _module, _about in (
      "Measure every bar of the miniature on held-out edits."),
     (miniature, "cards", "cirp.miniature.cards",
      "Write the model cards from the logs of the training."),
+    (miniature, "leak", "cirp.experiments.leak",
+     "Write the trained editors of the leak experiment as differences."),
     (miniature, "edits", "cirp.miniature.export", "Draw the book's 50 edits."),
 ):  # fmt: skip
     _pass_on(_group, _name, _module, _about)
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="cirp")

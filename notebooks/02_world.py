@@ -141,7 +141,7 @@ world.verdicts(records.required("frontiers", "cirp evidence frontiers"))
 # The first validation edits, in the order they are drawn in: source, what InstructPix2Pix makes of it at its own
 # best scales (text 2.5, image 1.5), and the exact answer ({numref}`fig-grid`, {numref}`fig-curves`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first 36 validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Thirty-six triples of pictures."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Triples of pictures."}}
 _ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits", profile=profile)
 # %% [markdown]
 # ## How the editor learnt

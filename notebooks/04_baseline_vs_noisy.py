@@ -63,8 +63,8 @@ chapter.caption_editor(s, worked)
 # ## Side by side
 #
 # Under each output its CLIP-I {cite}`radford2021clip` and DINOv2 {cite}`oquab2024dinov2` similarity to
-# the *input*, in per cent, and what the judge says. High similarity and "not done" go together well
-# ({numref}`fig-side-by-side`).
+# the *input*, in per cent, and whether the edit was done. Where it was not, the reason stands there: what the judge
+# misses, or that the picture is too far from each right answer ({numref}`fig-side-by-side`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]

@@ -59,7 +59,7 @@ tables.unnumbered(chapter.report_table(table, s.shown_as))
 #
 # ## All metrics
 #
-# `success` is the judge's. *Inside* and *outside* are relative to the true region, with a guard band of
+# `success` asks the judge, and for nearness to a right answer. *Inside* and *outside* are relative to the true region, with a guard band of
 # two pixels left out; *excess* has the autoencoder's own error subtracted. Global edits have no outside
 # ({numref}`tab-all-metrics`).
 

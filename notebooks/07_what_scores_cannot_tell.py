@@ -58,8 +58,8 @@ _ = figures.save(chapter.fade_figure(table, blends), "07_fade", profile=profile)
 # ## The true answer does not get the best score
 #
 # The exact target of every edit is known here. Its similarity to the input is what a *perfect* editor
-# would get; whoever scores higher has edited too little. Its
-# *edit success* is the judge's own ceiling: below 1, the judge misses edits that are there ({numref}`tab-exact`).
+# would get; whoever scores higher has edited too little. Its *edit success* is the measure's own
+# ceiling: below 1, the judge misses edits that are there ({numref}`tab-exact`).
 
 # %% mystnb={"table": {"caption": "Scores of the exact answers, and of the inputs as they are.", "name": "tab-exact"}}
 chapter.truth_table(s)

@@ -89,7 +89,7 @@ methods.listing(asg.scoped)
 # The same guidance with each map replaced by its own mean is the same dose without a place, and a control
 # ({numref}`tab-asg`):
 
-# %% mystnb={"table": {"caption": "Self-attention guidance with its maps and with their means.", "name": "tab-asg"}}
+# %% mystnb={"table": {"caption": "Attention-scoped guidance (ASG) with its maps and with their means.", "name": "tab-asg"}}
 methods.compared(table, ["ASG", "ASG, each map its own mean"])
 
 # %% [markdown]

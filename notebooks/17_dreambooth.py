@@ -20,7 +20,7 @@
 #
 # Here the newcomer is a teddy bear. Its drawing was kept from training; bears were trained on.
 #
-# *The full run trains three times as long.*
+# *The full run trains longer.*
 
 # %% tags=["parameters", "hide-input"]
 profile: str = "quick"

@@ -70,6 +70,7 @@ chapter.numbers(table)
 shown = chapter.pictures(s)[:12]
 made = s.made(shown, {name: methods[name] for name in list(methods)[:-2]})
 _ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=profile)
+chapter.save_first(s, shown, made)
 # %% [markdown]
 # ## Where the words look
 #

@@ -1,6 +1,9 @@
 """Bad input ends in one line that names the value and the remedy, before any model is loaded."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,8 +88,10 @@ def mask_of(tmp_path, name="m.png"):
     ],
 )
 def test_a_mask_is_the_region_or_is_refused(picture, tmp_path, method, extra, words):
-    said = refused("edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--mask",
-                   mask_of(tmp_path), "--method", method, "--instruction", "make it red", *extra)  # fmt: skip
+    said = refused(
+        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--mask", mask_of(tmp_path),
+        "--method", method, "--instruction", "make it red", *extra,
+    )  # fmt: skip
     assert words in said
 
 
@@ -138,8 +143,8 @@ def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_pat
 def test_a_mask_of_another_size_is_refused(picture, tmp_path):
     painted(8, 8).save(tmp_path / "mask.png")
     line = refused(
-        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x", "--method", "lime",
-        "--mask", str(tmp_path / "mask.png"),
+        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "--method", "lime", "--mask", str(tmp_path / "mask.png"),
     )  # fmt: skip
     assert "mask of 8x8" in line
 
@@ -192,3 +197,21 @@ def test_check_names_the_row_that_no_model_could_be_given(tmp_path):
     assert "row-7" in row(target_caption="cat " * 90)
     assert "row-7" in row(instruction="🎈") and "has no word" in row(instruction="🎈")
     assert "row-7" in row(words=["mak"])
+
+
+def test_a_locale_without_utf8_loses_no_letter(tmp_path):
+    """Locale C, UTF-8 mode switched off: names and texts are UTF-8 all the same."""
+    folder = tmp_path / "éditions"
+    folder.mkdir()
+    painted().save(folder / "chäteau.png")
+    row = {"source_file_name": "chäteau.png", "instruction": "add a hat",
+           "source_caption": "a dog in a château"}  # fmt: skip
+    (folder / "metadata.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
+    plain = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "cirp.cli", "refine", "--edits", str(folder), "--dry-run"],
+        env={**plain, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, cwd=tmp_path,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    assert "château" in done.stdout.decode("utf-8")

@@ -121,6 +121,40 @@ def test_ten_edits_are_those_of_python(site, known, tmp_path):
         assert errors(driver) == []
 
 
+PILE = """
+const [request, extra, done] = [arguments[0], arguments[1], arguments[2]];
+const worker = new Worker("_static/explorer/engine.js", { type: "module" });
+const seen = { begin: 0, step: 0, cancelled: 0 };
+const text = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
+worker.onmessage = ({ data }) => {
+  if (data.kind in seen) seen[data.kind]++;
+  if (data.kind === "done") {
+    worker.terminate();
+    done({ ...seen, picture: text(data.buffers[0]) });
+  }
+  if (data.kind === "error") done({ error: data.text });
+};
+extra.pixels = Uint8ClampedArray.from(extra.pixels);
+for (let i = 0; i < 40; i++)
+  worker.postMessage({ kind: "run", request: { ...request, seed: i % 3 }, extra });
+"""
+
+
+def test_forty_clicks_on_run_are_one_run_the_last(site, known, tmp_path):
+    models, _ = known
+    (item,) = cache.fitted(page.shown_items()[:1], models)
+    request = Request(item=item.id, instruction=item.record.instruction, steps=STEPS)
+    extra = {"pixels": np.asarray(item.source().convert("RGBA")).flatten().tolist()}
+    with served(site) as address, chromium(tmp_path / "p") as driver:
+        driver.set_script_timeout(120)
+        driver.get(f"{address}/empty.html")
+        found = driver.execute_async_script(PILE, request.model_dump(), extra)
+    assert (found["begin"], found["step"], found["cancelled"]) == (1, STEPS, 0), found
+    made = np.asarray(Image.open(io.BytesIO(base64.b64decode(found["picture"]))), float)
+    right = run(models, cache.task(item, 39 % 3), request.model_copy(update={"seed": 39 % 3}))
+    assert np.abs(made[..., :3] - np.asarray(right, float)).max() <= 2
+
+
 def test_a_reader_runs_holds_and_compares(site, tmp_path):
     with served(site) as address, chromium(tmp_path / "p") as driver:
         driver.get(f"{address}/notebooks/try.html")

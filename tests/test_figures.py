@@ -9,6 +9,8 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from cirp import figures
+from cirp.chapters import leak as leak_chapter
+from cirp.experiments import leak
 from cirp.figures import style, tables
 from cirp.figures.pictures import _borders
 
@@ -318,3 +320,24 @@ def test_values_and_bounds_become_one_column_in_words():
     assert found["D"][0] == "2.000\u00a0[1.000,\u00a03.000]"
     plain = tables.in_intervals(table, named)  # low and high are nobody's
     assert plain["C"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_an_even_mask_is_drawn_in_its_own_brightness(value):
+    fig, axes = figures.grid(1, 1)
+    ax = np.ravel(axes)[0]
+    figures.show(ax, np.full((8, 8), value, np.uint8))
+    (image,) = ax.images
+    drawn = image.cmap(image.norm(image.get_array()))
+    assert np.allclose(drawn[..., :3], value / 255)
+
+
+def test_numbers_on_logarithmic_axes_are_plain():
+    table = pd.DataFrame(
+        [dict(leak=s, side=side, timestep=t, error=10.0 ** -(1 + t / 500))
+         for s in leak.LEAKS for side in ("inside", "outside") for t in (100, 900)]
+    )  # fmt: skip
+    fig = leak_chapter.losses_figure(table)
+    fig.canvas.draw()
+    said = [label.get_text() for ax in fig.axes for label in ax.get_yticklabels()]
+    assert any(said) and not any("$" in text or "mathdefault" in text for text in said)

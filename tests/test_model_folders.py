@@ -120,6 +120,8 @@ def test_what_is_changed_after_loading_changes_the_state():
     assert state_of(editor, text) != before
     editor.disable_freeu()
     assert state_of(editor, text) == before
+    editor.tokenizer(["a", "a cat"], padding=True, truncation=True)
+    assert state_of(editor, text) == before
     weight = editor.unet.conv_in.weight
     weight.data.flatten()[0] += 1e-3  # as fused LoRA weights are written: no version counts it
     assert state_of(editor, text) != before

@@ -9,6 +9,8 @@ import pytest
 
 from cirp.experiments import records
 from cirp.experiments.records import CHECKED, PROVENANCE, agreement, write
+from cirp.metrics import scores
+from cirp.metrics.features import load_features
 
 
 def rows(**changes) -> pd.DataFrame:
@@ -116,3 +118,42 @@ def test_every_recorded_table_is_tied_down():
 def test_names_and_hashes_of_digits_stay_texts(tmp_path):
     table = rows(id=["0", "1", "0", "1"], item=["001234567890", "12e456789012"] * 2)
     pd.testing.assert_frame_equal(write(tmp_path / "t.csv", table), table, check_dtype=False)
+
+
+def test_an_edit_called_na_null_or_none_counts_in_every_mean(tmp_path):
+    names = ["NA", "null", "None", "nan", "N/A", "plain"]
+    rows = [dict(id=name, method="ip2p", success=1.0) for name in names]
+    tied = dict.fromkeys(records.PROVENANCE, "x") | {"seed": 0}
+    table = records.write(tmp_path / "t.csv", pd.DataFrame([row | tied for row in rows]))
+    assert table["id"].tolist() == names
+    assert table.groupby("id")["success"].mean().size == len(names)
+
+
+def test_rows_from_before_stand_only_while_nothing_else_has_changed(models, monkeypatch):
+    facts = {"weights": {models.fingerprint: models.state}}
+    monkeypatch.setattr(records, "before", lambda: facts)
+    how = dict(settings={}, seed=0, code="x 1")
+    assert records.provenance(models, **how)["weights"] == models.fingerprint
+    models.instruct.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    try:
+        assert records.provenance(models, **how)["weights"] != models.fingerprint
+    finally:
+        models.instruct.disable_freeu()
+    assert records.provenance(models, **how)["weights"] == models.fingerprint
+
+
+@pytest.mark.parametrize("change", ["view", "preprocessing", "tokenizer", "tensors"])
+def test_what_scores_depend_on_is_part_of_the_instruments(change):
+    features = load_features("miniature")
+    assert records.instruments(features) == f"{features.fingerprint} {scores.CODE}"  # as recorded
+    before = features.state
+    if change == "view":
+        features.view = "crop"
+    elif change == "preprocessing":
+        features._processors["clip"].image_mean = [0.1, 0.2, 0.3]
+    elif change == "tokenizer":
+        features._tokenizer.add_tokens(["zyzzyva"])
+    else:
+        features._dinov2.embeddings.cls_token.data += 1
+    assert features.state != before
+    assert records.instruments(features) != f"{features.fingerprint} {scores.CODE}"

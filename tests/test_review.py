@@ -287,8 +287,10 @@ def test_all_columns_of_rows_of_ones_own_are_kept(tmp_path):
         Image.new("L", (48, 32), 255).save(folder / name / "white.png")
     row = {"object_names": ["dog", "dog"], "gained": ["hat"], "lost": ["cap"], "kept": ["dog"]}
     masks = {"mask_file_name": "dog/white.png", "object_mask_file_names": ["dog/white.png"] * 2}
-    rows = [{"source_file_name": "dog/source.png", "instruction": "add a hat", **row, **masks},
-            {"source_file_name": "cat/source.png", "instruction": "add a hat", "id": "mine"}]  # fmt: skip
+    rows = [
+        {"source_file_name": "dog/source.png", "instruction": "add a hat", **row, **masks},
+        {"source_file_name": "cat/source.png", "instruction": "add a hat", "id": "mine"},
+    ]
     (folder / METADATA).write_text("".join(json.dumps(one) + "\n" for one in rows))
     assert [item.id for item in load_edits(folder)] == ["dog-source", "mine"]
     assert curated(folder, tmp_path / "edits").exit_code == 0

@@ -12,6 +12,7 @@ from torchmetrics.functional.image import (
 )
 
 from cirp.metrics import regions, similarity
+from cirp.metrics.scores import VERDICTS
 
 SHAPE = (32, 48)  # not square, so that rows and columns cannot be mixed up
 
@@ -327,3 +328,23 @@ def test_preservation_counts_only_where_the_edit_succeeded():
 )
 def test_which_way_is_better(metric, way):
     assert similarity.better(metric) == way
+
+
+@pytest.mark.parametrize(
+    "said, words",
+    [
+        ({"success": 1.0}, "done"),
+        ({"success": math.nan}, ""),
+        ({"success": 0.0, "gained_seen": 0.0, "nearer": 0.0}, "not done: not there"),
+        ({"success": 0.0, "gained_seen": 1.0, "nearer": 0.0},
+         "not done: too far from a right answer"),
+        ({"success": 0.0, "lost_gone": math.nan, "nothing_added": 0.0},
+         "not done: something was added"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_is_no_success_says_why(said, words):
+    assert similarity.outcome(said) == words
+
+
+def test_each_verdict_has_its_reason():
+    assert set(similarity.REASONS) == set(VERDICTS)

@@ -130,8 +130,12 @@ def ordinary_captions():
     """Two hundred captions as people write them, with and without what the rules can read."""
     who = ("a man in sunglasses", "an old woman", "two dogs", "a boy with a kite", "a red car")
     does = ("walking through", "standing in", "next to", "waiting at", "running along")
-    where = ("the crowded railway station", "a quiet street in the old town",
-             "the very long wooden pier by the sea", "a field of tall yellow sunflowers")  # fmt: skip
+    where = (
+        "the crowded railway station",
+        "a quiet street in the old town",
+        "the very long wooden pier by the sea",
+        "a field of tall yellow sunflowers",
+    )
     when = ("; morning", " (film photo)")
     return [f"{a} {b} {c}{d}" for a in who for b in does for c in where for d in when]
 

@@ -15,10 +15,13 @@ from diffusers import (
 from safetensors.torch import load_file
 from torch import nn
 
+from cirp.diffusion.pipelines import load
+from cirp.diffusion.variants import load_variant
+from cirp.experiments import leak
 from cirp.miniature import corpus as corpora
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.scene import SIZE, render
-from cirp.miniature.training import monitor
+from cirp.miniature.training import chain, monitor
 from cirp.miniature.training.loop import CHECKPOINT, HELD, begin_at, fit, placed
 from cirp.miniature.training.objective import Objective
 from cirp.miniature.training.schedule import Limit, Schedule, Stopped
@@ -283,6 +286,31 @@ def test_the_chain_leaves_pipelines_that_stock_diffusers_loads(little, monkeypat
     assert painter.unet.config.in_channels == painter.vae.config.latent_channels
     for path in little.models.rglob("*.json"):
         assert "_name_or_path" not in path.read_text(), path
+    differences_of_the_leak_editors_load(little)
+
+
+def differences_of_the_leak_editors_load(little):
+    """What is written of a trial run leads back to the editors that it trained."""
+    for name in chain.VARIANTS:
+        words = name.split("-")
+        share = float(words[words.index("leak") + 1]) if "leak" in words else 0.5
+        seed = int(words[words.index("seed") + 1]) if "seed" in words else 0
+        setup = replace(little, work=little.work.parent / name, leak=share, seed=seed)
+        unets.train_instruct(setup, name=name)
+    files = leak.write(little.models)
+    assert len(files) == 7
+    base = load(str(little.models))
+    start = load_variant(base, little.models / leak.START)
+    for seed in leak.TRAININGS:
+        for share in leak.LEAKS:
+            found = load_variant(start, little.models / leak.file_of(share, seed)).instruct.unet
+            own = f"-leak-{share:g}" * (share != 0.5) + f"-seed-{seed}" * bool(seed)
+            trained = unets.loaded(little.models / f"instruct-pix2pix{own}").unet
+            for (name, one), other in zip(
+                found.state_dict().items(), trained.state_dict().values(), strict=True
+            ):
+                step = (other - start.instruct.unet.state_dict()[name]).abs().max() / 7 + 1e-3
+                assert (one - other).abs().max() <= step, name
 
 
 def test_the_velocity_is_what_diffusers_scheduler_inverts():

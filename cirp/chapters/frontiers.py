@@ -53,7 +53,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
             open="not to be told from it",
         )
         + f" ({number(f'area: remap minus {rival}', *apart[:3], signed=True)}).",
-        f"Of the {len(others)} others {len(better)} beat the baseline by interval"
+        f"Of the {len(others)} methods beside remap {len(better)} beat the baseline by interval"
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
         numbers=number.table,
@@ -83,7 +83,7 @@ def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
         color="#666666",
         va="top",
     )
-    ax.set_xlabel("edit success (judge)  → better")
+    ax.set_xlabel("edit success  → better")
     ax.set_ylabel("excess outside change (L1)  ↓ better")
     ax.legend(fontsize=9)
     return fig

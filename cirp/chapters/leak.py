@@ -102,7 +102,7 @@ def edges(table: pd.DataFrame) -> Figure:
     level = leak.level(table)
     ax.axvline(level, color="#666666", ls="--", lw=1)
     ax.text(level, ax.get_ylim()[1], " compared here", fontsize=8.5, va="top", color="#666666")
-    ax.set_xlabel("edit success (judge)  → better")
+    ax.set_xlabel("edit success  → better")
     ax.set_ylabel("excess outside change (L1)  ↓ better")
     ax.legend(fontsize=9)
     return fig
@@ -172,7 +172,7 @@ def losses_figure(table: pd.DataFrame) -> Figure:
                     label=f"{share:.0%} leak")  # fmt: skip
         ax.set_title(f"{side} of what should change", fontsize=10)
         ax.set_xlabel("timestep (900 is much noise)")
-        ax.set_yscale("log")
+        figures.log_y(ax)
     axes[0].set_ylabel("error of the velocity")
     axes[1].legend(fontsize=9)
     return fig

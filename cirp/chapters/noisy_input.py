@@ -110,10 +110,9 @@ def side_by_side(
         said = []
         for name in names:
             row = scores.loc[(name, item.id)]
-            tick = {1.0: "done", 0.0: "not done"}.get(float(row["success"]), "")
             said.append(
                 f"CLIP-I {100 * row['clip_i_source']:.1f}  "
-                f"DINOv2 {100 * row['dinov2_source']:.1f}\n{tick}"
+                f"DINOv2 {100 * row['dinov2_source']:.1f}\n{similarity.outcome(row)}"
             )
         captions.append(["", *said, *[""] * len(last)])
     fig, axes = figures.grid(len(items), len(names) + 1 + len(last), side=1.7)

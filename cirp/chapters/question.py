@@ -148,7 +148,7 @@ def main_figure(table: pd.DataFrame, blends: pd.DataFrame) -> Figure:
         x=SUCCESS,
         y=PRIMARY,
         controls=("baseline blended with its input", "do nothing, autoencoder alone"),
-        labels=("edit success (judge)", "excess outside change (L1, 0 to 1)"),
+        labels=("edit success", "excess outside change (L1, 0 to 1)"),
         better="lower right",
     )
     return fig

@@ -276,8 +276,15 @@ def truth_table(study) -> pd.DataFrame | None:
     if not items:
         print("left out: the exact answers. None of these edits has one.")
         return None
-    scored = score_all(
-        items, [item.target() for item in items], study.features, answers=right_answers(items)
+    pictures = {
+        "the exact answer": [item.target() for item in items],
+        "the input as it is": [item.source() for item in items],
+    }
+    scored = pd.concat(
+        score_all(items, some, study.features, answers=right_answers(items)).assign(
+            method=name, seed=0
+        )
+        for name, some in pictures.items()
     )
     columns = ["success", "clip_i_source", "dinov2_source", "clip_i_target", "l1_source_outside"]
-    return wide(scored.assign(method="the exact answer", seed=0), columns)
+    return wide(scored, columns)

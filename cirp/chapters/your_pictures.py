@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -122,6 +123,15 @@ def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) 
             title = heads[1 + len(names) + column] if row == 0 else ""
             figures.overlay(ax, edit.image, change, title, mask=found, peak=peak, opacity=0.85)
     return fig
+
+
+def save_first(s: Study, items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> None:
+    """Save the first picture's row for the front page of a book of one's own."""
+    if not s.is_default:
+        first = {name: edits[:1] for name, edits in made.items()}
+        fig = side_by_side(items[:1], first)
+        figures.save(fig, "19_first_picture", profile=s.profile)
+        plt.close(fig)
 
 
 def watched(s: Study, items: Sequence[EditItem], chosen: Methods) -> list[Watched]:

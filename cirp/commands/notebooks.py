@@ -159,7 +159,7 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
 
     unfinished = out / ".unfinished" / f"{source.stem}.ipynb"
     unfinished.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
+    began, why = time.monotonic(), ""
     try:
         done = papermill.execute_notebook(
             notebook,
@@ -178,7 +178,8 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
         if error.ename != "LeftOut":
             raise
         print(f"{source.stem}: {error.evalue}", flush=True)
-        done = left_out(notebook, error.evalue)
+        why = error.evalue
+        done = left_out(notebook, why)
     manifest = {
         "notebook": source.name,
         "parameters": parameters,
@@ -187,6 +188,7 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
         "commit": commit(),
         "machine": f"{platform.system()} {platform.machine()}, {cores()} cores",
         "versions": versions(),
+        "left_out": why,
     }
     done = tidy(done)
     nbformat.validate(done)

@@ -5,6 +5,7 @@ models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,13 @@ from diffusers import (
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from cirp.paths import MODELS
@@ -381,32 +388,47 @@ def weights_of(module: nn.Module) -> str:
 
 
 def state_of(*pipes: DiffusionPipeline) -> str:
-    """Return a hash of the pipelines' weights, configurations, tokenizers and switches as of now."""
+    """Return a hash of the pipelines' weights, configurations, tokenizers and switches now."""
     facts = [
         {
             "class": type(pipe).__name__,
-            "config": _plain(pipe.config),
-            "parts": [
-                [type(part).__name__, weights_of(part), _plain(part.config)] for part in parts(pipe)
-            ],
+            "config": plain(pipe),
+            "parts": [[type(part).__name__, weights_of(part), plain(part)] for part in parts(pipe)],
             "heads": [layer.heads for layer in pipe.unet.modules() if hasattr(layer, "to_q")],
             "freeu": [
                 [getattr(block, name, None) for name in ("s1", "s2", "b1", "b2")]
                 for block in pipe.unet.up_blocks
             ],
             "words": [
-                [tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length]
-                for tokenizer, _ in text_parts(pipe)
+                [splits(tokenizer), tokenizer.model_max_length] for tokenizer, _ in text_parts(pipe)
             ],
-            "pictures": _plain(pipe.image_processor.config),
+            "pictures": plain(pipe.image_processor),
         }
         for pipe in pipes
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def _plain(config: Any) -> dict[str, str]:
-    """A configuration without names, versions and places, which change nothing."""
-    known = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+def splits(tokenizer: PreTrainedTokenizerBase) -> dict:
+    """How a tokenizer splits a text, without the padding that its last call has left in it."""
+    known = json.loads(tokenizer.backend_tokenizer.to_str())
+    return {name: value for name, value in known.items() if name not in ("padding", "truncation")}
+
+
+def plain(owner: Any) -> dict[str, str]:
+    """What the configuration of a module or processor says beside its class's defaults.
+
+    Names, versions and places are left out: they change nothing.
+    """
+    config = owner.config
+    if hasattr(config, "to_diff_dict"):  # transformers
+        known, defaults = config.to_diff_dict(), {}
+    else:
+        known, signature = dict(config), inspect.signature(type(owner).__init__).parameters
+        defaults = {name: str(one.default) for name, one in signature.items()}
     own = ("transformers_version", "architectures", "dtype", "torch_dtype")
-    return {k: str(v) for k, v in known.items() if k[0] != "_" and k not in own}
+    return {
+        k: str(v)
+        for k, v in known.items()
+        if k[0] != "_" and k not in own and str(v) != defaults.get(k)
+    }

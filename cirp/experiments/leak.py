@@ -8,13 +8,18 @@ baseline's points on the local test edits, and compared at equal success.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import typer
+from diffusers import UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.variants import load_variant
+from cirp.diffusion.pipelines import Models, load
+from cirp.diffusion.variants import load_variant, save_difference
 from cirp.experiments import cache, configurations, factorial
 from cirp.experiments.configurations import STEPS
 from cirp.experiments.plan import plan
@@ -24,6 +29,7 @@ from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
 LEAKS = (0.0, 0.5, 1.0)  # share of training pairs that leak
+SHIPPED = 0.5  # of the editor that is shipped
 START = "leak/start.safetensors"  # the joint stage, as a difference from the shipped editor
 TRAININGS = tuple(plan().seeds.training)
 COLUMNS = (
@@ -55,6 +61,40 @@ def _editor(models: Models, name: str) -> Models:
 @lru_cache(maxsize=1)
 def _start(models: Models) -> Models:
     return load_variant(models, MODELS / START)
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the trained editors of a models folder as differences, as `data/models/leak` has them.
+
+    `folder` is what `cirp miniature train` leaves: the joint stage, the shipped editor (which is
+    the one of half leaking pairs) and each variant.
+    """
+    base, joint = load(str(folder)), folder / "joint"
+    parts = {
+        "unet": UNet2DConditionModel.from_pretrained(joint / "unet"),
+        "text_encoder": CLIPTextModel.from_pretrained(joint / "text_encoder"),
+    }
+    save_difference(base, parts, folder / START)
+    start, written = load_variant(base, folder / START), [folder / START]
+    for seed in TRAININGS:
+        for leak in LEAKS:
+            own = f"-leak-{leak:g}" * (leak != SHIPPED) + f"-seed-{seed}" * bool(seed)
+            place = folder / f"instruct-pix2pix{own}"
+            parts = {
+                "unet": UNet2DConditionModel.from_pretrained(place / "unet"),
+                "text_encoder": CLIPTextModel.from_pretrained(place / "text_encoder"),
+            }
+            written.append(folder / file_of(leak, seed))
+            save_difference(start, parts, written[-1])
+    return written
+
+
+def main(
+    models: Annotated[Path, typer.Argument(help="The folder that cirp miniature train wrote.")],
+) -> None:
+    """Write the trained editors of the leak experiment as differences from their start."""
+    for path in write(models):
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def every(models: Models) -> Iterator[tuple[int, float, Models]]:

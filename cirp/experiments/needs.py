@@ -16,7 +16,7 @@ class LeftOut(ValueError):
 ASKED = {  # what a chapter may ask of an edit
     "target caption": lambda item: cache.target_caption(item.record) is not None,
     "source caption": lambda item: item.record.source_caption is not None,
-    "mask": lambda item: item.record.mask_file_name is not None or item.record.is_global,
+    "mask": lambda item: item.record.mask_file_name is not None,
     "words": lambda item: bool(item.record.words),
 }
 

@@ -3,8 +3,8 @@
 | column | what the row depends on |
 |---|---|
 | settings, seed | of the method, as given |
-| weights | the models' tensors in memory, never a name (`Models.fingerprint`) |
-| instruments | tensors of the judge, CLIP, DINOv2, and version of the measures; empty: unscored |
+| weights | the models' tensors in memory, never a name, and all else of them: see `stated` |
+| instruments | the same of the judge, CLIP, DINOv2, and version of the measures; empty: unscored |
 | scheduler | its class and a hash of its configuration |
 | processor | what rounding depends on: instruction set and arithmetic |
 | item | the content of the edit: picture, instruction, captions, words, mask |
@@ -21,7 +21,8 @@ import json
 import os
 import platform
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,7 @@ def provenance(
     return {
         "settings": json.dumps(dict(settings), sort_keys=True),
         "seed": seed,
-        "weights": models.fingerprint,
+        "weights": stated("weights", models.fingerprint, lambda: models.state),
         "instruments": instruments(features),
         "scheduler": scheduler_of_record(models),
         "processor": processor(),
@@ -89,7 +90,26 @@ def provenance(
 def instruments(features: object) -> str:
     """What rows were scored with: the encoders' tensors and the version of what is measured."""
     tensors = getattr(features, "fingerprint", "")
-    return f"{tensors} {scores.CODE}" if tensors else ""
+    if not tensors:
+        return ""
+    return f"{stated('instruments', tensors, lambda: getattr(features, 'state', ''))} {scores.CODE}"
+
+
+def stated(kind: str, tensors: str, state: Callable[[], str]) -> str:
+    """The hash of tensors as a row records it, followed by that of all else they work with.
+
+    Rows from before all else was hashed have the tensors' alone. What it was then stands in
+    `made.json`, so that such a row is taken for the same only if nothing else has changed.
+    """
+    now = state()
+    return tensors if before().get(kind, {}).get(tensors) == now else f"{tensors} {now}".strip()
+
+
+@cache
+def before() -> dict[str, dict[str, str]]:
+    """`made.json`: of "weights" and "instruments", each hash of tensors with that of all else."""
+    path = RESULTS / "made.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def item_hash(item: EditItem) -> str:

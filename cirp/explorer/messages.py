@@ -9,6 +9,7 @@ from PIL import Image
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache
+from cirp.experiments.drawn import right_answers
 from cirp.explorer.runs import Seen
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score
@@ -50,7 +51,8 @@ def scores_of(
 ) -> dict[str, float | None]:
     """An edit's scores (`labels`: metric -> what it is called); None for what is not known."""
     (trip,) = cache.edits(models, [item], "round trip", progress=False)
-    found = score(item, made, features, round_trip=trip.image)
+    (right,) = right_answers([item])
+    found = score(item, made, features, round_trip=trip.image, answers=right)
     return {
         label: float(found[name]) if np.isfinite(found[name]) else None
         for name, label in labels.items()

@@ -38,6 +38,8 @@ def show(ax: Axes, picture: Picture, title: str = "", *, mask: Mask | None = Non
     ax.imshow(
         pixels,
         cmap="gray" if pixels.ndim == 2 else None,
+        vmin=0,  # an even picture has its own brightness, too: a mask that is all white is white
+        vmax=1 if pixels.dtype == bool else 255,
         interpolation="nearest" if max(height, width) < SMALL else "antialiased",
         extent=(0, width, height, 0),
     )

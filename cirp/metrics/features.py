@@ -11,6 +11,8 @@ Embeddings are float32, of unit length, and remembered by the picture's content,
 source under ten settings encodes it once.
 """
 
+import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -34,6 +36,7 @@ from transformers import (
 
 from cirp.data.images import fingerprint
 from cirp.diffusion.pipelines import fingerprint as fingerprint_of
+from cirp.diffusion.pipelines import plain, splits, weights_of
 from cirp.paths import MODELS
 
 Images = Sequence[Image.Image] | Float[Tensor, "image 3 height width"]
@@ -43,6 +46,10 @@ Patches = Float[np.ndarray, "image patch feature"]
 REAL = {"clip": "openai/clip-vit-large-patch14", "dinov2": "facebook/dinov2-base"}
 PRESETS = ("miniature", "real")
 GREY = (128, 128, 128)
+PREPROCESSING = (  # settings of an image processor that a score depends on
+    "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
+    "do_normalize", "image_mean", "image_std", "do_convert_rgb",
+)  # fmt: skip
 REMEMBERED = 1024  # pictures per encoder; DINOv2-base's patches take 0.8 MB each
 
 
@@ -97,9 +104,29 @@ class Features:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the encoders' tensors in memory: what every score depends on."""
+        """A hash of the encoders' tensors in memory, for tables."""
         judge = [self._judge] if self.has_judge else []
         return fingerprint_of(self._clip, self._dinov2, *judge)
+
+    @property
+    def state(self) -> str:
+        """A hash of what every score depends on beside the tensors, as it is now.
+
+        Preprocessing of each encoder, view, tokenizer, configurations, and tensors changed since.
+        """
+        models = [self._clip, self._dinov2, *([self._judge] if self.has_judge else [])]
+        facts = [
+            self.view,
+            {
+                name: {k: v for k, v in one.to_dict().items() if k in PREPROCESSING}
+                for name, one in self._processors.items()
+            },
+            splits(self._tokenizer),
+            [[weights_of(model), plain(model)] for model in models],
+        ]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[
+            :16
+        ]
 
     def clip_image(self, images: Images) -> Embeddings:
         """CLIP's projected image embeddings."""

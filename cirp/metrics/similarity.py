@@ -260,6 +260,27 @@ def success(said: Mapping[str, float]) -> float:
     return float(all(value == 1 for value in said.values() if not math.isnan(value)))
 
 
+# What is said of an edit that is no success, by the first verdict that says no.
+REASONS = {
+    "gained_seen": "not there", "lost_gone": "still there", "kept_seen": "something was lost",
+    "whole": "spoilt", "nothing_added": "something was added",
+    "nearer": "too far from a right answer",
+}  # fmt: skip
+
+
+def outcome(said: Mapping[str, float]) -> str:
+    """Return "done", or "not done" with its reason; "" where nobody knows what was asked for.
+
+    `said` has `success` and the verdicts that are known.
+    """
+    if math.isnan(said["success"]):
+        return ""
+    if said["success"] == 1:
+        return "done"
+    why = [words for name, words in REASONS.items() if said.get(name) == 0]
+    return f"not done: {why[0]}" if why else "not done"
+
+
 def soft_success(
     probabilities: Mapping[str, float], gained: Sequence[str], lost: Sequence[str]
 ) -> float:

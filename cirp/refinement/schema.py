@@ -74,10 +74,7 @@ def agreeing(answer: Answer, *, instruction: str, source_caption: str) -> Answer
         ("target_words", answer.target_caption),
     ):
         for word in getattr(answer, name):
-            if (
-                not plain(word)
-                or not occurs(word, sentence)
-                or word.lower() not in sentence.lower()
-            ):
+            there = occurs(word, sentence) and word.lower() in sentence.lower()
+            if not plain(word) or not there:
                 raise Unusable(f"{name} has {word!r}, which is not a word of {sentence!r}")
     return answer

@@ -4,7 +4,7 @@
 import * as ort from "../vendor/ort/ort.wasm.bundle.min.mjs";
 
 const here = new URL(".", import.meta.url);
-let known = null, loading = null, cancelled = false;
+let known = null, loading = null;
 let kept = []; // the text branch's maps of the last run that was not frozen, by step and layer
 
 async function unpacked(name, told = () => {}) {
@@ -141,8 +141,9 @@ async function png(bytes, size) {
 
 const tensor = (data, dims) => new ort.Tensor("float32", data, dims);
 
-async function run(request, extra) {
+async function run(request, extra, mine) {
   const got = await models((share) => postMessage({ kind: "loading", share }));
+  if (left(mine)) return;
   const { side, channels, length } = known, cell = side * side, count = channels * cell;
   const { ids, names } = tokenized(request.instruction);
   const whole = known.timesteps[request.steps], noised = request.strength > 0;
@@ -190,7 +191,7 @@ async function run(request, extra) {
   }
   for (const [step, t] of timesteps.entries()) {
     await new Promise((go) => setTimeout(go)); // let a cancel in
-    if (cancelled) { postMessage({ kind: "cancelled" }); return; }
+    if (left(mine)) return;
     const x = new Float32Array(6 * count);
     for (let row = 0; row < 3; row++) {
       x.set(latents, 2 * row * count);
@@ -260,13 +261,31 @@ async function run(request, extra) {
   });
 }
 
-onmessage = async ({ data: { kind, request, extra } }) => {
+// Runs are numbered. The newest one counts: those before it are left without a word, so that
+// clicks on Run never pile up; one that was cancelled says so.
+let newest = 0, stopped = 0, queue = Promise.resolve();
+
+function left(mine) {
+  if (mine < newest) return true;
+  if (mine > stopped) return false;
+  postMessage({ kind: "cancelled" });
+  return true;
+}
+
+async function answered(work) {
   try {
-    if (kind === "cancel") { cancelled = true; return; }
     await facts();
-    if (kind === "tokens") postMessage({ kind, tokens: tokenized(request.instruction).names, unknown: unfamiliar(request.instruction) });
-    if (kind === "run") { cancelled = false; await run(request, extra); }
+    await work();
   } catch (error) {
     postMessage({ kind: "error", text: String(error.message ?? error).slice(0, 300) });
+  }
+}
+
+onmessage = ({ data: { kind, request, extra } }) => {
+  if (kind === "cancel") stopped = newest;
+  if (kind === "tokens") answered(() => postMessage({ kind, tokens: tokenized(request.instruction).names, unknown: unfamiliar(request.instruction) }));
+  if (kind === "run") {
+    const mine = ++newest;
+    queue = queue.then(() => (mine < newest ? null : answered(() => run(request, extra, mine))));
   }
 };

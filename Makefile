@@ -117,7 +117,7 @@ clean:
 lock:
 	rm -rf _build/lock && mkdir -p _build
 	$(PYTHON) -m venv _build/lock
-	_build/lock/bin/python -m pip install -q ".[book,lab,dev]"
+	_build/lock/bin/python -m pip install -q ".[book,dev]"
 	{ sed -n '/^#/p' constraints.txt && _build/lock/bin/python -m pip freeze --exclude cirp \
 		| sed 's/+[^+]*$$//'; } > _build/constraints.txt
 	mv _build/constraints.txt constraints.txt
@@ -133,6 +133,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 			"apt install python3-venv" >&2; \
 		exit 1; }
 	@echo "Installing into $(VENV); the first time this takes some minutes ..."
-	@$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,lab,dev]"
+	@$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,dev]"
 	@$(BIN)/python -m pip install -q --no-deps $(DAAM)
 	@touch $@

@@ -1,24 +1,45 @@
 """Why instruction-guided image editing over-edits, and how remapping cross-attention stops it.
 
-import cirp
-cirp.explore()          an explorer in which an edit is run, watched and intervened in
-cirp.review(folder)     keep, drop, correct and paint the edits that cirp curate has drawn
+with cirp.record(pipe) as rec:      the attention of a diffusers pipeline
+    pipe(prompt, image=image)
+rec.word_map("topping")             where a word looks: (height, width)
+cirp.edit(pipe, image, text)        one edit, by any of cirp.METHODS
+cirp.score(source, edited, mask)    what changed inside and outside
+cirp.heat_map(pipe, image, prompt, word)
+cirp.load("miniature")              both pipelines of a preset or folder
+cirp.explore()                      an explorer in JupyterLab
+cirp.review(folder)                 keep, drop, correct and paint curated edits
 """
 
 import os
+from importlib import import_module
 
 # Importing transformers says that torchvision is missing, which nothing here needs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+# name -> where it stands; read when it is asked for, since models' libraries take seconds
+_PUBLIC = {
+    "METHODS": "cirp.methods",
+    "edit": "cirp.api",
+    "explore": "cirp.explorer.widget",
+    "heat_map": "cirp.api",
+    "load": "cirp.diffusion.pipelines",
+    "record": "cirp.api",
+    "review": "cirp.explorer.reviewing",
+    "score": "cirp.api",
+}
+__all__ = [*_PUBLIC, "__version__"]  # noqa: F822  (all of them are read on demand)
+
 
 def __getattr__(name: str):
-    """These are read when they are asked for: they bring the models' libraries along."""
-    if name == "explore":
-        from cirp.explorer.widget import explore
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
 
-        return explore
-    if name == "review":
-        from cirp.explorer.reviewing import review
-
-        return review
+        return version("cirp")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

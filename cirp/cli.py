@@ -1,4 +1,4 @@
-"""The package from the command line. Errors: one line, exit code 2."""
+"""Edit images by instruction, see what changes beside the edit, and keep it from changing."""
 
 import functools
 import os
@@ -8,23 +8,43 @@ from typing import Annotated
 
 import typer
 
+from cirp import paths
+
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # our own errors are one line
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle threads sleep; read when torch is loaded
 
-app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False)
-miniature = typer.Typer(help="Make and measure the miniature.", no_args_is_help=True)
-cost = typer.Typer(help="Measure what things cost on this machine.", no_args_is_help=True)
-app.add_typer(miniature, name="miniature")
-app.add_typer(cost, name="cost")
+app = typer.Typer(
+    help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False
+)
 
-MODELS = Annotated[str, typer.Option(help="Preset, folder, or two hub names.")]
-SHARD = Annotated[int, typer.Option(help="Which share of the edits.")]
-SHARDS = Annotated[int, typer.Option(help="Of how many, one process each.")]
-PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+MODELS = Annotated[
+    str,
+    typer.Option(
+        help="Models to run: miniature, real, real-xl, a folder, or two hub names with a comma."
+    ),
+]
+DEVICE = Annotated[str, typer.Option(help="Where the models run: cpu, cuda or mps.")]
+EXTRAS = {  # package -> the extra that brings it
+    **dict.fromkeys(("datasets", "imagehash", "openai"), "curate"),
+    **dict.fromkeys(("anywidget", "ipywidgets", "jupyterlab", "nbformat"), "lab"),
+    **dict.fromkeys(("jupytext", "onnx", "papermill"), "book"),
+    "resvg_py": "train",
+}
+
+
+def in_checkout(command):
+    """Refuse a command of the repository where only the package is installed."""
+
+    @functools.wraps(command)
+    def guarded(*args, **kwargs):
+        paths.check_checkout()
+        return command(*args, **kwargs)
+
+    return guarded
 
 
 def one_line(command):
-    """What is wrong with the input is said in one line; anything else is our own mistake."""
+    """Print what is wrong with the input in one line and exit with 2; let other errors through."""
 
     @functools.wraps(command)
     def guarded(*args, **kwargs):
@@ -33,106 +53,22 @@ def one_line(command):
         except (ValueError, OSError) as error:
             print(f"cirp: {' '.join(str(error).split())}", file=sys.stderr)
             raise typer.Exit(2) from error
+        except ModuleNotFoundError as error:
+            if (package := (error.name or "").split(".")[0]) not in EXTRAS:
+                raise
+            extra = EXTRAS[package]
+            print(f'cirp: {package} is missing; run: pip install "cirp[{extra}]"', file=sys.stderr)
+            raise typer.Exit(2) from error
 
     return guarded
 
 
-def assigned(pairs: list[str], option: str) -> dict[str, str]:
-    """["a=1", "b=x"] -> {"a": "1", "b": "x"}."""
-    for pair in pairs:
+def assigned(pairs: list[str] | None, option: str) -> dict[str, str]:
+    """["a=1", "b=x"] -> {"a": "1", "b": "x"}. Raises `ValueError` for a pair without "="."""
+    for pair in pairs or ():
         if "=" not in pair:
             raise ValueError(f"{option} {pair!r}; give NAME=VALUE")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-@app.command()
-@one_line
-def check(
-    edits: Annotated[Path, typer.Option(help="A folder of edits.")],
-    models: MODELS = "miniature",
-) -> None:
-    """Check a folder of edits, completely, without loading a model."""
-    from cirp.data.edits import load_edits
-    from cirp.diffusion.pipelines import load_tokenizer
-    from cirp.experiments.cache import check_items
-
-    items = load_edits(edits)
-    check_items(items, load_tokenizer(models))
-    masks = sum(item.record.mask_file_name is not None for item in items)
-    typer.echo(f"{edits}: {len(items)} edits, {masks} with a mask, all readable")
-
-
-@app.command()
-@one_line
-def methods(name: Annotated[str | None, typer.Argument(help="Only this one.")] = None) -> None:
-    """List the editing methods with their settings, defaults and ranges."""
-    from cirp.methods import METHODS
-
-    if name is not None and name not in METHODS:
-        raise ValueError(f"unknown method {name!r}; there are {', '.join(METHODS)}")
-    for method in METHODS.values() if name is None else [METHODS[name]]:
-        typer.echo(f"{method.name}: {method.summary}")
-        for row in method.table():
-            typer.echo("    {:<22} {:<28} {}".format(*row))
-
-
-@app.command()
-@one_line
-def edit(
-    image: Annotated[Path, typer.Option(help="The image to edit.")],
-    out: Annotated[Path, typer.Option(help="Where the edited image goes.")],
-    instruction: Annotated[str, typer.Option(help="What to do.")] = "",
-    caption: Annotated[str, typer.Option(help="What the result shows.")] = "",
-    source_caption: Annotated[str, typer.Option(help="What the image shows.")] = "",
-    mask: Annotated[Path | None, typer.Option(help="White where it may change.")] = None,
-    method: Annotated[str, typer.Option(help="How; see: cirp methods.")] = "ip2p",
-    settings: Annotated[
-        list[str], typer.Option("--set", help="NAME=VALUE of the method's settings.")
-    ] = [],  # noqa: B006  (typer reads it, nothing writes to it)
-    models: MODELS = "miniature",
-    seed: int = 0,
-    device: str = "cpu",
-) -> None:
-    """Edit one image by any method."""
-    from cirp.data.images import check_destination, fingerprint, open_image, open_mask_for
-    from cirp.diffusion.pipelines import check_device, load, load_tokenizer, resolve
-    from cirp.diffusion.tasks import Task, missing_texts
-    from cirp.explorer.words import warnings_for
-    from cirp.methods import METHODS
-
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; there are {', '.join(METHODS)}")
-    chosen = METHODS[method]
-    given = assigned(settings, "--set")
-    if mask is not None:
-        given = chosen.with_region(given)
-    configured = chosen.parsed(given)
-    resolve(models)
-    check_device(device)
-    check_destination(out, image, mask)
-    opened = open_image(image)
-    task = Task(
-        opened,
-        instruction,
-        caption or None,
-        seed,
-        key=fingerprint(opened),  # the same noise, wherever the file lies
-        source_caption=source_caption or None,
-        mask=None if mask is None else open_mask_for(opened, mask),
-    )
-    if lacking := missing_texts(task, configured.reads):
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in lacking)
-        raise ValueError(f"{method} needs {options}")
-    chosen.refuse([task], configured, load_tokenizer(models))
-    loaded = load(models, device=device)
-    for line in warnings_for(loaded, task, configured.reads):
-        print(f"cirp: {line}", file=sys.stderr)
-    (made,) = chosen(loaded, [task], **configured.model_dump())
-    made.image.save(out)
-    smaller = "" if made.image.size == opened.size else f" (from {_size(opened)})"
-    typer.echo(
-        f"{out}: {_size(made.image)}{smaller}, {made.unet_calls} UNet rows, {made.seconds:.1f} s"
-    )
+    return dict(pair.split("=", 1) for pair in pairs or ())
 
 
 @app.callback()
@@ -142,32 +78,177 @@ def in_utf8() -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _size(image) -> str:
-    return f"{image.width}x{image.height}"
+@app.command()
+@one_line
+def edit(
+    image: Annotated[Path, typer.Argument(help="The picture to edit, such as photo.png.")],
+    instruction: Annotated[
+        str, typer.Argument(help='What to do with it, such as "make it snow".')
+    ] = "",
+    out: Annotated[Path, typer.Option(help="File for the edited picture.")] = Path("edited.png"),
+    method: Annotated[
+        str, typer.Option(help="Editing method, such as remap; `cirp methods` lists them.")
+    ] = "ip2p",
+    caption: Annotated[
+        str, typer.Option(help='What the result shows, such as "a dog in the snow".')
+    ] = "",
+    source_caption: Annotated[
+        str, typer.Option(help='What the picture shows now, such as "a dog on grass".')
+    ] = "",
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture that is white where the edit may change something.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the method, such as text_scale=5; repeatable."),
+    ] = None,
+    models: MODELS = "miniature",
+    seed: Annotated[int, typer.Option(help="Seed of the noise, as in diffusers.")] = 0,
+    device: DEVICE = "cpu",
+) -> None:
+    """Edit one picture.
+
+    Example: cirp edit photo.png "make it snow" --method remap --out snow.png
+    """
+    from cirp.methods import check_name
+
+    check_name(method)
+    from cirp.commands.edit import edit_file
+
+    edit_file(
+        image, out, method=method, instruction=instruction, caption=caption,
+        source_caption=source_caption, mask=mask, given=assigned(settings, "--set"), models=models,
+        seed=seed, device=device,
+    )  # fmt: skip
+
+
+@app.command()
+@one_line
+def score(
+    source: Annotated[Path, typer.Argument(help="The picture before the edit.")],
+    edited: Annotated[Path, typer.Argument(help="The picture after the edit, of the same size.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture that is white where the edit was to change it.")
+    ] = None,
+    caption: Annotated[
+        str | None, typer.Option(help="What the result should show; adds CLIP-T.")
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Encoders: miniature, real or a folder; add CLIP-I, DINOv2.")
+    ] = None,
+) -> None:
+    """Score an edited picture: how much changed, inside and outside of the mask.
+
+    Example: cirp score photo.png edited.png --mask region.png
+    """
+    from cirp.api import score as measure
+
+    for name, value in measure(source, edited, mask, caption=caption, features=features).items():
+        typer.echo(f"{name:<24} {value:.4f}")
+
+
+@app.command()
+@one_line
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show only this method.")] = None,
+) -> None:
+    """List the editing methods with their settings, defaults and ranges."""
+    from cirp.methods import METHODS, check_name
+
+    if name is not None:
+        check_name(name)
+    for method in METHODS.values() if name is None else [METHODS[name]]:
+        typer.echo(f"{method.name}: {method.summary}")
+        for row in method.table():
+            typer.echo("    {:<22} {:<28} {}".format(*row))
+
+
+@app.command()
+@one_line
+def curate(
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist yet.")],
+    photos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your own photographs; then no collection is read."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Collection to draw from, such as magicbrush; repeatable. Default: all."),
+    ] = None,
+    copies: Annotated[
+        list[str] | None,
+        typer.Option("--from", help="A local copy of a collection, such as magicbrush=FOLDER."),
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="Edits to draw. Default: 50, or all photographs.")
+    ] = None,
+    pool: Annotated[int, typer.Option(min=1, help="Rows of each collection to draw from.")] = 400,
+    seed: Annotated[int, typer.Option(help="Seed of the draw.")] = 0,
+    revision: Annotated[
+        str | None, typer.Option(help="Revision of a single collection on the hub.")
+    ] = None,
+    pixels: Annotated[
+        bool, typer.Option(help="Also write pictures that may not be passed on, for use at home.")
+    ] = False,
+) -> None:
+    """Turn photographs, or rows of published collections, into a folder of edits.
+
+    Example: cirp curate --photos my-photos --out my-edits
+    """
+    from cirp.commands.curate import main
+
+    main(out, source, copies, photos, count, pool, seed, revision, pixels)
+
+
+@app.command()
+@one_line
+def review(
+    folder: Annotated[Path, typer.Argument(help="Folder that `cirp curate` wrote.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the edits that were kept, once all are decided.")
+    ] = None,
+) -> None:
+    """Keep, drop or correct each edit of a folder; in JupyterLab: cirp.review(FOLDER).
+
+    Example: cirp review my-edits --out my-kept-edits
+    """
+    from cirp.commands.review import main
+
+    main(folder, out)
 
 
 @app.command()
 @one_line
 def refine(
-    edits: Annotated[Path | None, typer.Option(help="A folder of edits.")] = None,
-    out: Annotated[Path | None, typer.Option(help="New metadata, in that folder.")] = None,
-    backend: Annotated[str, typer.Option(help="grammar, local or endpoint.")] = "grammar",
-    model: Annotated[str, typer.Option(help="Folder, hub id, or the endpoint's name.")] = "",
-    url: Annotated[str | None, typer.Option(help="Of the endpoint.")] = None,
-    anew: Annotated[bool, typer.Option(help="Also edits that have a target caption.")] = False,
+    edits: Annotated[Path | None, typer.Option(help="Folder of edits.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New .jsonl metadata, in that folder.")] = None,
+    backend: Annotated[
+        str, typer.Option(help="Who writes the captions: grammar, local or endpoint.")
+    ] = "grammar",
+    model: Annotated[
+        str, typer.Option(help="Folder or hub id of a local model, or the endpoint's model name.")
+    ] = "",
+    url: Annotated[
+        str | None, typer.Option(help="URL of the endpoint, such as http://localhost:8000/v1.")
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option(help="Also edits that have a target caption already.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option(help="Show what would be sent, and send nothing.")
     ] = False,
     agreement: Annotated[
-        bool,
-        typer.Option(help="Measure agreement with the true captions instead of refining."),
+        bool, typer.Option(help="Measure agreement with the true captions instead of refining.")
     ] = False,
     models: Annotated[
-        str, typer.Option(help="Models that will read the captions; longer ones are refused.")
+        str, typer.Option(help="Models that will read the captions; longer captions are refused.")
     ] = "miniature",
-    device: str = "cpu",
+    device: DEVICE = "cpu",
 ) -> None:
-    """Target captions and the words that carry the edit, by rules or by a language model."""
+    """Write target captions from instructions, by rules or by a language model.
+
+    Example: cirp refine --edits my-edits
+    """
     from cirp.commands.refine import measure, refine_file
 
     if agreement:
@@ -182,143 +263,62 @@ def refine(
 
 @app.command()
 @one_line
-def study(
-    edits: Annotated[Path, typer.Option(help="A folder of edits.")] = Path("data/edits"),
+def check(
+    edits: Annotated[Path, typer.Argument(help="Folder of edits, such as my-edits.")],
     models: MODELS = "miniature",
-    shard: SHARD = 0,
-    shards: SHARDS = 1,
 ) -> None:
-    """Compute what is not recorded of the full study; resumable, and shared between processes."""
-    from cirp.experiments.full_study import fill
+    """Check a folder of edits completely, without loading a model."""
+    from cirp.data.edits import load_edits
+    from cirp.diffusion.pipelines import load_tokenizer
+    from cirp.experiments.cache import check_items
 
-    fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
+    items = load_edits(edits)
+    check_items(items, load_tokenizer(models))
+    masks = sum(item.record.mask_file_name is not None for item in items)
+    typer.echo(f"{edits}: {len(items)} edits, {masks} with a mask, all readable")
 
 
 @app.command()
 @one_line
-def evidence(
-    names: Annotated[list[str] | None, typer.Argument(help="Tables; by default all.")] = None,
-    models: MODELS = "miniature",
-    shard: SHARD = 0,
-    shards: SHARDS = 1,
-) -> None:
-    """The experiments on planned edits: compute what is missing; without shards, write tables."""
-    from cirp.experiments.evidence import compute
+def explore() -> None:
+    """Open JupyterLab with the explorer; it needs the extra `lab`."""
+    from cirp.commands.explore import main
 
-    compute(names or [], models=models, shard=shard, shards=shards)
+    main()
 
 
 @app.command()
 @one_line
-def notebooks(
-    names: Annotated[list[str] | None, typer.Argument(help="Such as 03_attention.")] = None,
-    parameter: Annotated[
-        list[str], typer.Option("--parameter", "-p", help="NAME=VALUE, for all of them.")
-    ] = [],  # noqa: B006
-    folder: Annotated[Path, typer.Option(help="Of the notebooks.")] = Path("notebooks"),
-    out: Annotated[Path, typer.Option(help="Of the executed ones.")] = Path("book/notebooks"),
-    provenance: Annotated[Path | None, typer.Option(help="For copies of the manifests.")] = None,
-    timeout: Annotated[int | None, typer.Option(help="Seconds a cell may take.")] = None,
-) -> None:
-    """Execute the chapters with papermill."""
-    from papermill.exceptions import PapermillExecutionError
-
-    from cirp.commands.notebooks import execute_all
-
-    given = assigned(parameter, "--parameter")
-    try:
-        execute_all(
-            names or [], given, folder=folder, out=out, provenance=provenance, timeout=timeout
-        )
-    except PapermillExecutionError as error:
-        print(error, file=sys.stderr)
-        raise typer.Exit(1) from error
-
-
-@app.command()
-@one_line
+@in_checkout
 def book(
     edits: Annotated[
-        Path | None, typer.Option(help="Your folder of edits; by default the book's 50.")
+        Path | None, typer.Option(help="Your folder of edits. Default: the book's own 50.")
     ] = None,
     models: MODELS = "miniature",
     out: Annotated[
-        Path, typer.Option(help="Folder for your book; it must not exist, or be from this command.")
+        Path, typer.Option(help="Folder for the book; new, or one that this command made before.")
     ] = Path("_build/own"),
+    more: Annotated[
+        list[str] | None,
+        typer.Option(help="A further chapter: 05_sweeps or 06_tables; repeatable."),
+    ] = None,
     parameter: Annotated[
-        list[str],
-        typer.Option("--parameter", "-p", help="NAME=VALUE of the chapters, such as steps=20."),
-    ] = [],  # noqa: B006
+        list[str] | None,
+        typer.Option("--parameter", "-p", help="Parameter of the chapters, such as steps=20."),
+    ] = None,
 ) -> None:
-    """Make a book of your own pictures, or of other models: your pictures first."""
+    """Make a book of your own pictures, or of other models; needs the checkout.
+
+    Example: cirp book --edits my-edits --out my-book
+    """
     import yaml
 
     from cirp.commands.own_book import build
 
-    given = assigned(parameter, "--parameter")
-    given = {name: yaml.safe_load(value) for name, value in given.items()}
-    without = build(out, given, edits=edits, models=models)
+    given = {k: yaml.safe_load(v) for k, v in assigned(parameter, "--parameter").items()}
+    without = build(out, given, edits=edits, models=models, more=more or ())
     if without:
         typer.echo(f"Left out: {', '.join(without)}; the front page says why.")
 
 
-@app.command()
-@one_line
-def headline(
-    check: Annotated[
-        bool, typer.Option("--check", help="Only look; exit code 1 if stale.")
-    ] = False,
-) -> None:
-    """Write the full run's main tables into README.md."""
-    from cirp.commands.headline import rewrite
-
-    if not rewrite(check=check) and check:
-        print("README.md is stale; run: cirp headline", file=sys.stderr)
-        raise typer.Exit(1)
-
-
-def _program(module: str, context: typer.Context) -> None:
-    """Hand the arguments on to the `main` of a module, which is read only now."""
-    import importlib
-
-    program = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-    program.command()(one_line(importlib.import_module(module).main))
-    program(context.args, prog_name=context.command_path)
-
-
-def _pass_on(group: typer.Typer, name: str, module: str, about: str) -> None:
-    """A command whose options are those of a module's `main`, which is read when it is called."""
-
-    @group.command(name, help=about, context_settings=PASSED_ON, add_help_option=False)
-    def command(context: typer.Context) -> None:
-        _program(module, context)
-
-
-for _group, _name, _module, _about in (
-    (cost, "methods", "cirp.commands.method_cost",
-     "UNet rows, time and memory of each method, over the baseline's."),
-    (cost, "attention", "cirp.commands.attention_cost",
-     "What recording attention costs, beside daam's own trace."),
-    (app, "page-engine", "cirp.explorer.page",
-     "Export the miniature for the explorer of the built pages."),
-    (app, "curate", "cirp.commands.curate",
-     "Draw real edits from published collections, or your own, into a folder."),
-    (app, "review", "cirp.commands.review",
-     "Keep, drop or correct each edit of a folder; in JupyterLab: cirp.review(FOLDER)."),
-    (app, "guidance", "cirp.experiments.guidance",
-     "InstructPix2Pix over the plane of its two guidance scales."),
-    (miniature, "train", "cirp.miniature.training.chain",
-     "Train all models of the miniature, or one stage; goes on where it was stopped."),
-    (miniature, "quality", "cirp.experiments.quality",
-     "Measure every bar of the miniature on held-out edits."),
-    (miniature, "cards", "cirp.miniature.cards",
-     "Write the model cards from the logs of the training."),
-    (miniature, "leak", "cirp.experiments.leak",
-     "Write the trained editors of the leak experiment as differences."),
-    (miniature, "edits", "cirp.miniature.export", "Draw the book's 50 edits."),
-):  # fmt: skip
-    _pass_on(_group, _name, _module, _about)
-
-
-if __name__ == "__main__":
-    app(prog_name="cirp")
+from cirp import cli_authors  # noqa: E402, F401  (it adds its commands to `app`)

@@ -1,24 +1,43 @@
 """Where things are: once. What is written can go elsewhere, so that a checkout may be read-only.
 
-`CIRP_OUT` is where tables and figures of one's own go, `CIRP_CACHE` where finished work is kept.
+In a checkout, models and edits are those of `data/`; an installed package carries the miniature and
+the ten examples in `cirp/shipped`. `CIRP_OUT` is where tables and figures of one's own go,
+`CIRP_CACHE` where finished work is kept.
 """
 
 import os
+from importlib import resources
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EDITS = ROOT / "data" / "edits"  # the book's 50
-MODELS = ROOT / "data" / "models"  # the miniature
-PLAN = ROOT / "data" / "plan.toml"  # what is asked of which edits
-RESULTS = ROOT / "data" / "results"  # tables of the full run
+IS_CHECKOUT = (ROOT / "pyproject.toml").is_file() and (ROOT / "notebooks").is_dir()
+DATA = ROOT / "data" if IS_CHECKOUT else Path(str(resources.files("cirp"))) / "shipped"
+EDITS = DATA / "edits"  # the book's 50; the ten examples of an installed package
+MODELS = DATA / "models"  # the miniature
+PLAN = DATA / "plan.toml"  # what is asked of which edits
+RESULTS = DATA / "results"  # tables of the full run
 FIGURES = ROOT / "figures"  # its figures
 
 
+def check_checkout() -> None:
+    """Raise `ValueError` where only the package is installed, without notebooks and tables."""
+    if not IS_CHECKOUT:
+        raise ValueError(
+            "this command needs the repository: notebooks and tables are not in the installed "
+            "package; clone it, and run the command there"
+        )
+
+
 def cache() -> Path:
-    """Where finished edits are kept: `CIRP_CACHE`, else .cache in the checkout."""
-    return Path(os.environ.get("CIRP_CACHE") or ROOT / ".cache")
+    """Where finished edits are kept: `CIRP_CACHE`, else .cache in the checkout or the home."""
+    if given := os.environ.get("CIRP_CACHE"):
+        return Path(given)
+    if IS_CHECKOUT:
+        return ROOT / ".cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cirp"
 
 
 def own() -> Path:
     """Where a run on edits or models of one's own writes: `CIRP_OUT`, else _build/own."""
-    return Path(os.environ.get("CIRP_OUT") or ROOT / "_build" / "own").absolute()
+    base = ROOT if IS_CHECKOUT else Path.cwd()
+    return Path(os.environ.get("CIRP_OUT") or base / "_build" / "own").absolute()

@@ -59,7 +59,7 @@ def test_another_caption_gives_another_picture_and_no_verdict_on_the_edit(editor
         (dict(item="0", caption="a frog"), "no edit number '0'"),
         (dict(item=0, caption=None), "at most 1000 characters"),
         (dict(item=0, caption="x" * 1001), "at most 1000 characters"),
-        (dict(item=0, caption=" "), "no prompt"),
+        (dict(item=0, caption=" "), "no target_caption"),
         (dict(item=0, caption="🙂 !"), "no word"),
         (dict(item=0, caption="frog " * 100), "token"),
     ],

@@ -40,7 +40,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_a_missing_folder():
-    assert "no such folder" in refused("check", "--edits", "nowhere")
+    assert "no such folder" in refused("check", "nowhere")
 
 
 @pytest.mark.parametrize(
@@ -48,28 +48,28 @@ def test_a_missing_folder():
     [
         (["--models", "sd9"], "unknown models 'sd9'"),
         (["--method", "noisy", "--set", "strength=1.5", "--caption", "a dog"], "strength=1.5"),
-        (["--set", "text_scale=-3", "--instruction", "make it red"], "text_scale=-3"),
-        (["--set", "steps=0", "--instruction", "make it red"], "steps=0"),
-        (["--instruction", " "], "needs --instruction"),
+        (["--set", "text_scale=-3", "make it red"], "text_scale=-3"),
+        (["--set", "steps=0", "make it red"], "steps=0"),
+        ([" "], "needs an instruction"),
         (["--method", "p2p"], "p2p needs --caption and --source-caption"),
         (["--method", "diffedit", "--source-caption", "a dog"], "diffedit needs --caption"),
-        (["--method", "noisy", "--instruction", "make it red"], "needs --caption"),
-        (["--set", "strength=0.5", "--instruction", "x"], "ip2p has no setting 'strength'"),
-        (["--method", "magic", "--instruction", "x"], "unknown method 'magic'; there are ip2p"),
-        (["--set", "steps", "--instruction", "x"], "--set 'steps'; give NAME=VALUE"),
+        (["--method", "noisy", "make it red"], "needs --caption"),
+        (["--set", "strength=0.5", "x"], "ip2p has no setting 'strength'"),
+        (["--method", "magic", "x"], "unknown method 'magic'; there are ip2p"),
+        (["--set", "steps", "x"], "--set 'steps'; give NAME=VALUE"),
         (
-            ["--set", "steps=many", "--instruction", "x"],
+            ["--set", "steps=many", "x"],
             "steps='many'; input should be a valid int",
         ),
-        (["--instruction", "🎈🎈"], "has no word"),
+        (["🎈🎈"], "has no word"),
         (["--method", "p2p", "--caption", "a dog"], "p2p needs --source-caption"),
-        (["--method", "lime", "--set", "region=given", "--instruction", "x"], "has no mask"),
-        (["--device", "tpu", "--instruction", "x"], "unknown device 'tpu'"),
-        (["--device", "cuda:9", "--instruction", "x"], "no cuda device is available"),
+        (["--method", "lime", "--set", "region=given", "x"], "has no mask"),
+        (["--device", "tpu", "x"], "unknown device 'tpu'"),
+        (["--device", "cuda:9", "x"], "no cuda device is available"),
     ],
 )
 def test_bad_values(picture, extra, words):
-    assert words in refused("edit", "--image", picture, "--out", "y.png", *extra)
+    assert words in refused("edit", picture, "--out", "y.png", *extra)
 
 
 def mask_of(tmp_path, name="m.png"):
@@ -89,8 +89,8 @@ def mask_of(tmp_path, name="m.png"):
 )
 def test_a_mask_is_the_region_or_is_refused(picture, tmp_path, method, extra, words):
     said = refused(
-        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--mask", mask_of(tmp_path),
-        "--method", method, "--instruction", "make it red", *extra,
+        "edit", picture, "--out", str(tmp_path / "y.png"), "--mask", mask_of(tmp_path),
+        "--method", method, "make it red", *extra,
     )  # fmt: skip
     assert words in said
 
@@ -106,16 +106,14 @@ def test_an_edit_never_replaces_one_of_its_inputs(picture, tmp_path):
     mask = mask_of(tmp_path)
     for out in (picture, mask):
         before = Path(out).read_bytes()
-        said = refused("edit", "--image", picture, "--mask", mask, "--out", out, "--method", "lime",
-                       "--instruction", "x")  # fmt: skip
+        said = refused("edit", picture, "--mask", mask, "--out", out, "--method", "lime",
+                       "x")  # fmt: skip
         assert "is an input of this edit" in said and Path(out).read_bytes() == before
 
 
 def test_a_broken_picture(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n")
-    line = refused(
-        "edit", "--image", str(tmp_path / "broken.png"), "--out", "y.png", "--instruction", "x"
-    )
+    line = refused("edit", str(tmp_path / "broken.png"), "--out", "y.png", "x")
     assert "broken.png" in line and "replace the file" in line
 
 
@@ -130,7 +128,7 @@ def test_model_names_are_presets_folders_or_pairs(tmp_path):
 
 def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_path):
     def to(out) -> str:
-        return refused("edit", "--image", picture, "--out", str(out), "--instruction", "x")
+        return refused("edit", picture, "--out", str(out), "x")
 
     assert "is an input of this edit" in to(picture)
     assert "is an input of this edit" in to(tmp_path / ".." / tmp_path.name / "x.png")
@@ -143,7 +141,7 @@ def test_a_place_that_cannot_be_written_or_would_lose_the_image(picture, tmp_pat
 def test_a_mask_of_another_size_is_refused(picture, tmp_path):
     painted(8, 8).save(tmp_path / "mask.png")
     line = refused(
-        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "edit", picture, "--out", str(tmp_path / "y.png"), "x",
         "--method", "lime", "--mask", str(tmp_path / "mask.png"),
     )  # fmt: skip
     assert "mask of 8x8" in line
@@ -179,7 +177,7 @@ def test_real_models_without_a_network_are_one_line(picture, tmp_path, monkeypat
     monkeypatch.setattr(cirp.diffusion.pipelines.HfApi, "model_info", offline)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     line = refused(
-        "edit", "--image", picture, "--out", str(tmp_path / "y.png"), "--instruction", "x",
+        "edit", picture, "--out", str(tmp_path / "y.png"), "x",
         "--models", "nobody/nothing, nobody/nothing",
     )  # fmt: skip
     assert "hf download nobody/nothing" in line
@@ -191,7 +189,7 @@ def test_check_names_the_row_that_no_model_could_be_given(tmp_path):
     def row(**facts) -> str:
         whole = {"source_file_name": "a.png", "instruction": "make it red", "id": "row-7"} | facts
         (tmp_path / "metadata.jsonl").write_text(json.dumps(whole) + "\n")
-        return refused("check", "--edits", str(tmp_path))
+        return refused("check", str(tmp_path))
 
     assert "row-7" in row(instruction="cat " * 90) and "shorten it" in row(instruction="cat " * 90)
     assert "row-7" in row(target_caption="cat " * 90)
@@ -209,9 +207,10 @@ def test_a_locale_without_utf8_loses_no_letter(tmp_path):
     (folder / "metadata.jsonl").write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
     plain = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "LANG"))}
     done = subprocess.run(
-        [sys.executable, "-m", "cirp.cli", "refine", "--edits", str(folder), "--dry-run"],
+        [sys.executable, "-m", "cirp", "refine", "--edits", str(folder), "--dry-run"],
         env={**plain, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, cwd=tmp_path,
         capture_output=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
-    assert "château" in done.stdout.decode("utf-8")
+    sent = json.loads(json.loads(done.stdout.decode("utf-8").splitlines()[0]))
+    assert sent["caption"] == row["source_caption"]

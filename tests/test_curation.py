@@ -10,11 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from cirp.commands.curate import main
+from cirp.cli import app
 from cirp.curation import folder as folders
 from cirp.curation.candidate import Candidate
 from cirp.curation.drawing import balanced, unlike
@@ -307,9 +306,7 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_written(tmp_path):
 
 
 def run(*arguments):
-    app = typer.Typer()
-    app.command()(main)
-    return CliRunner().invoke(app, [*map(str, arguments)])
+    return CliRunner().invoke(app, ["curate", *map(str, arguments)])
 
 
 def test_the_command_draws_from_local_copies(tmp_path):
@@ -345,7 +342,7 @@ REFUSED = {
 def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = run(*arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert message in done.output and len(done.output.strip().splitlines()) == 1
     assert not list(Path(tmp_path).iterdir())
 
@@ -353,7 +350,7 @@ def test_bad_input_is_one_line_and_writes_nothing(arguments, message, tmp_path, 
 def test_too_few_candidates_are_said_to_be_too_few(tmp_path):
     copy = as_parquet("tedbench", tmp_path / "tedbench")
     done = run("--out", tmp_path / "x", "--source", "tedbench", "--from", f"tedbench={copy}")
-    assert done.exit_code == 1 and "count=50 of 8 candidates" in done.output
+    assert done.exit_code == 2 and "count=50 of 8 candidates" in done.output
     assert not (tmp_path / "x").exists()
 
 

@@ -211,5 +211,5 @@ def test_bad_settings_end_in_one_error(models, settings, complaint):
 def test_missing_captions_end_in_one_error(models):
     with pytest.raises(ValueError, match="no source_caption"):
         diffedit.edit(models, [task(None)], **FAST)
-    with pytest.raises(ValueError, match="no prompt"):
+    with pytest.raises(ValueError, match="no target_caption"):
         diffedit.edit(models, [replace(task(), caption=None)], **FAST)

@@ -73,11 +73,11 @@ def test_imports_run_downwards():
 
 def test_every_module_has_its_place_in_the_layers():
     (layers,) = (c["layers"] for c in PROJECT["tool"]["importlinter"]["contracts"] if "layers" in c)
-    placed = {name.strip(" ()") for layer in layers for name in layer.split("|")}
+    placed = {name.strip(" ()") for layer in layers for name in re.split("[|:]", layer)}
     found = {path.stem for path in (ROOT / "cirp").iterdir() if path.suffix == ".py"} | {
         path.parent.name for path in (ROOT / "cirp").glob("*/__init__.py")
     }
-    assert found - {"__init__"} == placed
+    assert found - {"__init__", "__main__"} == placed
 
 
 def test_what_the_package_needs_at_run_time_is_packed():
@@ -153,12 +153,6 @@ def test_figures_stay_small():
             assert "<image" not in path.read_text(), f"{path.name}: pictures are WebP only"
 
 
-def test_no_module_is_longer_than_a_reader_takes_in_at_once():
-    for path in (ROOT / "cirp").rglob("*.py"):
-        lines = len(path.read_text().splitlines())
-        assert lines <= 300, (path, lines)
-
-
 @pytest.mark.parametrize("name", ["run", "begin", "level", "split", "recorded", "short"])
 def test_one_function_of_one_name(name):
     """These had stood for several things each; a method or an inner function is not meant."""
@@ -184,14 +178,3 @@ def test_one_function_of_one_name(name):
 def test_an_idea_is_in_the_file_that_is_named_for_it(file, name):
     tree = ast.parse((ROOT / "cirp" / file).read_text())
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def test_the_explorers_front_end_and_the_readmes_map_are_where_they_are_looked_for():
-    assert (ROOT / "cirp" / "explorer" / "static" / "live.js").exists()
-    lines = (ROOT / "README.md").read_text().splitlines()
-    rooms = [line for line in lines if line.startswith("| `cirp/")]
-    assert 5 < len(rooms) <= 15
-    named = set(re.findall(r"`cirp/(\w+)`", "\n".join(rooms)))
-    assert {path.name for path in (ROOT / "cirp").iterdir() if (path / "__init__.py").exists()} - {
-        "commands"
-    } <= named

@@ -205,7 +205,7 @@ def test_settings_out_of_range_are_refused_before_anything_runs(models, settings
 
 def test_prompts_that_are_missing_or_too_long_are_refused(models):
     silent = Task(painted(), "make it red", None, 0)
-    with pytest.raises(ValueError, match="no prompt.*target_caption"):
+    with pytest.raises(ValueError, match="no target_caption"):
         noisy.edit(models, [silent], **FAST)
     long = Task(painted(), "red dog " * 60, None, 0)
     with pytest.raises(ValueError, match="77"):

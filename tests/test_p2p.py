@@ -345,7 +345,7 @@ def test_bad_settings_end_in_one_error(models, settings, complaint):
 def test_bad_tasks_end_in_one_error(models):
     refused = {
         "no source_caption": task(None),
-        "no prompt": replace(task(), caption=None),
+        "no target_caption": replace(task(), caption=None),
         "'dog' is not in": task(target_words=("dog",)),
         "tokens": task("a red car " * 40),
     }

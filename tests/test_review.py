@@ -4,12 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from cirp.commands import curate
-from cirp.commands import review as reviewing
+from cirp.cli import app
 from cirp.curation import review as reviews
 from cirp.curation.own import own
 from cirp.curation.review import DROP, KEEP, open_review
@@ -33,10 +31,8 @@ def photographs(folder, count=4, said=True):
 
 def drawn(tmp_path, **how):
     """The same as a folder of ours, by the command."""
-    run = typer.Typer()
-    run.command()(curate.main)
     photos, out = photographs(tmp_path / "photos", **how), tmp_path / "edits"
-    done = CliRunner().invoke(run, ["--photos", str(photos), "--out", str(out)])
+    done = CliRunner().invoke(app, ["curate", "--photos", str(photos), "--out", str(out)])
     assert done.exit_code == 0, done.output
     return out, done.output
 
@@ -101,11 +97,9 @@ def test_a_folder_that_is_wrong_is_told_in_one_line(files, message, tmp_path):
             image.save(folder / name)
         else:
             (folder / name).write_bytes(content)
-    run = typer.Typer()
-    run.command()(curate.main)
     out = tmp_path / "edits"
-    done = CliRunner().invoke(run, ["--photos", str(folder), "--out", str(out)])
-    assert done.exit_code == 1
+    done = CliRunner().invoke(app, ["curate", "--photos", str(folder), "--out", str(out)])
+    assert done.exit_code == 2
     assert message in done.output and len(done.output.strip().splitlines()) == 1
     assert not out.exists() and [p.name for p in tmp_path.iterdir()] == ["photos"]
 
@@ -199,20 +193,18 @@ def test_a_log_of_another_folder_is_refused(tmp_path):
 def test_the_command_line_keeps_drops_corrects_and_undoes(tmp_path):
     out, _ = drawn(tmp_path)
     said = "k\nd\nu\nc\nmake it green\nq\n"
-    run = typer.Typer()
-    run.command()(reviewing.main)
-    done = CliRunner().invoke(run, [str(out)], input=said)
+    done = CliRunner().invoke(app, ["review", str(out)], input=said)
     assert done.exit_code == 0 and "2 of 4 left" in done.output, done.output
     kept = tmp_path / "kept"
-    done = CliRunner().invoke(run, [str(out), "--out", str(kept)], input="d\nd\n")
+    done = CliRunner().invoke(app, ["review", str(out), "--out", str(kept)], input="d\nd\n")
     assert done.exit_code == 0 and "2 edits in" in done.output, done.output
     assert load_edits(kept)[1].record.instruction == "make it green"
     for arguments, message in (
         ([tmp_path / "gone"], "cirp curate"),
         ([out, "--out", out], "there"),
     ):
-        done = CliRunner().invoke(run, list(map(str, arguments)))
-        assert isinstance(done.exception, ValueError) and message in str(done.exception)
+        done = CliRunner().invoke(app, ["review", *map(str, arguments)])
+        assert done.exit_code == 2 and message in done.stderr
 
 
 def test_the_widget_answers_each_message_in_one_line(tmp_path):
@@ -242,9 +234,7 @@ def test_the_widget_answers_each_message_in_one_line(tmp_path):
 
 
 def curated(photos, out):
-    run = typer.Typer()
-    run.command()(curate.main)
-    return CliRunner().invoke(run, ["--photos", str(photos), "--out", str(out)])
+    return CliRunner().invoke(app, ["curate", "--photos", str(photos), "--out", str(out)])
 
 
 def test_photographs_keep_their_names_and_their_noise(tmp_path):
@@ -276,7 +266,7 @@ def test_a_picture_that_cannot_be_read_is_named_and_not_left_out(tmp_path):
     folder = photographs(tmp_path / "photos", count=1)
     (folder / "IMG_7.HEIC").write_bytes(b"ftypheic")
     done = curated(folder, tmp_path / "edits")
-    assert done.exit_code == 1 and "IMG_7.HEIC" in done.output and "JPEG or PNG" in done.output
+    assert done.exit_code == 2 and "IMG_7.HEIC" in done.output and "JPEG or PNG" in done.output
 
 
 def test_all_columns_of_rows_of_ones_own_are_kept(tmp_path):
@@ -319,7 +309,7 @@ def test_a_table_that_is_not_as_it_should_be_names_the_cause(table, message, tmp
     Image.new("RGB", (8, 8), "white").save(folder / "small.png")
     (folder / "metadata.csv").write_text(table)
     done = curated(folder, tmp_path / "edits")
-    assert done.exit_code == 1 and message in done.output
+    assert done.exit_code == 2 and message in done.output
     assert len(done.output.strip().splitlines()) == 1
 
 

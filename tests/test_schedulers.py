@@ -15,6 +15,7 @@ from PIL import Image
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import State
 from cirp.diffusion.tasks import Task
 from cirp.explorer.runs import Request, clean_guess, mixture, run
 from cirp.methods import METHODS
@@ -111,16 +112,11 @@ def test_the_clean_latents_are_what_the_scheduler_says(name, kind):
     for step, time in enumerate(scheduler.timesteps):
         said = torch.randn(2, 4, 8, 8, generator=rng)
         scheduler.scale_model_input(latents, time)
-        state = _State(step, float(time), latents, said)
+        state = State(step, float(time), latents, {}, said, latents)
         mine = clean_guess(scheduler, state)
         after = scheduler.step(said, time, latents)
         torch.testing.assert_close(mine, after.pred_original_sample, rtol=1e-3, atol=1e-3)
         latents = after.prev_sample
-
-
-class _State:
-    def __init__(self, step, timestep, latents, guided):
-        self.step, self.timestep, self.latents, self.guided = step, timestep, latents, guided
 
 
 def test_signal_and_noise_are_those_that_the_scheduler_adds(scheduled):

@@ -57,7 +57,7 @@ def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods
 
 def scores(s: Study, chosen: Methods) -> pd.DataFrame:
     """A row per picture and method, computed here and now; nothing of it is recorded."""
-    return cache.table(s.models, s.items, chosen, s.features, seeds=s.seeds[:1], progress=False)
+    return cache.table(s.models, pictures(s), chosen, s.features, seeds=s.seeds[:1], progress=False)
 
 
 def finding(table: pd.DataFrame) -> Paragraph:

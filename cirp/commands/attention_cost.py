@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import typer
 from daam.trace import trace
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -88,8 +87,8 @@ def once(pipe: StableDiffusionPipeline, way: str, steps: int) -> tuple[float, in
 
 
 def main(
-    steps: int = typer.Option(2, help="Of each timed run."),
-    repeats: int = typer.Option(5, help="Paired runs."),
+    steps: int = 2,
+    repeats: int = 5,
     device: str = "cpu",
     out: Path = RESULTS / "attention_cost.csv",
 ) -> None:
@@ -130,5 +129,5 @@ def main(
         }
     )
     table = records.write(out, table, digits=5)
-    typer.echo(table.round(3).to_string(index=False))
-    typer.echo(f"maps kept after {steps} steps: {kept} bytes; after {2 * steps}: {longer}")
+    print(table.round(3).to_string(index=False))
+    print(f"maps kept after {steps} steps: {kept} bytes; after {2 * steps}: {longer}")

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import typer
 
 from cirp.data.edits import load_edits
 from cirp.diffusion.pipelines import Models, load, quiet
@@ -46,10 +45,7 @@ def once(models: Models, task: Task, label: str, steps: int, device: str) -> tup
 
 
 def main(
-    steps: int = typer.Option(configurations.STEPS, help="Of each edit."),
-    repeats: int = typer.Option(5, help="Turns."),
-    device: str = "cpu",
-    out: Path = OUT,
+    steps: int = configurations.STEPS, repeats: int = 5, device: str = "cpu", out: Path = OUT
 ) -> None:
     """Measure and print every contender."""
     models, task = prepared(device)
@@ -92,4 +88,4 @@ def main(
     ]
     table = pd.DataFrame(rows)
     table = records.write(out, table, digits=5)
-    typer.echo(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))
+    print(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))

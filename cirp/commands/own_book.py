@@ -17,11 +17,13 @@ from cirp.paths import ROOT
 
 MARK = ".cirp-book"  # in a folder that was made here, and may be made anew
 FIRST = "19_your_pictures"
-CHAPTERS = (  # those that can speak of other edits and models than the book's own
-    FIRST, "03_attention", "04_baseline_vs_noisy", "05_sweeps", "06_tables",
-    "07_what_scores_cannot_tell",
-)  # fmt: skip
+CHAPTERS = (FIRST, "03_attention", "04_baseline_vs_noisy", "07_what_scores_cannot_tell")
+MORE = ("05_sweeps", "06_tables")  # can speak of other edits, too, but take longest
 PAGES = ("glossary", "references")
+COARSE = (
+    "The miniature draws 64-pixel scenes of its own world, so photographs come out coarse; "
+    "they need `MODELS=real`."
+)
 FRONT = """# Your pictures
 
 {about}
@@ -93,8 +95,7 @@ def execute(names: Sequence[str], given: Mapping, folder: Path) -> tuple[list[st
 
 def contents(shown: Sequence[str]) -> dict:
     """The table of contents: your pictures first."""
-    first = [name for name in CHAPTERS if name in shown]
-    chapters = [{"file": f"notebooks/{name}"} for name in first]
+    chapters = [{"file": f"notebooks/{name}"} for name in shown]
     return {
         "format": "jb-book", "root": "intro",
         "parts": [
@@ -108,6 +109,8 @@ def front_page(out: Path, without: Mapping[str, str], *, edits: Path | None, mod
     """The page that the reader sees first: the first picture, the numbers, what was left out."""
     count = len(load_edits(edits)) if edits else 50
     about = f"{count} pictures of `{(edits or Path('data/edits')).name}`, edited by `{models}`."
+    if models == "miniature" and edits is not None:
+        about += f"\n\n{COARSE}"
     picture = next(iter(sorted((out / "figures").glob("19_first_picture.*"))), None)
     text = FRONT.format(
         about=about, first=FIRST, models="" if models == "miniature" else f" and by `{models}`",
@@ -138,8 +141,9 @@ def configuration() -> dict:
 
 
 def build(
-    out: Path, given: Mapping[str, object], *, edits: Path | None = None, models: str = "miniature"
-) -> dict[str, str]:
+    out: Path, given: Mapping[str, object], *, edits: Path | None = None,
+    models: str = "miniature", more: Sequence[str] = (),
+) -> dict[str, str]:  # fmt: skip
     """Execute the chapters on these edits and models, build their book; what was left out and why.
 
     Raises `DataError`, before anything runs, for bad edits or a folder that is not ours, and if no
@@ -147,13 +151,18 @@ def build(
     """
     out = out.absolute()
     check_place(out, edits)
+    for name in more:
+        if name not in MORE:
+            raise DataError(f"chapter {name!r}; further chapters are {', '.join(MORE)}")
+    if models == "miniature" and edits is not None:
+        print(f"cirp: {COARSE}", file=sys.stderr)
     if edits is not None:
         load_edits(edits)
         given = {**given, "edits": str(edits.absolute())}
     given = {**given, "models": models}
     book = prepare(out)
     os.environ["CIRP_OUT"] = str(out)
-    shown, without = execute(CHAPTERS, given, book / "notebooks")
+    shown, without = execute((*CHAPTERS, *more), given, book / "notebooks")
     if FIRST not in shown:
         raise DataError(f"no book: {FIRST} was left out: {without.get(FIRST)}")
     front = front_page(out, without, edits=edits, models=models)

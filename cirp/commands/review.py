@@ -1,7 +1,6 @@
 """`cirp review`: look through a draw on the command line; regions are painted in JupyterLab."""
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -11,10 +10,7 @@ from cirp.curation.review import DROP, KEEP, Review, open_review
 HELP = "k keep, d drop, c correct the instruction, u undo, q stop (all is saved)"
 
 
-def main(
-    folder: Annotated[Path, typer.Argument(help="A folder of cirp curate.")],
-    out: Annotated[Path | None, typer.Option(help="All decided: where the kept ones go.")] = None,
-) -> None:
+def main(folder: Path, out: Path | None = None) -> None:
     """Keep, drop or correct each edit; saved after each decision, and gone on with."""
     if out is not None:
         check_new(out)

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +24,7 @@ from diffusers import (
     StableDiffusionPipeline,
     StableDiffusionXLInstructPix2PixPipeline,
     StableDiffusionXLPipeline,
+    UNet2DConditionModel,
 )
 from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import HfApi, try_to_load_from_cache
@@ -48,6 +49,8 @@ PRESETS = {
 EDITORS = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
 PAINTERS = (StableDiffusionPipeline, StableDiffusionXLPipeline)
 TOWERS = ("text_encoder", "text_encoder_2")
+TEXT_TOWERS = (CLIPTextModel, CLIPTextModelWithProjection)
+WEIGHTED = (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection)
 
 
 @dataclass(frozen=True)
@@ -180,20 +183,45 @@ def load(
     dtype: torch.dtype = torch.float32,
     bfloat16: bool = False,
 ) -> Models:
-    """Load both pipelines: safetensors only, no remote code, no safety checker.
+    """Load an instruction editor and its text-to-image model.
 
-    With `bfloat16` the UNets run under autocast, as the miniature's were trained; latents, text
-    and autoencoder stay in `dtype`.
+    Weights are read from safetensors only, and no remote code is run.
+
+    Parameters
+    ----------
+    name : str
+        "miniature", "real", "real-xl"; a folder with `instruct-pix2pix/` and `text-to-image/`; or
+        two folders or hub names with a comma between.
+    device : str
+        Where the models run: "cpu", "cuda", "mps".
+    dtype : torch.dtype
+        Of the weights.
+    bfloat16 : bool
+        Run the UNets under autocast; latents, text and autoencoder stay in `dtype`.
+
+    Returns
+    -------
+    Models
+        With the two stock diffusers pipelines as `instruct` and `text`.
+
+    Raises
+    ------
+    ValueError
+        In one line, for an unknown name, a device that is not there, or a model that is not whole.
+
+    Examples
+    --------
+    >>> import cirp
+    >>> type(cirp.load("miniature").instruct).__name__
+    'StableDiffusionInstructPix2PixPipeline'
     """
     first, second = resolve(name)
     check_device(device)
     for place in (first, second):
         check_reachable(place)
     kinds = [_kind(first, EDITORS), _kind(second, PAINTERS)]
-    pipes = [
-        _pipeline(kind, place, dtype).to(device)
-        for kind, place in zip(kinds, (first, second), strict=True)
-    ]
+    instruct = _pipeline(kinds[0], first, dtype)
+    pipes = [instruct.to(device), _pipeline(kinds[1], second, dtype, instruct).to(device)]
     weights = fingerprint(*(part for pipe in pipes for part in parts(pipe)))
     return Models(name, pipes[0], pipes[1], weights, bfloat16)
 
@@ -220,16 +248,23 @@ def parts(pipe: DiffusionPipeline) -> list[nn.Module]:
     return [pipe.unet, pipe.vae, *(tower for tower in towers if tower is not None)]
 
 
-def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> DiffusionPipeline:
+def _pipeline(
+    kind: type[DiffusionPipeline],
+    place: str,
+    dtype: torch.dtype,
+    other: DiffusionPipeline | None = None,
+) -> DiffusionPipeline:
+    """A pipeline from a folder or the hub; parts that a folder lacks are those of `other`."""
     plain = dict(safety_checker=None, requires_safety_checker=False)
     bare = dict(add_watermarker=False)  # our pictures are scored, so they carry no hidden marks
     xl = "XL" in kind.__name__
-    check_whole(place)
+    shared = _shared(place, other)
+    check_whole(place, shared)
     with quiet():
         try:
-            towers = _towers(place, dtype)
+            own = shared | _loaded(place, dtype, shared)
             pipe = kind.from_pretrained(
-                place, dtype=dtype, use_safetensors=True, **towers, **(bare if xl else plain)
+                place, dtype=dtype, use_safetensors=True, **own, **(bare if xl else plain)
             )
         except Exception as error:  # whatever a file that is not as it should be leads to
             said = str(error).strip().splitlines() or [type(error).__name__]
@@ -243,20 +278,32 @@ def _pipeline(kind: type[DiffusionPipeline], place: str, dtype: torch.dtype) -> 
     return pipe
 
 
-def _towers(place: str, dtype: torch.dtype) -> dict[str, nn.Module]:
-    """The text towers; transformers fills missing tensors at random, so that they are asked for.
+def _shared(place: str, other: DiffusionPipeline | None) -> dict[str, Any]:
+    """The parts of another pipeline that a local folder names and has not: both use them."""
+    folder = Path(place)
+    if other is None or not folder.is_dir():
+        return {}
+    named = [k for k, v in DiffusionPipeline.load_config(place).items() if isinstance(v, list)]
+    return {
+        name: other.components[name]
+        for name in named
+        if not (folder / name).is_dir() and other.components.get(name) is not None
+    }
+
+
+def _loaded(place: str, dtype: torch.dtype, shared: Collection[str]) -> dict[str, nn.Module]:
+    """The parts with weights, read one by one: a missing tensor would be filled at random.
 
     Raises `ValueError` for a missing tensor.
     """
     known, found = DiffusionPipeline.load_config(place), {}
-    for name in TOWERS:
-        kind = {one.__name__: one for one in (CLIPTextModel, CLIPTextModelWithProjection)}.get(
-            (known.get(name) or (None, None))[1]
-        )
-        if kind is None:
+    for name in ("unet", "vae", *TOWERS):
+        kind = {one.__name__: one for one in WEIGHTED}.get((known.get(name) or (None, None))[1])
+        if kind is None or name in shared:
             continue
+        typed = {"dtype" if kind in TEXT_TOWERS else "torch_dtype": dtype}
         found[name], said = kind.from_pretrained(
-            place, subfolder=name, dtype=dtype, use_safetensors=True, output_loading_info=True
+            place, subfolder=name, use_safetensors=True, output_loading_info=True, **typed
         )
         if said["missing_keys"]:
             raise ValueError(f"{name} has no weight {min(said['missing_keys'])}; fetch it anew")
@@ -286,14 +333,14 @@ def check_tokenizer(tokenizer: CLIPTokenizer, tower: Any, place: str) -> None:
         )
 
 
-def check_whole(place: str) -> None:
+def check_whole(place: str, shared: Collection[str] = ()) -> None:
     """Raise `ValueError` for a local folder with a part that has no weights or no tokenizer."""
     folder = Path(place)
     if not folder.is_dir():
         return
     for part in ("unet", "vae", *TOWERS):
         at = folder / part
-        if part == TOWERS[1] and not at.is_dir():
+        if part in shared or (part == TOWERS[1] and not at.is_dir()):
             continue
         files = sorted(at.glob("*.safetensors"))
         if not files and any(at.glob("*.bin")):
@@ -305,6 +352,8 @@ def check_whole(place: str) -> None:
             raise ValueError(f"{at} has no *.safetensors file; the model is not complete")
     for name in ("tokenizer", *(["tokenizer_2"] if (folder / TOWERS[1]).is_dir() else [])):
         at = folder / name
+        if name in shared:
+            continue
         if (at / "tokenizer.json").is_file():
             if "merges" not in _json(at / "tokenizer.json").get("model", {}):
                 raise ValueError(f"{at / 'tokenizer.json'} has no merges; save the tokenizer anew")

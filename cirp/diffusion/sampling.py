@@ -51,7 +51,8 @@ def combine(
     Any scales. diffusers' pipeline runs without guidance, as if both were 1, when
     `image_guidance_scale < 1`; here 0.4 is 0.4.
     """
-    return neither + image_scale * (image - neither) + text_scale * (text - image)
+    # summed in the order of diffusers' pipeline, so that equal seeds give equal pixels
+    return neither + text_scale * (text - image) + image_scale * (image - neither)
 
 
 def pixels(images: Sequence[Image.Image], models: Models) -> Float[Tensor, "n 3 row column"]:

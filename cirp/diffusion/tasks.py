@@ -37,7 +37,7 @@ class Task:
     instruction: str
     caption: str | None  # of the target, the report's "refined prompt"
     seed: int
-    key: str = ""  # the item; noise depends on key and seed alone
+    key: str | None = ""  # the item; noise depends on key and seed, with None as in diffusers
     source_caption: str | None = None  # what the image shows now
     words: tuple[str, ...] = ()  # of the instruction, that carry the edit; empty: not known
     target_words: tuple[str, ...] = ()  # of the caption
@@ -68,7 +68,12 @@ class Made:
 
 
 def generator(task: Task) -> torch.Generator:
-    """The task's own randomness: the same for every method, batch and device."""
+    """The task's own randomness: the same for every method, batch and device.
+
+    Without a key it is diffusers' `torch.Generator().manual_seed(seed)`.
+    """
+    if task.key is None:
+        return torch.Generator("cpu").manual_seed(task.seed)
     digest = hashlib.sha256(f"{task.key}|{task.seed}".encode()).digest()
     return torch.Generator("cpu").manual_seed(int.from_bytes(digest[:7], "big"))
 

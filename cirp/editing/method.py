@@ -80,6 +80,11 @@ class MethodSettings(BaseModel):
         prompt = getattr(self, "prompt", None)
         return (prompt,) if prompt else ()
 
+    @property
+    def runs(self) -> str:
+        """Which pipeline of the models a run needs: "instruct", "text", or "" for any."""
+        return ""
+
     def recorded_fields(self) -> dict[str, Any]:
         """All that a result depends on; see `added`."""
         fields = type(self).model_fields
@@ -100,6 +105,10 @@ class Guided(MethodSettings):
     prompt: Literal["instruction", "caption"] = Field(
         "instruction", description="what the text branch is given"
     )
+
+    @property
+    def runs(self) -> str:
+        return "instruct"
 
     @property
     def guidance(self) -> dict[str, Any]:

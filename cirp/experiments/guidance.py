@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-import typer
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, load
@@ -20,7 +19,6 @@ from cirp.experiments.drawn import load_drawn
 from cirp.metrics.features import load_features
 from cirp.metrics.scores import VERDICTS
 from cirp.miniature.grammar import WHOLE_PICTURE
-from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY
 
 TEXT, IMAGE = PLANE["text_scale"], PLANE["image_scale"]
@@ -71,13 +69,7 @@ def best(table: pd.DataFrame) -> tuple[float, float]:
 
 
 def main(
-    split: str = typer.Option("validation", help="validation or test."),
-    count: int = typer.Option(96, min=8, help="Edits."),
-    first: int = typer.Option(0, min=0, help="Number of the first edit."),
-    models: str = typer.Option("miniature", help="The weights."),
-    shard: int = typer.Option(0, help="Which share of the edits this process computes."),
-    shards: int = typer.Option(1, help="Of how many; one process afterwards writes the table."),
-    out: Path = typer.Option(RESULTS / "guidance.csv", help="Where the table goes."),
+    split: str, count: int, first: int, models: str, shard: int, shards: int, out: Path
 ) -> None:
     """InstructPix2Pix over the plane of its guidance scales."""
     loaded = load(models)
@@ -92,9 +84,5 @@ def main(
     text, image = best(table)
     local = table[is_local(table)]
     plane = local.pivot_table(index="text_scale", columns="image_scale", values="success")
-    typer.echo(plane.round(3).to_string())
-    typer.echo(f"most success at text {text:g}, image {image:g}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    print(plane.round(3).to_string())
+    print(f"most success at text {text:g}, image {image:g}")

@@ -9,11 +9,9 @@ baseline's points on the local test edits, and compared at equal success.
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-import typer
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
@@ -87,14 +85,6 @@ def write(folder: Path) -> list[Path]:
             written.append(folder / file_of(leak, seed))
             save_difference(start, parts, written[-1])
     return written
-
-
-def main(
-    models: Annotated[Path, typer.Argument(help="The folder that cirp miniature train wrote.")],
-) -> None:
-    """Write the trained editors of the leak experiment as differences from their start."""
-    for path in write(models):
-        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def every(models: Models) -> Iterator[tuple[int, float, Models]]:

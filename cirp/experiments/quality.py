@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import typer
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, load
@@ -20,7 +19,6 @@ from cirp.experiments.plan import plan
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.miniature.grammar import WHOLE_PICTURE
-from cirp.paths import RESULTS
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, mean_interval
 
 CODE = "bars 4"  # raise it when a measure changes
@@ -124,17 +122,12 @@ def wordings(table: pd.DataFrame, items: list[EditItem]) -> list[dict]:
 
 
 def main(
-    count: int = typer.Option(TEST.count, min=8, help="Held-out test edits."),
-    first: int = typer.Option(TEST.first, min=0, help="Number of the first of them."),
-    checks: int = typer.Option(
-        controls.SPLIT.count, min=8, help="Edits of which pictures that are no edit are judged."
-    ),
-    text: float = typer.Option(2.5, help="Text guidance, as chosen on validation edits."),
-    image: float = typer.Option(1.5, help="Image guidance, likewise."),
-    models: str = typer.Option("miniature", help="The weights."),
-    out: Path = typer.Option(RESULTS / "bars.csv", help="Where the table goes."),
-) -> None:
-    """Measure and print every bar."""
+    count: int | None, first: int | None, checks: int | None, text: float, image: float,
+    models: str, out: Path,
+) -> None:  # fmt: skip
+    """Measure and print every bar; by default on the planned edits."""
+    count, first = count or TEST.count, TEST.first if first is None else first
+    checks = checks or controls.SPLIT.count
     features = load_features(models)
     loaded = load(models)
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
@@ -158,8 +151,4 @@ def main(
     tied = records.provenance(loaded, settings=settings, seed=0, code=CODE, features=features)
     tied["item"] = records.short_hash([records.item_hash(item) for item in items])
     table = records.write(out, table.assign(**tied), digits=5)
-    typer.echo(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    print(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))

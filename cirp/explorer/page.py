@@ -264,7 +264,7 @@ def main(folder: Path = OUT) -> None:
     shown = shown_items()
     pictures_of = [PAGE_SEEDS, *(item_hash(item) for item in shown)]
     made_of = [
-        models.fingerprint,
+        models.state,
         short_hash([Path(__file__).read_text(encoding="utf-8"), *pictures_of]),
     ]
     stamp = folder / "engine.json"

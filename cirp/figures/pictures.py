@@ -131,6 +131,7 @@ def overlay(
     mask: Mask | None = None,
     peak: float | None = None,
     opacity: float = 0.65,
+    interpolation: str = "nearest",
 ) -> mpl.image.AxesImage:
     """A heat map over a greyed picture, and the true mask's outline. Returns it for a colour bar.
 
@@ -146,7 +147,7 @@ def overlay(
         vmin=0,
         vmax=peak or max(float(heat.max()), 1e-12),
         alpha=opacity,
-        interpolation="nearest",
+        interpolation=interpolation,
         extent=(0, width, height, 0),
     )
     if mask is not None:

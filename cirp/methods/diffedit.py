@@ -94,6 +94,10 @@ class Settings(MethodSettings):
     region: Literal["found", "given"] = Field("found", description="or the task's own mask")
 
     @property
+    def runs(self) -> str:
+        return "text"
+
+    @property
     def reads(self) -> tuple[str, ...]:
         return ("caption", "source_caption") if self.reference == "source" else ("caption",)
 

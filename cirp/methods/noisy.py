@@ -59,6 +59,10 @@ class Settings(MethodSettings):
             )
         return self
 
+    @property
+    def runs(self) -> str:
+        return "text" if self.variant == "text-to-image" else "instruct"
+
 
 @method("noisy", Settings)
 def edit(

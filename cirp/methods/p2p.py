@@ -225,6 +225,10 @@ class Settings(MethodSettings):
         return self
 
     @property
+    def runs(self) -> str:
+        return "text"
+
+    @property
     def reads(self) -> tuple[str, ...]:
         return ("caption", "source_caption")
 

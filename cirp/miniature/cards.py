@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import typer
 from huggingface_hub import ModelCardData
 
 from cirp.paths import MODELS
@@ -92,8 +91,4 @@ def main(models: Path = MODELS) -> None:
             if (models / folder).is_dir():
                 text = card(name, record, curved=log.with_suffix(".csv").exists())
                 (models / folder / "README.md").write_text(text, encoding="utf-8")
-                typer.echo(f"{models / folder / 'README.md'}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+                print(f"{models / folder / 'README.md'}")

@@ -12,7 +12,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
-import typer
 from PIL import Image
 
 from cirp import paths
@@ -202,8 +201,4 @@ def main(folder: Path = paths.EDITS) -> None:
     """Write the book's 50 edits."""
     rows = book_edits()
     write(rows, folder)
-    typer.echo(f"{len(rows)} edits in {folder}")
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    print(f"{len(rows)} edits in {folder}")

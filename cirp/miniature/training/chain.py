@@ -1,7 +1,7 @@
 """The stages of the miniature in order; each goes on from where it was stopped.
 
-    python -m cirp.miniature.training.chain            all of them, one after the other
-    python -m cirp.miniature.training.chain STAGE      one of them, in this process
+    python -m cirp.cli miniature train            all of them, one after the other
+    python -m cirp.cli miniature train STAGE      one of them, in this process
 
 Pictures, checkpoints and curves lie in `--work`, finished weights go to `--models`.
 """
@@ -18,7 +18,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import typer
 
 from cirp.miniature.corpus import draw
 from cirp.miniature.training.objective import processes
@@ -86,35 +85,21 @@ VARIANTS = {
 
 
 def main(
-    stage: str = typer.Argument(None, help="Only this stage: " + ", ".join(STAGES)),
-    samples: int = typer.Option(None, help="Samples to see; more than before goes on."),
-    batch: int = typer.Option(None, help="Samples a step, of all processes together."),
-    rate: float = typer.Option(None, help="Highest learning rate."),
-    leak: float = typer.Option(0.5, min=0, max=1, help="Share of targets that leak."),
-    seed: int = 0,
-    name: str = typer.Option(None, help="What the weights are called, if not after the stage."),
-    pairs: int = typer.Option(
-        None, min=1, help="Pairs, pictures or scenes to draw and learn from."
-    ),
-    share: float = typer.Option(
-        None, min=0, max=1, help="Of all stages together: a trial with this share of each."
-    ),
-    start: Path = typer.Option(None, help="Weights to begin with (autoencoder, judge, dinov2)."),
-    device: str = typer.Option("cuda" if torch.cuda.is_available() else "cpu"),
-    work: Path = typer.Option(WORK, help="Pictures and checkpoints."),
-    models: Path = typer.Option(None, help="Where weights go; by default into --work."),
-    bfloat16: bool = typer.Option(False, help="Multiply in bfloat16."),
-    minutes: float = typer.Option(None, min=0, help="Stop after so long; called again, go on."),
-    rehearse: Path = typer.Option(None, hidden=True),
-) -> None:
+    stage: str | None = None, samples: int | None = None, batch: int | None = None,
+    rate: float | None = None, leak: float = 0.5, seed: int = 0, name: str | None = None,
+    pairs: int | None = None, share: float | None = None, start: Path | None = None,
+    device: str | None = None, work: Path | None = None, models: Path | None = None,
+    bfloat16: bool = False, minutes: float | None = None, rehearse: Path | None = None,
+) -> None:  # fmt: skip
     """Train the miniature."""
+    work, device = work or WORK, device or ("cuda" if torch.cuda.is_available() else "cpu")
     models = models or work / "models"
     if share is not None and (stage is not None or share == 0):
-        raise typer.BadParameter("--share is of all stages, and more than 0; give no stage with it")
+        raise ValueError("--share is of all stages, and more than 0; give no stage with it")
     if stage is None:
         return run_all(work, models, seed, device, share)
     if stage not in STAGES:
-        raise typer.BadParameter(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
+        raise ValueError(f"unknown stage {stage!r}; there are {', '.join(STAGES)}")
     known, label = STAGES[stage], name or stage
     effort = known.effort(device)
     count = pairs or corpus_size(known.corpus, device)
@@ -148,7 +133,7 @@ def main(
             rehearse.write_text(json.dumps(asdict(ended.outcome)), encoding="utf-8")
             shutil.rmtree(setup.work)
         elif rank == 0:
-            typer.echo(f"{label}: stopped after {ended}; call it again to go on")
+            print(f"{label}: stopped after {ended}; call it again to go on")
         return
     finally:
         if dist.is_initialized():
@@ -169,7 +154,7 @@ def main(
     (log / f"{label}.csv").write_text(
         (setup.work / "curve.csv").read_text(encoding="utf-8"), encoding="utf-8"
     )
-    typer.echo(f"{label}: {outcome.samples} samples, loss {outcome.loss:.4f}")
+    print(f"{label}: {outcome.samples} samples, loss {outcome.loss:.4f}")
 
 
 def machine(device: str) -> str:
@@ -206,9 +191,5 @@ def run_all(work: Path, models: Path, seed: int, device: str, share: float | Non
         whole = Way(1, os.cpu_count() or 1, bfloat16=device != "cpu")
         way = whole if share else fastest(stage, arguments, work / "speed.json", device)
         subprocess.run(way.command(arguments), env=way.environment, check=True)
-    command = [sys.executable, "-m", "cirp.cli", "miniature", "leak", str(models)]
+    command = [sys.executable, "-m", "cirp", "miniature", "leak", str(models)]
     subprocess.run(command, check=True)  # the room above, which this one does not import
-
-
-if __name__ == "__main__":
-    typer.run(main)

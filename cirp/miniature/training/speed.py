@@ -30,7 +30,7 @@ class Way:
 
     def command(self, arguments: list[str]) -> list[str]:
         """The chain's own program with these arguments, in as many processes."""
-        program = ["-m", "cirp.miniature.training.chain", *arguments]
+        program = ["-m", "cirp", "miniature", "train", *arguments]
         if self.bfloat16:
             program.append("--bfloat16")
         if self.processes == 1:

@@ -1,0 +1,610 @@
+"""The public functions: record attention, make an edit, score it. `cirp` exports them.
+
+Nothing is decided here: each function checks what it was given and calls the rooms below.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from cirp.attention.control import controlled
+from cirp.attention.maps import token_maps
+from cirp.attention.record import Record
+from cirp.attention.site import TEXT
+from cirp.attention.tokens import word_positions, words
+from cirp.data.images import DataError, as_rgb, open_image, open_mask
+from cirp.methods import METHODS, check_name
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, DiffusionPipeline
+    from matplotlib.axes import Axes
+
+    from cirp.diffusion.pipelines import Models
+    from cirp.diffusion.tasks import Edit
+    from cirp.editing.method import Method, MethodSettings
+    from cirp.metrics.features import FeatureExtractor
+
+Picture = Image.Image | Path | str | np.ndarray
+Map = Float[np.ndarray, "row column"]
+SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
+BEST = {"steps": 20, "text_scale": 2.5, "image_scale": 1.5}  # of the miniature, by validation edits
+
+
+class Recording:
+    """The cross-attention of every image that a pipeline makes within `record`.
+
+    Images are numbered from 0 in the order in which they were made, over all calls of the block.
+    """
+
+    def __init__(self, pipe: "DiffusionPipeline", record: Record) -> None:
+        self.pipe, self.record = pipe, record
+        self.prompts: list[str | None] = []  # one per image; None: embeddings were given
+        self.pictures: list[Image.Image | None] = []  # one per image; None: it was not decoded
+
+    @property
+    def images(self) -> int:
+        """How many images were recorded."""
+        return self.record.images
+
+    def prompt(self, image: int = 0) -> str:
+        """Return what an image was made of.
+
+        Raises `ValueError` if there is no such image, or embeddings were given in place of a text.
+        """
+        self.record.latent(image)
+        found = self.prompts[image] if len(self.prompts) == self.images else None
+        if found is None:
+            raise ValueError(
+                f"image {image} was made of prompt embeddings, so its words are not known; use "
+                "token_maps(), whose first axis is the token's position"
+            )
+        return found
+
+    def words(self, image: int = 0) -> list[str]:
+        """Return the words of an image's prompt, in order."""
+        return [word.text for word in words(self.pipe.tokenizer, self.prompt(image))]
+
+    def size(self, image: int = 0) -> tuple[int, int]:
+        """Return (height, width) of an image in pixels."""
+        rows, columns = self.record.latent(image)
+        return rows * self.pipe.vae_scale_factor, columns * self.pipe.vae_scale_factor
+
+    def token_maps(self, image: int = 0, *, size: tuple[int, int] | None = None, **choice) -> Any:
+        """Return one map for each token position: (token, row, column), float32.
+
+        Parameters
+        ----------
+        image : int
+            Number of the image.
+        size : (int, int), optional
+            Rows and columns; by default the latents' own.
+        **choice
+            `layers`, `heads`, `strides`, `time`, `branch`: see `cirp.attention.maps.token_maps`.
+        """
+        maps = token_maps(self.record, image=image, size=size, **choice)
+        return maps.float().cpu().numpy()
+
+    def word_map(
+        self, word: str, image: int = 0, *, occurrence: int | None = None, **choice
+    ) -> Map:
+        """Return where a word or phrase of the prompt looks: the mean map of its tokens.
+
+        Parameters
+        ----------
+        word : str
+            A word or phrase of the prompt; or "begin", "end" or "padding" for the tokens that are
+            no words, unless the prompt has that word. Padding is all of its tokens together.
+        image : int
+            Number of the image.
+        occurrence : int, optional
+            Which one, from 0, of a word that stands there more than once; by default all.
+        **choice
+            As of `token_maps`; `size` is by default that of the image.
+
+        Returns
+        -------
+        numpy.ndarray
+            (height, width), float32; attention, so between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If the prompt has no such word, naming its words.
+        """
+        size = choice.pop("size", None) or self.size(image)
+        positions = self._positions(word, image, occurrence)
+        maps = self.token_maps(image, size=size, positions=positions, **choice)
+        return maps.sum(axis=0) if word == "padding" and len(positions) else maps.mean(axis=0)
+
+    def word_maps(self, chosen: Sequence[str], image: int = 0, **choice) -> dict[str, Map]:
+        """Return the map of each of these words."""
+        return {word: self.word_map(word, image, **choice) for word in chosen}
+
+    def _positions(self, word: str, image: int, occurrence: int | None) -> list[int]:
+        tokenizer = self.pipe.tokenizer
+        if word in SPECIAL:
+            try:
+                prompt = self.prompt(image)
+            except ValueError:
+                prompt = ""
+            if word not in [one.lower() for one in self.words(image)] if prompt else True:
+                end = len(tokenizer(prompt).input_ids) - 1
+                all_of_them = range(end + 1, tokenizer.model_max_length)
+                return {"begin": [0], "end": [end], "padding": list(all_of_them)}[word]
+        return word_positions(tokenizer, self.prompt(image), word, occurrence=occurrence)
+
+    def plot(
+        self,
+        word: str | Sequence[str],
+        ax: "Axes | None" = None,
+        *,
+        image: int = 0,
+        picture: Picture | None = None,
+        **choice,
+    ) -> "Axes":
+        """Draw a word's map over the picture, with a colour bar; several words side by side.
+
+        Parameters
+        ----------
+        word : str or sequence of str
+            As of `word_map`.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default. Of several words an axes each is made.
+        image : int
+            Number of the image.
+        picture : PIL.Image.Image, path or array, optional
+            What lies under the map; by default the picture that the pipeline made.
+
+        Returns
+        -------
+        matplotlib.axes.Axes or list of them
+        """
+        import matplotlib.pyplot as plt
+
+        from cirp.figures.pictures import overlay
+
+        chosen = [word] if isinstance(word, str) else list(word)
+        maps = self.word_maps(chosen, image, **choice)
+        made = self.pictures[image] if image < len(self.pictures) else None
+        under = made if picture is None else as_picture(picture)
+        if under is None:
+            under = Image.new("RGB", self.size(image)[::-1], "white")
+        if ax is None:
+            _, all_axes = plt.subplots(
+                1, len(chosen), figsize=(4 * len(chosen), 3.4), squeeze=False, layout="constrained"
+            )
+            axes = list(all_axes[0])
+        elif len(chosen) == 1:
+            axes = [ax]
+        else:
+            raise ValueError(f"{len(chosen)} words for one ax; leave ax out, or give one word")
+        for one, (name, heat) in zip(axes, maps.items(), strict=True):
+            drawn = overlay(one, under, heat, name, interpolation="bicubic")
+            one.figure.colorbar(drawn, ax=one, label="attention", shrink=0.9)
+        return axes[0] if isinstance(word, str) else axes
+
+    def _encoded(self, given: dict, made: Any) -> None:
+        """Note the prompts of a call, one for each of its images."""
+        prompt, each = given.get("prompt"), given.get("num_images_per_prompt") or 1
+        if isinstance(prompt, str):
+            prompt = [prompt]
+        if prompt is None:
+            embeddings = given.get("prompt_embeds")
+            prompt = [None] * (0 if embeddings is None else len(embeddings))
+        self.prompts += [one for one in prompt for _ in range(each)]
+
+    def _decoded(self, given: dict, made: Any) -> None:
+        pictures = made if isinstance(made, list) else []
+        self.pictures += [one if isinstance(one, Image.Image) else None for one in pictures]
+
+    def save(self, path: Path | str) -> Path:
+        """Write all maps to an .npz file: `maps_0`, ... (token, row, column) and `prompts`.
+
+        Raises `ValueError` for another ending.
+        """
+        path = Path(path)
+        if path.suffix != ".npz":
+            raise ValueError(f"{path}: maps are saved as .npz; give {path.with_suffix('.npz')}")
+        maps = {f"maps_{image}": self.token_maps(image) for image in range(self.images)}
+        known = len(self.prompts) == self.images
+        texts = [one or "" for one in self.prompts] if known else [""] * self.images
+        np.savez_compressed(path, prompts=np.array(texts), **maps)
+        return path
+
+
+@contextmanager
+def record(
+    pipe: "DiffusionPipeline", *, times: Any = None, branches: Sequence[int] = (TEXT,)
+) -> Iterator[Recording]:
+    """Record the cross-attention of a diffusers pipeline; its pictures stay as they are.
+
+    Works on Stable Diffusion (text to image, image to image), InstructPix2Pix and their SDXL
+    pipelines, with batches, several images per prompt, and guidance on or off.
+
+    Parameters
+    ----------
+    pipe : diffusers.DiffusionPipeline
+        The pipeline that is called within the block.
+    times : "step" or sequence of float, optional
+        Also keep maps by time; see `cirp.attention.record.Record`.
+    branches : sequence of int
+        Rows of guidance to keep; by default the one with the text.
+
+    Yields
+    ------
+    Recording
+        Filled while the pipeline runs.
+
+    Raises
+    ------
+    TypeError, NotImplementedError
+        If the pipeline's UNet has no attention that can be recorded.
+
+    Notes
+    -----
+    Maps are means over heads, layers and time, as in DAAM (Tang et al. 2023, section 3).
+
+    Examples
+    --------
+    >>> import cirp
+    >>> models = cirp.load("miniature")
+    >>> with cirp.record(models.text) as rec:
+    ...     _ = models.text("a red car on the beach", num_inference_steps=2)
+    >>> rec.word_map("car").shape
+    (64, 64)
+    """
+    if not hasattr(pipe, "unet"):
+        raise TypeError(f"{type(pipe).__name__} has no unet; give a Stable Diffusion pipeline")
+    recording = Recording(pipe, Record(times=times, branches=branches))
+    with ExitStack() as stack:
+        for name in ("encode_prompt", "_encode_prompt"):
+            if hasattr(pipe, name):
+                stack.enter_context(_seen(pipe, name, recording._encoded))
+        if getattr(pipe, "image_processor", None) is not None:
+            stack.enter_context(_seen(pipe.image_processor, "postprocess", recording._decoded))
+        stack.enter_context(controlled(pipe.unet, recording.record))
+        yield recording
+
+
+@contextmanager
+def _seen(owner: object, name: str, note: Any) -> Iterator[None]:
+    """Tell `note` the arguments and the result of each outermost call of a method."""
+    method, depth = getattr(owner, name), [0]
+    signature = inspect.signature(method)
+
+    def call(*args, **kwargs):
+        depth[0] += 1
+        try:
+            made = method(*args, **kwargs)
+        finally:
+            depth[0] -= 1
+        if not depth[0]:
+            note(signature.bind(*args, **kwargs).arguments, made)
+        return made
+
+    owner.__dict__[name] = call
+    try:
+        yield
+    finally:
+        del owner.__dict__[name]
+
+
+def heat_map(
+    pipe: "DiffusionPipeline", image: Picture | None, prompt: str, word: str, **call: Any
+) -> Map:
+    """Run a pipeline once and return where a word of its prompt looks.
+
+    Parameters
+    ----------
+    pipe : diffusers.DiffusionPipeline
+        As of `record`.
+    image : PIL.Image.Image, path, array or None
+        The input image; None for a text-to-image pipeline.
+    prompt, word : str
+        The prompt, and a word of it.
+    **call
+        Passed on to the pipeline, such as `num_inference_steps` and `generator`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (height, width), float32.
+
+    Examples
+    --------
+    >>> import cirp
+    >>> sd = cirp.load("miniature").text
+    >>> cirp.heat_map(sd, None, "a red car", "car", num_inference_steps=2).dtype
+    dtype('float32')
+    """
+    shown = {} if image is None else {"image": as_picture(image)}
+    with record(pipe) as recording:
+        pipe(prompt, **shown, **call)
+    return recording.word_map(word)
+
+
+def edit(
+    pipe: "DiffusionPipeline | Models | str",
+    image: Picture,
+    text: str,
+    *,
+    method: str = "remap",
+    source: str | None = None,
+    mask: Picture | None = None,
+    seed: int = 0,
+    words: Sequence[str] = (),
+    device: str = "cpu",
+    quiet: bool = False,
+    **settings: Any,
+) -> "Edit":
+    """Edit one image.
+
+    Parameters
+    ----------
+    pipe : diffusers.DiffusionPipeline, Models or str
+        A pipeline, what `cirp.load` returns, or the name of a preset or folder.
+    image : PIL.Image.Image, path or array
+        The picture to edit; arrays are (height, width, 3), 0 to 255.
+    text : str
+        What the method reads: an instruction ("make the car blue"), or for methods of
+        text-to-image models ("p2p", "diffedit", "noisy") a caption of the result ("a blue car").
+    method : str
+        A name of `cirp.METHODS`.
+    source : str, optional
+        A caption of the picture as it is; "p2p" and "diffedit" need one.
+    mask : picture or bool array, optional
+        White where the picture may change. It is then the region; methods without one refuse it.
+    seed : int
+        Of the noise: the same as `torch.Generator().manual_seed(seed)` in diffusers.
+    words : sequence of str
+        The words of the text that carry the edit; by default all content words.
+    device : str
+        Where a preset is loaded.
+    quiet : bool
+        Do not print what was run.
+    **settings
+        Settings of the method; `cirp methods NAME` lists them. The miniature has its own best
+        steps and scales; other models have the method's defaults.
+
+    Returns
+    -------
+    Edit
+        With `image`, `mask` (the region, or None), `settings`, `seconds`, `unet_calls`.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method or setting, a text that is missing, a pipeline of another kind, or a
+        mask that the method would ignore; before anything runs.
+
+    Examples
+    --------
+    >>> import cirp
+    >>> made = cirp.edit("miniature", "data/edits/example-01/source.png",
+    ...                  "change donut topping to chocolate", method="ip2p", steps=2, quiet=True)
+    >>> made.image.size
+    (64, 64)
+    """
+    check_name(method)
+    from cirp.diffusion.tasks import Task, missing_texts
+
+    chosen, region = METHODS[method], None
+    if mask is not None:
+        settings = chosen.with_region(settings)
+    picture = as_picture(image)
+    if mask is not None:
+        region = as_mask(mask, picture.size)
+    configured = chosen.configured(**settings)
+    models = as_models(pipe, device=device)
+    configured = best_for(models, chosen, configured)
+    _check_runs(models, method, configured.runs)
+    reads = configured.reads
+    texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
+    key = "target_words" if reads and reads[0] == "caption" else "words"
+    task = Task(
+        picture, texts["instruction"], texts["caption"], seed, key=None, source_caption=source,
+        mask=region, **{key: tuple(words)},
+    )  # fmt: skip
+    if "source_caption" in missing_texts(task, reads):
+        raise ValueError(f"{method} needs a caption of the picture as it is; give source='a ...'")
+    (made,) = chosen(models, [task], progress=False, **configured.model_dump())
+    if not quiet:
+        print(said_in_one_line(made, configured))
+    return made
+
+
+def best_for(models: "Models", method: "Method", settings: "MethodSettings") -> "MethodSettings":
+    """Return the settings with the miniature's best steps and scales where none were given."""
+    if not models.is_miniature or settings.runs != "instruct":
+        return settings
+    own = {name: BEST[name] for name in BEST if name in method.settings.model_fields}
+    return method.configured(**{**own, **settings.model_dump(exclude_unset=True)})
+
+
+def said_in_one_line(made: "Edit", settings: "MethodSettings") -> str:
+    """Return what was run: the method, the settings that differ from its own, and the time."""
+    chosen = settings.model_dump(include={"steps", "text_scale", "image_scale"})
+    chosen |= settings.model_dump(exclude_defaults=True)
+    said = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
+    return f"{made.method} ({said}): {made.unet_calls} UNet rows, {made.seconds:.1f} s"
+
+
+def as_models(pipe: "DiffusionPipeline | Models | str", *, device: str = "cpu") -> "Models":
+    """Return models of a preset's name, a pipeline, or themselves. Raises `ValueError`."""
+    from cirp.diffusion.pipelines import EDITORS, PAINTERS, Models, load
+
+    if isinstance(pipe, Models):
+        return pipe
+    if isinstance(pipe, str | Path):
+        return load(str(pipe), device=device)
+    if not isinstance(pipe, EDITORS + PAINTERS):
+        known = ", ".join(kind.__name__ for kind in EDITORS + PAINTERS)
+        raise ValueError(
+            f"a {type(pipe).__name__} cannot edit here; give one of {known}, or a name"
+        )
+    return Models(type(pipe).__name__, pipe, pipe, "")
+
+
+def _check_runs(models: "Models", method: str, runs: str) -> None:
+    """Refuse a single pipeline of the kind that the method does not run."""
+    from cirp.diffusion.pipelines import EDITORS, PAINTERS
+
+    kinds = {"instruct": (models.instruct, EDITORS), "text": (models.text, PAINTERS)}
+    if runs and not isinstance(kinds[runs][0], kinds[runs][1]):
+        wanted = "an InstructPix2Pix" if runs == "instruct" else "a text-to-image"
+        raise ValueError(
+            f"{method} runs {wanted} pipeline, not a {type(kinds[runs][0]).__name__}; give one, or "
+            "cirp.load(...), which has both"
+        )
+
+
+class Scores(dict[str, float]):
+    """The scores of one edit by name; `change_map` says how much each pixel changed."""
+
+    change_map: Map
+
+
+def score(
+    source: Picture,
+    edited: Picture,
+    mask: Picture | Bool[np.ndarray, "row column"] | None = None,
+    *,
+    caption: str | None = None,
+    features: "FeatureExtractor | str | None" = None,
+    vae: "AutoencoderKL | None" = None,
+) -> Scores:
+    """Score one edited image against its source; needs no model unless one is asked for.
+
+    Parameters
+    ----------
+    source, edited : PIL.Image.Image, path or array
+        Two pictures of one size.
+    mask : picture or bool array, optional
+        White where the picture may change; then scores inside and outside are added.
+    caption : str, optional
+        What the edited picture should show; with `features` it adds `clip_t`.
+    features : str or FeatureExtractor, optional
+        "miniature", "real" or a folder: adds `clip_i` and `dinov2`, the similarity to the source.
+    vae : diffusers.AutoencoderKL, optional
+        Adds `l1_outside_excess`: the change outside less that of the source's own round trip
+        through the autoencoder. Needs a mask.
+
+    Returns
+    -------
+    Scores
+        A dict of floats: `l1` (mean absolute change, 0 to 1), `psnr` (dB), `ssim`, each also with
+        `_inside` and `_outside`. Its attribute `change_map` is (height, width).
+
+    Raises
+    ------
+    ValueError
+        If the pictures or the mask differ in size, or something is asked for that lacks its part.
+
+    Notes
+    -----
+    A band of 1/32 of the picture around the mask counts as neither inside nor outside.
+
+    Examples
+    --------
+    >>> import cirp, numpy as np
+    >>> before = np.zeros((64, 64, 3), np.uint8)
+    >>> after = before.copy()
+    >>> after[:32] = 255
+    >>> cirp.score(before, after)["l1"]
+    0.5
+    """
+    from cirp.metrics import regions, similarity
+
+    one, other = as_picture(source), as_picture(edited)
+    if one.size != other.size:
+        raise ValueError(
+            f"the source is {one.width}x{one.height} and the edited picture {other.width}x"
+            f"{other.height}; resize one of them"
+        )
+    inside = None if mask is None else as_mask(mask, one.size)
+    if vae is not None and inside is None:
+        raise ValueError("vae= adds the excess outside the mask; give mask=, too")
+    if caption is not None and features is None:
+        raise ValueError('caption= is compared by CLIP; give features="miniature" or "real", too')
+    before, after = similarity.to_array(one), similarity.to_array(other)
+    sides = regions.split(inside, shape=one.size[::-1], is_global=False)
+    found = Scores(similarity.pixel_metrics(after, before, sides))
+    if inside is None:
+        found = Scores({k: v for k, v in found.items() if "side" not in k})
+    found.change_map = similarity.change(after, before).astype(np.float32)
+    if vae is not None:
+        trip = similarity.to_array(_round_trip(vae, one))
+        unavoidable = similarity.pixel_metrics(trip, before, sides)
+        found["l1_outside_excess"] = found["l1_outside"] - unavoidable["l1_outside"]
+    if features is not None:
+        encoders = _features(features)
+        mine, theirs = encoders.clip_image([other, one])
+        found["clip_i"] = float(similarity.cosine(mine, theirs))
+        found["dinov2"] = float(similarity.cosine(*encoders.dinov2([other, one])))
+        if caption is not None:
+            found["clip_t"] = float(similarity.cosine(mine, encoders.clip_text([caption])[0]))
+    return found
+
+
+def _features(asked: "FeatureExtractor | str") -> "FeatureExtractor":
+    if not isinstance(asked, str | Path):
+        return asked
+    from cirp.metrics.features import load_features
+
+    if asked not in _loaded:
+        _loaded[asked] = load_features(asked)
+    return _loaded[asked]
+
+
+_loaded: dict = {}
+
+
+def _round_trip(vae: "AutoencoderKL", picture: Image.Image) -> Image.Image:
+    import torch
+    from diffusers.image_processor import VaeImageProcessor
+
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    processor = VaeImageProcessor(vae_scale_factor=factor)
+    with torch.no_grad():
+        x = processor.preprocess(picture).to(vae.device, vae.dtype)
+        y = vae.decode(vae.encode(x).latent_dist.mode()).sample
+    (made,) = processor.postprocess(y, output_type="pil")
+    return made.resize(picture.size)
+
+
+def as_picture(given: Picture) -> Image.Image:
+    """Return 8-bit RGB of a picture, a path or an array (height, width, 3), 0 to 255.
+
+    Raises `ValueError` for arrays of another shape or range.
+    """
+    if isinstance(given, str | Path):
+        return open_image(given)
+    if isinstance(given, Image.Image):
+        return as_rgb(given, "the picture")
+    pixels = np.asarray(given)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DataError(f"an array of shape {pixels.shape}; give (height, width, 3)")
+    if pixels.dtype != np.uint8:
+        raise DataError(f"an array of {pixels.dtype}; give uint8, 0 to 255")
+    return Image.fromarray(pixels)
+
+
+def as_mask(given: Any, size: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
+    """Return a mask as booleans; `size` is the picture's (width, height). Raises `ValueError`."""
+    if isinstance(given, str | Path):
+        mask = open_mask(given)
+    elif isinstance(given, Image.Image):
+        mask = np.asarray(given.convert("L")) >= 128
+    else:
+        mask = np.asarray(given)
+        if mask.dtype != bool:
+            raise DataError(f"a mask of {mask.dtype}; give booleans, True where it may change")
+    if mask.shape != size[::-1]:
+        raise DataError(f"a mask of shape {mask.shape} for a picture of {size[0]}x{size[1]} pixels")
+    return mask

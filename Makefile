@@ -52,7 +52,7 @@ export EDITS MODELS SEED STEPS DEVICE OUT
 OWN := $(strip $(EDITS)$(MODELS)$(SEED)$(STEPS)$(DEVICE))
 
 .DELETE_ON_ERROR:
-.PHONY: help book test lab lint full clean lock
+.PHONY: help book test lab lint full clean lock wheel
 
 help:
 	@echo "make book   set up, execute the stale notebooks (quick), build the book: _build/html"
@@ -61,6 +61,7 @@ help:
 	@echo "make lint   ruff, and who may import whom"
 	@echo "make full   all images, 150 steps: rewrites data/results and figures, then the book; hours"
 	@echo "make clean  remove executed notebooks and the built book"
+	@echo "make wheel  build the wheel, install it alone, and use it in an empty folder"
 	@echo "make lock   resolve all dependencies anew and rewrite constraints.txt"
 
 ifeq ($(OWN),)
@@ -114,6 +115,16 @@ clean:
 	rm -rf book/notebooks _build
 	@echo "Kept, because they are expensive: $(VENV), .cache, data/results, figures."
 
+# Twice: the core alone, then with the extra that the explorer needs.
+wheel: $(INSTALLED)
+	rm -rf _build/wheel && mkdir -p _build/wheel/empty
+	$(BIN)/python -m pip wheel -qq --no-deps -w _build/wheel .
+	$(PYTHON) -m venv _build/wheel/env
+	_build/wheel/env/bin/python -m pip install -qq -c constraints.txt _build/wheel/*.whl
+	cd _build/wheel/empty && ../env/bin/python ../../../tests/wheel.py
+	_build/wheel/env/bin/python -m pip install -qq -c constraints.txt "$$(echo _build/wheel/*.whl)[lab]"
+	cd _build/wheel/empty && ../env/bin/python ../../../tests/wheel.py lab
+
 lock:
 	rm -rf _build/lock && mkdir -p _build
 	$(PYTHON) -m venv _build/lock
@@ -133,6 +144,6 @@ $(INSTALLED): pyproject.toml constraints.txt
 			"apt install python3-venv" >&2; \
 		exit 1; }
 	@echo "Installing into $(VENV); the first time this takes some minutes ..."
-	@$(BIN)/python -m pip install -q -c constraints.txt -e ".[book,dev]"
-	@$(BIN)/python -m pip install -q --no-deps $(DAAM)
+	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[book,dev]"
+	@$(BIN)/python -m pip install -qq --no-deps $(DAAM)
 	@touch $@

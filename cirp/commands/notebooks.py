@@ -228,8 +228,8 @@ def execute_all(
     for source in sources:  # all of them, before the first one runs for hours
         check(source.name, given, parameters_of(read(source)))
     for source in sources:
-        print(f"{source.stem} ...", flush=True)  # whole lines: others may run beside it
         manifest = execute(source, out, given, timeout=timeout)
+        # a whole line: others may run beside it
         print(f"{source.stem}: {manifest['seconds']:.0f} s", flush=True)
         if provenance:
             provenance.mkdir(parents=True, exist_ok=True)

@@ -180,6 +180,11 @@ class Study:
         return self.kept("blends", pd.concat(parts, ignore_index=True))
 
 
+def folder_of(edits: str) -> str:
+    """The folder of a chapter's parameter `edits`, which is relative to the repository."""
+    return edits if Path(edits).is_absolute() else str(paths.ROOT / edits)
+
+
 def _is_default(folder: str, models: str, seed: int) -> bool:
     same = Path(folder).resolve() == paths.EDITS.resolve()
     return same and models == "miniature" and seed == 0
@@ -217,7 +222,7 @@ def open_study(
             raise ValueError(f"{name}={value!r}; give a value of type {kind.__name__}")
     if steps < 1:
         raise ValueError(f"steps={steps}; give at least 1")
-    folder = edits if Path(edits).is_absolute() else str(paths.ROOT / edits)
+    folder = folder_of(edits)
     everything = load_edits(folder)
     default = _is_default(folder, models, seed) and steps == usual_steps
     if not default:  # nothing of it may lie over the book's own figures and tables

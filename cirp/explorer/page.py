@@ -11,10 +11,13 @@ scheduler, guidance and holds are in `static/engine.js`, equal to `cirp.explorer
 """
 
 import gzip
+import io
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -139,12 +142,17 @@ def layers_of(models: Models) -> list[dict]:
 
 
 def _export(module: nn.Module, arguments: tuple, path: Path, inputs, outputs) -> None:
-    with torch.no_grad():
-        made = torch.onnx.export(
-            module.eval(), arguments, dynamo=True, input_names=list(inputs),
-            output_names=list(outputs), verbose=False,
-        )  # fmt: skip
-    made.optimize()
+    said = io.StringIO()  # the exporter fills screens; what it says is shown if it fails
+    with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+        warnings.simplefilter("ignore")
+        try:
+            made = torch.onnx.export(
+                module.eval(), arguments, dynamo=True, input_names=list(inputs),
+                output_names=list(outputs), verbose=False,
+            )  # fmt: skip
+            made.optimize()
+        except Exception as error:
+            raise RuntimeError(f"{path.name} could not be exported:\n{said.getvalue()}") from error
     onnx.save(halved(made.model_proto), path)
 
 

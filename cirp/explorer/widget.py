@@ -201,7 +201,7 @@ class LiveExplorer(anywidget.AnyWidget):
     def _snippet(self, request: Request) -> None:
         if self._items[request.item].folder.is_relative_to(self._brought.name):
             raise ValueError("a picture that was brought along is in no folder of edits; give "
-                             "its file to cirp edit --image or cirp curate --photos")  # fmt: skip
+                             "its file to cirp edit or cirp curate --photos")  # fmt: skip
         self.send({"kind": "snippet", "text": snippet(request, self._kept[0])})
 
     def _region(self, request: Request, work: Work) -> None:

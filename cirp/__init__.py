@@ -24,6 +24,7 @@ _PUBLIC = {
     "explore": "cirp.explorer.widget",
     "heat_map": "cirp.api",
     "load": "cirp.diffusion.pipelines",
+    "load_edits": "cirp.data.edits",
     "record": "cirp.api",
     "review": "cirp.explorer.reviewing",
     "score": "cirp.api",

@@ -28,6 +28,7 @@ from cirp.data.images import (
     open_mask,
 )
 from cirp.data.text_files import json_lines
+from cirp.paths import EDITS
 
 __all__ = [
     "DataError",
@@ -188,11 +189,35 @@ class EditItem:
         return mask if self.fitted is None else fit_mask(mask, size=self.fitted)
 
 
-def load_edits(folder: Path | str, limit: int | None = None) -> list[EditItem]:
-    """The first `limit` edits of `folder` (all by default), in file order, completely checked.
+def load_edits(folder: Path | str = EDITS, limit: int | None = None) -> list[EditItem]:
+    """Load a folder of edits, completely checked; by default the examples of the package.
 
-    Every row is parsed and every file of those rows decoded once, so that a mistake costs a second
-    now and not an hour later. Raises `DataError`.
+    Parameters
+    ----------
+    folder : path
+        Holds `metadata.jsonl` and its pictures; `cirp curate` writes one.
+    limit : int, optional
+        Load only so many, in the order of the file.
+
+    Returns
+    -------
+    list of EditItem
+        Each with `source()`, `mask()`, `target()` and its `record`: `instruction`, captions, words.
+
+    Raises
+    ------
+    DataError
+        In one line: which file and row, which value, what to do. Every file is decoded once, so
+        that a mistake costs a second now and not an hour later.
+
+    Examples
+    --------
+    >>> import cirp
+    >>> item = cirp.load_edits()[1]
+    >>> item.record.instruction
+    'change donut topping to chocolate'
+    >>> item.source().size, item.mask().shape
+    ((64, 64), (64, 64))
     """
     folder = Path(folder)
     if limit is not None and limit < 1:

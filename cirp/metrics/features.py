@@ -36,7 +36,7 @@ from transformers import (
 
 from cirp.data.images import fingerprint
 from cirp.diffusion.pipelines import fingerprint as fingerprint_of
-from cirp.diffusion.pipelines import plain, splits, weights_of
+from cirp.diffusion.pipelines import plain, quiet, splits, weights_of
 from cirp.paths import MODELS
 
 Images = Sequence[Image.Image] | Float[Tensor, "image 3 height width"]
@@ -286,7 +286,7 @@ def load_features(name: str = "miniature", *, device: str = "cpu") -> Features:
     Raises `ValueError` for an unknown name or an incomplete folder, before anything is loaded.
     """
     if name == "real":
-        return Features(dict(REAL), device=device)
+        return _quietly(dict(REAL), device)
     folder = MODELS if name == "miniature" else Path(name)
     if not folder.is_dir():
         raise ValueError(
@@ -298,4 +298,9 @@ def load_features(name: str = "miniature", *, device: str = "cpu") -> Features:
             raise ValueError(f"{found[part]} holds no config.json; put the {part} checkpoint there")
     if not (found["judge"] / "config.json").is_file():
         del found["judge"]
-    return Features({part: str(path) for part, path in found.items()}, device=device)
+    return _quietly({part: str(path) for part, path in found.items()}, device)
+
+
+def _quietly(folders: dict[str, str], device: str) -> Features:
+    with quiet():
+        return Features(folders, device=device)

@@ -6,6 +6,10 @@ the ten examples in `cirp/shipped`. `CIRP_OUT` is where tables and figures of on
 """
 
 import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -26,6 +30,25 @@ def check_checkout() -> None:
             "this command needs the repository: notebooks and tables are not in the installed "
             "package; clone it, and run the command there"
         )
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write to, which becomes `path` when the block ends well.
+
+    A file or folder that stood there stays whole until then, and if the block fails.
+    """
+    half = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    half.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield half
+        if half.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(half, path)
+    finally:
+        if half.is_dir():
+            shutil.rmtree(half, ignore_errors=True)
+        half.unlink(missing_ok=True)
 
 
 def cache() -> Path:

@@ -6,6 +6,8 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cirp.experiments import records
 from cirp.experiments.records import CHECKED, PROVENANCE, agreement, write
@@ -105,14 +107,14 @@ def test_a_write_that_fails_leaves_the_last_table_whole(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write(path, rows(seed=1))
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["t.csv"]
+    assert sorted(os.listdir(tmp_path)) == ["t.csv", "t.made.json"]
 
 
 def test_every_recorded_table_is_tied_down():
     tables = sorted(records.RESULTS.glob("*.csv"))
     assert len(tables) > 10
     for path, name in itertools.product(tables, PROVENANCE):
-        assert name in pd.read_csv(path, nrows=1), (path.name, name)
+        assert name in records.read(path), (path.name, name)
 
 
 def test_names_and_hashes_of_digits_stay_texts(tmp_path):
@@ -157,3 +159,42 @@ def test_what_scores_depend_on_is_part_of_the_instruments(change):
         features._dinov2.embeddings.cls_token.data += 1
     assert features.state != before
     assert records.instruments(features) != f"{features.fingerprint} {scores.CODE}"
+
+
+CELLS = st.one_of(st.none(), st.floats(allow_infinity=False, width=32), st.integers(-9, 9))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["NA", "a", "0", "b-1"]), st.sampled_from(["x", "y"]), CELLS,
+                  st.sampled_from(["s1", "s2"]), st.sampled_from([True, False])),
+        min_size=1, max_size=12,
+    )
+)  # fmt: skip
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_written_apart_is_read_back_whole(tmp_path, found):
+    table = pd.DataFrame(found, columns=["id", "method", "value", "settings", "pasted"])
+    table["value"] = table["value"].astype(float)
+    table = table.assign(
+        edit_type="add", seed=0, weights="w", instruments="", scheduler="s", processor="p",
+        item=[f"i-{name}" for name in table["id"]], code=[f"{m} 1" for m in table["method"]],
+    )  # fmt: skip
+    again = write(tmp_path / "t.csv", table, digits=9)
+    assert list(again) == list(table)
+    pd.testing.assert_frame_equal(
+        again, table.replace({"instruments": {"": np.nan}}), check_dtype=False, rtol=1e-8
+    )
+
+
+def test_a_table_and_what_stands_aside_are_of_one_run(tmp_path):
+    path = tmp_path / "t.csv"
+    write(path, rows())
+    old = path.read_bytes()
+    write(path, rows(success=[1, 1, 1, 1]))
+    path.write_bytes(old)  # as if a kill had come between the two
+    with pytest.raises(ValueError, match="not of one run"):
+        records.read(path)
+
+
+def test_the_books_tables_stay_small():
+    assert sum(path.stat().st_size for path in records.RESULTS.glob("*.*")) < 10e6

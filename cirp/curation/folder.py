@@ -6,10 +6,7 @@ hash of its pixels, from which the same draw can be made again where the collect
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +19,7 @@ from cirp.curation.own import OWN, as_picture
 from cirp.curation.sources import SOURCES
 from cirp.data.edits import DRAFT, METADATA, EditRecord
 from cirp.data.images import DataError, fingerprint
+from cirp.paths import replacing
 
 REFERENCES, ATTRIBUTIONS = "references.jsonl", "ATTRIBUTIONS.md"
 
@@ -104,13 +102,9 @@ def whole(folder: Path) -> Iterator[Path]:
     Raises `DataError` if `folder` is there already.
     """
     check_new(folder)
-    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    half.mkdir(parents=True)
-    try:
+    with replacing(folder) as half:
+        half.mkdir()
         yield half
-        os.replace(half, folder)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
 
 
 def _row(one: Candidate, name: str, folder: Path) -> EditRecord:

@@ -7,9 +7,6 @@ folder and moved, so an interrupted run leaves only whole ones, and the same com
 import hashlib
 import json
 import math
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -153,9 +150,6 @@ def _content(image: Image.Image, mask: Image.Image | None) -> list[str | None]:
 
 def save(folder: Path, edit: Edit) -> None:
     """Write a cell beside its place, then move it there."""
-    half = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    half.mkdir(parents=True)
-    edit.image.save(half / "edit.png")
     meta = dict(
         method=edit.method,
         settings=edit.settings,
@@ -166,14 +160,14 @@ def save(folder: Path, edit: Edit) -> None:
         cell=folder.name,
         content=_content(edit.image, edit.mask),
     )
-    if edit.mask is not None:
-        edit.mask.save(half / "mask.png")
-    (half / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
     try:
-        os.replace(half, folder)
-    except OSError:  # another process has just finished the same cell
-        shutil.rmtree(half)
+        with paths.replacing(folder) as half:
+            half.mkdir()
+            edit.image.save(half / "edit.png")
+            if edit.mask is not None:
+                edit.mask.save(half / "mask.png")
+            (half / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    except OSError:  # another process may have just finished the same cell
         if load(folder) is None:
             raise
 

@@ -18,9 +18,7 @@ hide is caught elsewhere: every quick build computes a slice of each table again
 
 import hashlib
 import json
-import os
 import platform
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -32,12 +30,15 @@ import torch
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.metrics import scores
-from cirp.paths import RESULTS
+from cirp.paths import RESULTS, replacing
 from cirp.statistics.bootstrap import PRIMARY
 
 PROVENANCE = (
     "settings", "seed", "weights", "instruments", "scheduler", "processor", "item", "code"
 )  # fmt: skip
+TEXTS = ("id", "method", *(name for name in PROVENANCE if name != "seed"))
+MADE = ("settings", "weights", "instruments", "scheduler", "processor", "code")
+OF_ITEM = ("item", "edit_type", "is_global", "example")  # columns that follow from the edit
 CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source", "l1_source")
 # How far a score may be from the recorded one: the largest difference of a cell, and the mean.
 SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
@@ -99,7 +100,7 @@ def stated(kind: str, tensors: str, state: Callable[[], str]) -> str:
     """The hash of tensors as a row records it, followed by that of all else they work with.
 
     Rows from before all else was hashed have the tensors' alone. What it was then stands in
-    `made.json`, so that such a row is taken for the same only if nothing else has changed.
+    `states.json`, so that such a row is taken for the same only if nothing else has changed.
     """
     now = state()
     return tensors if before().get(kind, {}).get(tensors) == now else f"{tensors} {now}".strip()
@@ -107,8 +108,8 @@ def stated(kind: str, tensors: str, state: Callable[[], str]) -> str:
 
 @cache
 def before() -> dict[str, dict[str, str]]:
-    """`made.json`: of "weights" and "instruments", each hash of tensors with that of all else."""
-    path = RESULTS / "made.json"
+    """`states.json`: of "weights" and "instruments", each hash of tensors with that of all else."""
+    path = RESULTS / "states.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
@@ -134,9 +135,84 @@ def path_of(name: str) -> Path:
 
 
 def read(path: Path) -> pd.DataFrame:
-    """A table as it was written: an edit that is called 0 stays "0", a hash of digits a text."""
-    texts = ("id", "method", *(name for name in PROVENANCE if name != "seed"))
-    return read_csv(path, dtype=dict.fromkeys(texts, str))
+    """Return a table as it was given to `write`, its columns in their order.
+
+    An edit that is called 0 stays "0", a hash of digits a text.
+    """
+    table, aside = read_csv(path, dtype=dict.fromkeys(TEXTS, str)), aside_of(path)
+    if not aside.exists():  # a table that was not written here
+        return table
+    known = json.loads(aside.read_text(encoding="utf-8"))
+    if known["csv"] != hashlib.sha256(path.read_bytes()).hexdigest():
+        raise ValueError(f"{path} and {aside.name} are not of one run; make the table anew")
+    return _whole(table, known)
+
+
+def aside_of(path: Path) -> Path:
+    """Where a table's repeated columns are: main.csv has main.made.json."""
+    return path.with_suffix(".made.json")
+
+
+def _factored(table: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
+    """Split a table into what differs from row to row, and what does not.
+
+    Aside go columns with one value, columns that follow from the edit (`items`), and what rows were
+    made of (`made`, whose place stands in the row): most of a table's bytes, written once.
+    """
+    columns, rest = list(table.columns), table.copy()
+    constant = {
+        name: _plain(rest[name].iloc[0])
+        for name in columns
+        if name not in ("id", "method") and len(rest) and rest[name].nunique(dropna=False) == 1
+    }
+    rest = rest.drop(columns=list(constant))
+    of_item = [
+        name for name in OF_ITEM
+        if name in rest and "id" in rest
+        and (rest.groupby("id")[name].nunique(dropna=False) <= 1).all()
+    ]  # fmt: skip
+    items = {}
+    if of_item:
+        first = rest.drop_duplicates("id")
+        for name in ("id", *of_item):
+            items[name] = [_plain(value) for value in first[name]]
+        rest = rest.drop(columns=of_item)
+    made, of_made = [], [name for name in MADE if name in rest]
+    if of_made:
+        places = rest.groupby(of_made, sort=False, dropna=False).ngroup()
+        first = rest[of_made].drop_duplicates()
+        made = [[_plain(value) for value in row] for row in first.itertuples(index=False)]
+        rest.insert(0, "made", places)
+        rest = rest.drop(columns=of_made)
+    return rest, {
+        "columns": columns, "constant": constant, "items": items,
+        "made": {"columns": of_made, "rows": made},
+    }  # fmt: skip
+
+
+def _whole(table: pd.DataFrame, known: Mapping) -> pd.DataFrame:
+    """Put the columns that `_factored` took out back in."""
+    found = {name: table[name] for name in table}
+    if columns := known["made"]["columns"]:
+        rows = pd.DataFrame(known["made"]["rows"], columns=columns, dtype=object)
+        for name in columns:
+            found[name] = rows[name].iloc[table["made"]].reset_index(drop=True)
+    if items := known["items"]:
+        for name in list(items)[1:]:
+            found[name] = table["id"].map(dict(zip(items["id"], items[name], strict=True)))
+    for name, value in known["constant"].items():
+        value = np.nan if value is None else value
+        found[name] = pd.Series([value] * len(table), index=table.index)
+    whole = pd.DataFrame({name: found[name] for name in known["columns"]}, index=table.index)
+    text = pd.Series(["a"]).dtype  # as this version of pandas reads texts
+    return whole.astype({name: text for name in (*TEXTS, *OF_ITEM[1:2]) if name in whole})
+
+
+def _plain(value: object) -> object:
+    """A value as JSON has it; unknown, or an empty text as in a CSV file, is null."""
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if value == "" or (isinstance(value, float) and np.isnan(value)) else value
 
 
 def read_csv(path: Path, **how) -> pd.DataFrame:
@@ -144,8 +220,8 @@ def read_csv(path: Path, **how) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8", **how)
 
 
-def write(path: Path, table: pd.DataFrame, *, digits: int = 6) -> pd.DataFrame:
-    """The table as it is read back. Written beside and moved: never torn, never half lost.
+def write(path: Path, table: pd.DataFrame, *, digits: int = 5) -> pd.DataFrame:
+    """Write a table and return it as it is read back. What stood there is never torn or half lost.
 
     Raises `ValueError` if a column of `PROVENANCE` is missing.
     """
@@ -153,13 +229,25 @@ def write(path: Path, table: pd.DataFrame, *, digits: int = 6) -> pd.DataFrame:
     if lacking:
         raise ValueError(f"{path.name}: no column {', '.join(lacking)}; nothing would tie it down")
     path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        table.to_csv(half, index=False, float_format=f"%.{digits}g")
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
+    rest, known = _factored(table.reset_index(drop=True))
+    with replacing(path) as half, replacing(aside_of(path)) as aside:
+        rest.to_csv(half, index=False, float_format=f"%.{digits}g", encoding="utf-8")
+        known["csv"] = hashlib.sha256(half.read_bytes()).hexdigest()
+        aside.write_text(_by_line(known), encoding="utf-8")
     return read(path)
+
+
+def _by_line(known: Mapping) -> str:
+    """JSON with a line for each row of `made` and each column of `items`: small differences."""
+    rows = ",\n   ".join(json.dumps(row) for row in known["made"]["rows"])
+    items = ",\n  ".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in known["items"].items())
+    return (
+        f'{{"csv": {json.dumps(known["csv"])},\n'
+        f' "columns": {json.dumps(known["columns"])},\n'
+        f' "constant": {json.dumps(known["constant"])},\n'
+        f' "items": {{{items}}},\n'
+        f' "made": {{"columns": {json.dumps(known["made"]["columns"])},\n  "rows": [{rows}]}}}}\n'
+    )
 
 
 def recorded(name: str) -> pd.DataFrame | None:

@@ -13,7 +13,6 @@ scheduler, guidance and holds are in `static/engine.js`, equal to `cirp.explorer
 import gzip
 import io
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -35,7 +34,7 @@ from cirp.experiments import cache
 from cirp.experiments.records import item_hash, short_hash
 from cirp.explorer.messages import PAGE_SEEDS, place_of
 from cirp.explorer.widget import STATIC
-from cirp.paths import EDITS, MODELS, ROOT
+from cirp.paths import EDITS, MODELS, ROOT, replacing
 
 OUT = ROOT / "book" / "_extra" / "_static" / "explorer"
 MOST_STEPS = 50
@@ -296,8 +295,7 @@ def main(folder: Path = OUT) -> None:
     ]
     known["megabytes"] = {path.name: path.stat().st_size / 1e6 for path in folder.glob("*.gz")}
     shutil.copy(STATIC / "engine.js", folder / "engine.js")
-    half = stamp.with_suffix(".tmp")
-    half.write_text(json.dumps(known), encoding="utf-8")
-    os.replace(half, stamp)
+    with replacing(stamp) as half:
+        half.write_text(json.dumps(known), encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB")

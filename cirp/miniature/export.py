@@ -73,9 +73,8 @@ def write(pairs: Iterable[tuple[Pair, EditRecord]], folder: Path) -> Path:
         for name, t in zip(row.object_mask_file_names, p.source.everything(), strict=True):
             _mask(mask(p.source, t)).save(folder / name)
         rows.append(row.model_dump_json())
-    half = folder / f"{METADATA}.tmp"
-    half.write_text("\n".join(rows) + "\n", encoding="utf-8")
-    os.replace(half, folder / METADATA)
+    with paths.replacing(folder / METADATA) as half:
+        half.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return folder
 
 

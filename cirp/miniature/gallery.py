@@ -9,7 +9,6 @@ were left half done: one side of what changes is still as it was.
 import json
 import os
 import random
-import shutil
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +24,7 @@ from cirp.miniature.kinds import KINDS
 from cirp.miniature.pairs import Pair, in_state, scene, with_things
 from cirp.miniature.scene import SIZE, Scene, all_labels, mask, region, render
 from cirp.miniature.styles import STYLES
+from cirp.paths import replacing
 
 CHUNK = 250
 STYLED = 0.42  # share of scenes in a style
@@ -182,13 +182,10 @@ def draw_gallery(folder: Path, *, count: int, workers: int | None = None) -> Gal
             moved = [[replace(s, row=s.row + before) for s in some] for some in part.spots]
             parts.append(replace(part, spots=moved))
             before += len(part.masks)
-    half = folder.with_name(f"{folder.name}.tmp")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
-    for name in ARRAYS:
-        np.save(half / f"{name}.npy", np.concatenate([getattr(p, name) for p in parts]))
-    spots = [[asdict(spot) for spot in some] for part in parts for some in part.spots]
-    (half / "spots.json").write_text(json.dumps(spots), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(half, folder)
+    with replacing(folder) as half:
+        half.mkdir()
+        for name in ARRAYS:
+            np.save(half / f"{name}.npy", np.concatenate([getattr(p, name) for p in parts]))
+        spots = [[asdict(spot) for spot in some] for part in parts for some in part.spots]
+        (half / "spots.json").write_text(json.dumps(spots), encoding="utf-8")
     return load_gallery(folder)

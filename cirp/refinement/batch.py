@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
+from cirp.paths import replacing
 from cirp.refinement.backends import Backend, Grammar, Message
 from cirp.refinement.schema import Answer, Unusable, checked
 
@@ -132,7 +131,6 @@ def refine_all(
                 path.unlink()  # torn, or too long for these models
         result = refine_one(ask, backend, fits)
         if result.answer is not None:
-            half = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-            half.write_text(result.answer.model_dump_json(), encoding="utf-8")
-            os.replace(half, path)
+            with replacing(path) as half:
+                half.write_text(result.answer.model_dump_json(), encoding="utf-8")
         yield result

@@ -2,12 +2,12 @@
 
 import json
 import os
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 from cirp.data.edits import METADATA, DataError, EditItem, record_of
 from cirp.data.text_files import json_lines
+from cirp.paths import replacing
 from cirp.refinement.batch import Ask, Result
 
 REFINED = "metadata.refined.jsonl"
@@ -69,7 +69,6 @@ def written(folder: Path, results: Sequence[Result], out: Path) -> Path:
             }
             record_of(row, where)  # what is written can be read
         lines.append(json.dumps(row))
-    half = out.with_name(f"{out.name}.{uuid.uuid4().hex[:8]}.tmp")
-    half.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    os.replace(half, out)
+    with replacing(out) as half:
+        half.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return out

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from cirp.miniature.training.objective import Objective, batches, moved, processes, replayed
 from cirp.miniature.training.schedule import Limit, Outcome, Schedule, Stopped
+from cirp.paths import replacing
 
 CHECKPOINT, HELD = "checkpoint.safetensors", "held.safetensors"
 LOOK = 8  # steps of a GPU from one look at the loss to the next
@@ -74,9 +75,9 @@ class _Run:
                 packed[f"optimizer/{key}/{kind}"] = value
         packed = {k: v.detach().cpu().contiguous().clone() for k, v in packed.items()}
         place = {"step": self.step, "samples": self.samples, "seconds": self.seconds}
-        half = self.folder / f"{name}.tmp"
-        save_file(packed, half, {k: repr(v) for k, v in (place | {"loss": self.loss}).items()})
-        os.replace(half, self.folder / name)
+        place |= {"loss": self.loss}
+        with replacing(self.folder / name) as half:
+            save_file(packed, half, {k: repr(v) for k, v in place.items()})
 
     def load(self, name: str) -> None:
         path = self.folder / name

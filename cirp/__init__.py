@@ -34,7 +34,13 @@ __all__ = [*_PUBLIC, "__version__"]  # noqa: F822  (all of them are read on dema
 
 def __getattr__(name: str):
     if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
+        try:
+            return getattr(import_module(_PUBLIC[name]), name)
+        except ModuleNotFoundError as error:
+            if error.name not in ("anywidget", "ipywidgets", "traitlets", "resvg_py"):
+                raise
+            text = f'cirp.{name} needs {error.name}; run: pip install "cirp[lab]"'
+            raise AttributeError(text) from error
     if name == "__version__":
         from importlib.metadata import version
 

@@ -4,6 +4,8 @@ Nothing is decided here: each function checks what it was given and calls the ro
 """
 
 import inspect
+import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
 Picture = Image.Image | Path | str | np.ndarray
 Map = Float[np.ndarray, "row column"]
 SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
-BEST = {"steps": 20, "text_scale": 2.5, "image_scale": 1.5}  # of the miniature, by validation edits
+# The miniature's best, by validation edits, for methods that run each of its pipelines.
+BEST = {
+    "instruct": {"steps": 20, "text_scale": 2.5, "image_scale": 1.5},
+    "text": {"steps": 20},
+}
 
 
 class Recording:
@@ -85,7 +91,9 @@ class Recording:
         size : (int, int), optional
             Rows and columns; by default the latents' own.
         **choice
-            `layers`, `heads`, `strides`, `time`, `branch`: see `cirp.attention.maps.token_maps`.
+            What is averaged: `layers` (names, of `rec.record.layers`), `heads` (numbers), `strides`
+            (resolutions: latent cells that a map's cell covers), `time` (of `rec.record.times`, if
+            `record` was given `times`), `branch` (of `record`'s branches). All by default.
         """
         maps = token_maps(self.record, image=image, size=size, **choice)
         return maps.float().cpu().numpy()
@@ -99,7 +107,8 @@ class Recording:
         ----------
         word : str
             A word or phrase of the prompt; or "begin", "end" or "padding" for the tokens that are
-            no words, unless the prompt has that word. Padding is all of its tokens together.
+            no words, unless the prompt has that word. The map of padding is the sum over its
+            tokens: all the attention that padding takes.
         image : int
             Number of the image.
         occurrence : int, optional
@@ -115,36 +124,45 @@ class Recording:
         Raises
         ------
         ValueError
-            If the prompt has no such word, naming its words.
+            If the prompt has no such word, naming its words; if embeddings were given in place of a
+            prompt; or for another branch than the text's, which was given another text.
         """
+        if not isinstance(word, str):
+            raise ValueError(f"word={word!r}; give one word, or use word_maps for several")
+        if choice.get("branch", TEXT) != TEXT:
+            raise ValueError(
+                "only the text branch was given this prompt; use token_maps for others"
+            )
         size = choice.pop("size", None) or self.size(image)
         positions = self._positions(word, image, occurrence)
         maps = self.token_maps(image, size=size, positions=positions, **choice)
-        return maps.sum(axis=0) if word == "padding" and len(positions) else maps.mean(axis=0)
+        return maps.sum(axis=0) if positions[0] > self._end(image) else maps.mean(axis=0)
 
     def word_maps(self, chosen: Sequence[str], image: int = 0, **choice) -> dict[str, Map]:
-        """Return the map of each of these words."""
+        """Return the map of each of these words; see `word_map`."""
+        chosen = [chosen] if isinstance(chosen, str) else chosen
         return {word: self.word_map(word, image, **choice) for word in chosen}
 
+    def _end(self, image: int) -> int:
+        """The position of the end-of-text token."""
+        return len(self.pipe.tokenizer(self.prompt(image)).input_ids) - 1
+
     def _positions(self, word: str, image: int, occurrence: int | None) -> list[int]:
-        tokenizer = self.pipe.tokenizer
-        if word in SPECIAL:
-            try:
-                prompt = self.prompt(image)
-            except ValueError:
-                prompt = ""
-            if word not in [one.lower() for one in self.words(image)] if prompt else True:
-                end = len(tokenizer(prompt).input_ids) - 1
-                all_of_them = range(end + 1, tokenizer.model_max_length)
-                return {"begin": [0], "end": [end], "padding": list(all_of_them)}[word]
-        return word_positions(tokenizer, self.prompt(image), word, occurrence=occurrence)
+        tokenizer, prompt = self.pipe.tokenizer, self.prompt(image)
+        if word not in SPECIAL or word in [one.lower() for one in self.words(image)]:
+            return word_positions(tokenizer, prompt, word, occurrence=occurrence)
+        end = self._end(image)
+        padding = list(range(end + 1, tokenizer.model_max_length))
+        if word == "padding" and not padding:
+            raise ValueError(f"{prompt!r} fills the text encoder, so there is no padding")
+        return {"begin": [0], "end": [end], "padding": padding}[word]
 
     def plot(
         self,
         word: str | Sequence[str],
-        ax: "Axes | None" = None,
-        *,
         image: int = 0,
+        *,
+        ax: "Axes | None" = None,
         picture: Picture | None = None,
         **choice,
     ) -> "Axes":
@@ -154,12 +172,17 @@ class Recording:
         ----------
         word : str or sequence of str
             As of `word_map`.
-        ax : matplotlib.axes.Axes, optional
-            Where to draw; a new figure by default. Of several words an axes each is made.
         image : int
             Number of the image.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; by default a new figure, with an axes for each word.
         picture : PIL.Image.Image, path or array, optional
-            What lies under the map; by default the picture that the pipeline made.
+            What lies under the map; by default the picture that the pipeline made, or none if it
+            made latents. Give the input picture to see where an edit looks.
+
+        Notes
+        -----
+        Each word's colours run from 0 to its own maximum, which its bar names.
 
         Returns
         -------
@@ -173,8 +196,8 @@ class Recording:
         maps = self.word_maps(chosen, image, **choice)
         made = self.pictures[image] if image < len(self.pictures) else None
         under = made if picture is None else as_picture(picture)
-        if under is None:
-            under = Image.new("RGB", self.size(image)[::-1], "white")
+        opacity = 0.65 if under is not None else 1.0
+        under = under or Image.new("RGB", self.size(image)[::-1])
         if ax is None:
             _, all_axes = plt.subplots(
                 1, len(chosen), figsize=(4 * len(chosen), 3.4), squeeze=False, layout="constrained"
@@ -185,7 +208,7 @@ class Recording:
         else:
             raise ValueError(f"{len(chosen)} words for one ax; leave ax out, or give one word")
         for one, (name, heat) in zip(axes, maps.items(), strict=True):
-            drawn = overlay(one, under, heat, name, interpolation="bicubic")
+            drawn = overlay(one, under, heat, name, interpolation="bicubic", opacity=opacity)
             one.figure.colorbar(drawn, ax=one, label="attention", shrink=0.9)
         return axes[0] if isinstance(word, str) else axes
 
@@ -211,6 +234,7 @@ class Recording:
         path = Path(path)
         if path.suffix != ".npz":
             raise ValueError(f"{path}: maps are saved as .npz; give {path.with_suffix('.npz')}")
+        self.record.latent()  # refuses an empty recording
         maps = {f"maps_{image}": self.token_maps(image) for image in range(self.images)}
         known = len(self.prompts) == self.images
         texts = [one or "" for one in self.prompts] if known else [""] * self.images
@@ -234,7 +258,8 @@ def record(
     times : "step" or sequence of float, optional
         Also keep maps by time; see `cirp.attention.record.Record`.
     branches : sequence of int
-        Rows of guidance to keep; by default the one with the text.
+        Rows of guidance to keep: 0 with the text, 1 with the image alone (InstructPix2Pix), 2 with
+        neither. By default the one with the text.
 
     Yields
     ------
@@ -260,7 +285,10 @@ def record(
     (64, 64)
     """
     if not hasattr(pipe, "unet"):
-        raise TypeError(f"{type(pipe).__name__} has no unet; give a Stable Diffusion pipeline")
+        one = "; give its .instruct or .text" if hasattr(pipe, "instruct") else ""
+        raise TypeError(
+            f"{type(pipe).__name__} has no unet{one or '; give a Stable Diffusion pipeline'}"
+        )
     recording = Recording(pipe, Record(times=times, branches=branches))
     with ExitStack() as stack:
         for name in ("encode_prompt", "_encode_prompt"):
@@ -359,7 +387,9 @@ def edit(
     source : str, optional
         A caption of the picture as it is; "p2p" and "diffedit" need one.
     mask : picture or bool array, optional
-        White where the picture may change. It is then the region; methods without one refuse it.
+        White, or True, where the picture may change. It is then the region; methods without one
+        refuse it. Of "wys" and "remap" no pixel outside changes; others hold latents, attention or
+        guidance there, which keeps less (`cirp methods NAME`: `paste`).
     seed : int
         Of the noise: the same as `torch.Generator().manual_seed(seed)` in diffusers.
     words : sequence of str
@@ -369,13 +399,14 @@ def edit(
     quiet : bool
         Do not print what was run.
     **settings
-        Settings of the method; `cirp methods NAME` lists them. The miniature has its own best
-        steps and scales; other models have the method's defaults.
+        Settings of the method; `cirp methods NAME` lists them with their defaults, which are those
+        of real models. On the miniature it is 20 steps, text scale 2.5 and image scale 1.5.
 
     Returns
     -------
     Edit
-        With `image`, `mask` (the region, or None), `settings`, `seconds`, `unet_calls`.
+        With `image`, `mask` (a picture, white in the region; or None), `settings`, `seconds`,
+        `unet_calls`.
 
     Raises
     ------
@@ -386,13 +417,16 @@ def edit(
     Examples
     --------
     >>> import cirp
-    >>> made = cirp.edit("miniature", "data/edits/example-01/source.png",
+    >>> made = cirp.edit("miniature", cirp.load_edits()[1].source(),
     ...                  "change donut topping to chocolate", method="ip2p", steps=2, quiet=True)
     >>> made.image.size
     (64, 64)
     """
     check_name(method)
+    if not text.strip():
+        raise ValueError("text is empty; say what to do, or what the result shows")
     from cirp.diffusion.tasks import Task, missing_texts
+    from cirp.explorer.words import warnings_for
 
     chosen, region = METHODS[method], None
     if mask is not None:
@@ -413,6 +447,9 @@ def edit(
     )  # fmt: skip
     if "source_caption" in missing_texts(task, reads):
         raise ValueError(f"{method} needs a caption of the picture as it is; give source='a ...'")
+    if not quiet:
+        for line in warnings_for(models, task, reads):
+            print(f"cirp: {line}", file=sys.stderr)
     (made,) = chosen(models, [task], progress=False, **configured.model_dump())
     if not quiet:
         print(said_in_one_line(made, configured))
@@ -421,9 +458,10 @@ def edit(
 
 def best_for(models: "Models", method: "Method", settings: "MethodSettings") -> "MethodSettings":
     """Return the settings with the miniature's best steps and scales where none were given."""
-    if not models.is_miniature or settings.runs != "instruct":
+    if not models.is_miniature:
         return settings
-    own = {name: BEST[name] for name in BEST if name in method.settings.model_fields}
+    known, best = method.settings.model_fields, BEST.get(settings.runs, {})
+    own = {name: value for name, value in best.items() if name in known}
     return method.configured(**{**own, **settings.model_dump(exclude_unset=True)})
 
 
@@ -484,31 +522,46 @@ def score(
     Parameters
     ----------
     source, edited : PIL.Image.Image, path or array
-        Two pictures of one size.
+        Two pictures of one size; arrays are uint8 (height, width, 3). Transparency is put on white.
     mask : picture or bool array, optional
-        White where the picture may change; then scores inside and outside are added.
+        White (at least 128 of 255), or True, where the picture may change; then scores inside and
+        outside of it are added.
     caption : str, optional
         What the edited picture should show; with `features` it adds `clip_t`.
     features : str or FeatureExtractor, optional
-        "miniature", "real" or a folder: adds `clip_i` and `dinov2`, the similarity to the source.
+        "real" for photographs, "miniature" for the drawn world alone (its encoders saw nothing
+        else), or a folder: adds `clip_i` and `dinov2`.
     vae : diffusers.AutoencoderKL, optional
-        Adds `l1_outside_excess`: the change outside less that of the source's own round trip
-        through the autoencoder. Needs a mask.
+        The autoencoder through which the edit was made; adds `l1_outside_excess`. Needs a mask.
 
     Returns
     -------
     Scores
-        A dict of floats: `l1` (mean absolute change, 0 to 1), `psnr` (dB), `ssim`, each also with
-        `_inside` and `_outside`. Its attribute `change_map` is (height, width).
+        A dict of floats. Its attribute `change_map` says how much each pixel changed: float32
+        (height, width), 0 to 1, the mean over the colours.
+
+        ===================  ==============================================================
+        `l1`, `mse`          mean absolute and squared change, 0 (equal) to 1
+        `psnr`               in dB; higher is more alike, infinite if equal
+        `ssim`               -1 to 1 (equal)
+        `..._inside`         the same in the mask, where change is asked for
+        `..._outside`        the same outside of it, where none is; missing if nothing is outside
+        `l1_outside_excess`  `l1_outside` less that of the source through the autoencoder and back;
+                             below 0 is less change than the autoencoder makes by itself
+        `clip_i`, `dinov2`   cosine of both pictures' embeddings, -1 to 1 (equal)
+        `clip_t`             cosine of the edited picture and the caption, -1 to 1; higher is better
+        ===================  ==============================================================
 
     Raises
     ------
     ValueError
-        If the pictures or the mask differ in size, or something is asked for that lacks its part.
+        If the pictures or the mask differ in size, the mask is all black, or something is asked for
+        that lacks its part.
 
     Notes
     -----
-    A band of 1/32 of the picture around the mask counts as neither inside nor outside.
+    Pixels outside of the mask that are nearer to it than 1/32 of the shorter side (rounded down)
+    are left out: a soft edge is no over-editing. The whole mask counts as inside.
 
     Examples
     --------
@@ -535,21 +588,31 @@ def score(
     before, after = similarity.to_array(one), similarity.to_array(other)
     sides = regions.split(inside, shape=one.size[::-1], is_global=False)
     found = Scores(similarity.pixel_metrics(after, before, sides))
+    known = {k: v + 0.0 for k, v in found.items() if not math.isnan(v)}  # -0.0 is 0
     if inside is None:
-        found = Scores({k: v for k, v in found.items() if "side" not in k})
+        known = {k: v for k, v in known.items() if "side" not in k}
+    found = Scores(known)
     found.change_map = similarity.change(after, before).astype(np.float32)
     if vae is not None:
+        if "l1_outside" not in found:
+            raise ValueError("vae= adds the excess outside, and the mask leaves nothing outside")
         trip = similarity.to_array(_round_trip(vae, one))
         unavoidable = similarity.pixel_metrics(trip, before, sides)
         found["l1_outside_excess"] = found["l1_outside"] - unavoidable["l1_outside"]
     if features is not None:
         encoders = _features(features)
         mine, theirs = encoders.clip_image([other, one])
-        found["clip_i"] = float(similarity.cosine(mine, theirs))
-        found["dinov2"] = float(similarity.cosine(*encoders.dinov2([other, one])))
+        found["clip_i"] = _cosine(mine, theirs)
+        found["dinov2"] = _cosine(*encoders.dinov2([other, one]))
         if caption is not None:
-            found["clip_t"] = float(similarity.cosine(mine, encoders.clip_text([caption])[0]))
+            found["clip_t"] = _cosine(mine, encoders.clip_text([caption])[0])
     return found
+
+
+def _cosine(one: np.ndarray, other: np.ndarray) -> float:
+    from cirp.metrics.similarity import cosine
+
+    return float(np.clip(cosine(one, other), -1, 1))
 
 
 def _features(asked: "FeatureExtractor | str") -> "FeatureExtractor":
@@ -589,9 +652,12 @@ def as_picture(given: Picture) -> Image.Image:
         return as_rgb(given, "the picture")
     pixels = np.asarray(given)
     if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise DataError(f"an array of shape {pixels.shape}; give (height, width, 3)")
+        raise DataError(f"a picture of shape {pixels.shape}; give an array (height, width, 3)")
     if pixels.dtype != np.uint8:
-        raise DataError(f"an array of {pixels.dtype}; give uint8, 0 to 255")
+        raise DataError(
+            f"a picture of {pixels.dtype}; give uint8, 0 to 255: (255 * x).round().astype('uint8') "
+            "of values from 0 to 1"
+        )
     return Image.fromarray(pixels)
 
 
@@ -604,7 +670,17 @@ def as_mask(given: Any, size: tuple[int, int]) -> Bool[np.ndarray, "row column"]
     else:
         mask = np.asarray(given)
         if mask.dtype != bool:
-            raise DataError(f"a mask of {mask.dtype}; give booleans, True where it may change")
+            raise DataError(
+                f"a mask of {mask.dtype}; give booleans, True where it may change: mask > 127"
+            )
     if mask.shape != size[::-1]:
-        raise DataError(f"a mask of shape {mask.shape} for a picture of {size[0]}x{size[1]} pixels")
+        whose = "x".join(map(str, mask.shape[::-1]))
+        raise DataError(
+            f"the mask is {whose} pixels, the picture {size[0]}x{size[1]}; resize the mask"
+        )
+    if not mask.any():
+        raise DataError(
+            "the mask is black everywhere (values under 128 count as black), so nothing is inside; "
+            "paint white where the picture may change"
+        )
     return mask

@@ -88,19 +88,25 @@ def edit(
     out: Annotated[Path, typer.Option(help="File for the edited picture.")] = Path("edited.png"),
     method: Annotated[
         str, typer.Option(help="Editing method, such as remap; `cirp methods` lists them.")
-    ] = "ip2p",
+    ] = "remap",
     caption: Annotated[
-        str, typer.Option(help='What the result shows, such as "a dog in the snow".')
+        str,
+        typer.Option(help='What the result shows, for p2p, diffedit and noisy: "a dog in snow".'),
     ] = "",
     source_caption: Annotated[
-        str, typer.Option(help='What the picture shows now, such as "a dog on grass".')
+        str,
+        typer.Option(
+            "--source-caption",
+            "--source",
+            help='What the picture shows now, for p2p and diffedit: "a dog on grass".',
+        ),
     ] = "",
     mask: Annotated[
         Path | None, typer.Option(help="Picture that is white where the edit may change something.")
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A setting of the method, such as text_scale=5; repeatable."),
+        typer.Option("--set", help="A setting of the method, such as steps=50; repeatable."),
     ] = None,
     models: MODELS = "miniature",
     seed: Annotated[int, typer.Option(help="Seed of the noise, as in diffusers.")] = 0,
@@ -108,7 +114,7 @@ def edit(
 ) -> None:
     """Edit one picture.
 
-    Example: cirp edit photo.png "make it snow" --method remap --out snow.png
+    Example: cirp edit photo.png "make it snow" --out snow.png
     """
     from cirp.methods import check_name
 
@@ -134,17 +140,30 @@ def score(
         str | None, typer.Option(help="What the result should show; adds CLIP-T.")
     ] = None,
     features: Annotated[
-        str | None, typer.Option(help="Encoders: miniature, real or a folder; add CLIP-I, DINOv2.")
+        str | None,
+        typer.Option(
+            help="Encoders for CLIP-I and DINOv2: real (photographs), miniature, a folder."
+        ),
+    ] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(help="Folder of the autoencoder that made the edit; adds the excess outside."),
+    ] = None,
+    change: Annotated[
+        Path | None, typer.Option(help="File for a picture of how much each pixel changed.")
     ] = None,
 ) -> None:
     """Score an edited picture: how much changed, inside and outside of the mask.
 
-    Example: cirp score photo.png edited.png --mask region.png
+    Example: cirp score photo.png edited.png --mask region.png --change change.png
     """
-    from cirp.api import score as measure
+    if caption and not features:
+        raise ValueError("--caption is compared by CLIP; give --features real, too")
+    if vae and not mask:
+        raise ValueError("--vae adds the excess outside of a mask; give --mask, too")
+    from cirp.commands.score import score_file
 
-    for name, value in measure(source, edited, mask, caption=caption, features=features).items():
-        typer.echo(f"{name:<24} {value:.4f}")
+    score_file(source, edited, mask, caption=caption, features=features, vae=vae, change=change)
 
 
 @app.command()

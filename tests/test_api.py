@@ -17,6 +17,8 @@ import cirp
 from cirp.attention.control import controlled
 from cirp.attention.maps import word_map
 from cirp.attention.record import Record
+from cirp.attention.site import NEITHER, TEXT
+from cirp.diffusion.pipelines import Models
 from cirp.methods import METHODS
 from cirp.paths import ROOT
 from tests.conftest import painted
@@ -94,8 +96,32 @@ def test_embeddings_have_tokens_and_no_words():
     with cirp.record(pipe) as rec:
         pipe(prompt_embeds=states, negative_prompt_embeds=negative, generator=seeded(), **HOW)
     assert rec.token_maps().shape[0] == pipe.tokenizer.model_max_length
-    with pytest.raises(ValueError, match="embeddings, so its words are not known"):
-        rec.word_map("cat")
+    for word in ("cat", "end", "padding"):
+        with pytest.raises(ValueError, match="embeddings, so its words are not known"):
+            rec.word_map(word)
+
+
+def test_what_was_not_meant_is_said():
+    pipe = tiny_sd()
+    with cirp.record(pipe, branches=(TEXT, NEITHER)) as rec:
+        pass
+    for act in (lambda: rec.word_map("cat"), lambda: rec.save("x.npz"), lambda: rec.plot("cat")):
+        with pytest.raises(ValueError, match="within `with cirp.record.pipe. as rec:`"):
+            act()
+    with cirp.record(pipe, branches=(TEXT, NEITHER)) as rec:
+        pipe("a red cat", negative_prompt="a dog", generator=seeded(), **HOW)
+    for act, words in (
+        (lambda: rec.word_map("cat", branch=NEITHER), "only the text branch"),
+        (lambda: rec.word_map(["a", "cat"]), "use word_maps for several"),
+        (lambda: rec.word_map("cat", layers="up"), "give a list of names"),
+        (lambda: rec.word_map("cat", time=0), "give times='step'"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            act()
+    assert set(rec.word_maps("cat")) == {"cat"}
+    with pytest.raises(TypeError, match="give its .instruct or .text"):
+        with cirp.record(Models("x", tiny_ip2p(), pipe, "")):
+            pass
 
 
 def test_the_pipeline_is_left_as_it_was(tmp_path):
@@ -199,9 +225,10 @@ REFUSED = {
     "setting": (dict(method="ip2p", stepz=3), "ip2p has no setting 'stepz'"),
     "no source": (dict(method="p2p"), "give source='a ...'"),
     "no region": (dict(method="ip2p", mask=np.ones((64, 64), bool)), "works without a region"),
-    "size of the mask": (dict(method="wys", mask=np.ones((8, 8), bool)), "a mask of shape"),
+    "size of the mask": (dict(method="wys", mask=np.ones((8, 8), bool)), "resize the mask"),
     "kind of mask": (dict(method="wys", mask=np.ones((64, 64))), "give booleans"),
-    "empty": (dict(method="ip2p", text=" "), "no instruction"),
+    "empty": (dict(method="ip2p", text=" "), "text is empty"),
+    "black mask": (dict(method="wys", mask=np.zeros((64, 64), bool)), "black everywhere"),
     "array": (dict(method="ip2p", image=np.zeros((64, 64))), "give .height, width, 3."),
     "floats": (dict(method="ip2p", image=np.zeros((64, 64, 3))), "give uint8"),
 }
@@ -244,6 +271,12 @@ def test_scores_by_hand(tmp_path):
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             cirp.score(before, after, **how)
+    with pytest.raises(ValueError, match="black everywhere"):
+        cirp.score(before, after, np.zeros_like(mask))
+    whole = cirp.score(before, after, np.ones_like(mask))
+    assert "l1_outside" not in whole and whole["l1_inside"] == whole["l1"]
+    assert not any(np.isnan(value) for value in whole.values())
+    assert cirp.score(before, before)["psnr"] == np.inf
     with pytest.raises(ValueError, match="resize one of them"):
         cirp.score(before, after[:32])
 
@@ -354,8 +387,9 @@ def test_an_unknown_method_is_refused_before_torch_is_read():
 def test_methods_are_listed_and_read_one_by_one():
     assert list(METHODS)[0] == "ip2p" and len(METHODS) == 18 and "nothing" in METHODS
     assert METHODS["remap"].name == "remap"
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="there are ip2p"):
         METHODS["remapp"]
+    assert "remap" in repr(METHODS)
 
 
 def test_the_ten_lines_of_the_readme_run_as_they_stand(tmp_path):

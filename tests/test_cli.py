@@ -50,11 +50,11 @@ def test_a_missing_folder():
         (["--method", "noisy", "--set", "strength=1.5", "--caption", "a dog"], "strength=1.5"),
         (["--set", "text_scale=-3", "make it red"], "text_scale=-3"),
         (["--set", "steps=0", "make it red"], "steps=0"),
-        ([" "], "needs an instruction"),
+        ([" "], "remap needs an instruction"),
         (["--method", "p2p"], "p2p needs --caption and --source-caption"),
         (["--method", "diffedit", "--source-caption", "a dog"], "diffedit needs --caption"),
         (["--method", "noisy", "make it red"], "needs --caption"),
-        (["--set", "strength=0.5", "x"], "ip2p has no setting 'strength'"),
+        (["--set", "strength=0.5", "x"], "remap has no setting 'strength'"),
         (["--method", "magic", "x"], "unknown method 'magic'; there are ip2p"),
         (["--set", "steps", "x"], "--set 'steps'; give NAME=VALUE"),
         (

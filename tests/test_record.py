@@ -270,7 +270,7 @@ def test_layers_are_in_daams_order():
 
 def test_what_was_not_recorded_is_named():
     record = Record()
-    with pytest.raises(ValueError, match="nothing was recorded; run the pipeline within"):
+    with pytest.raises(ValueError, match="nothing was recorded; call this pipeline within"):
         record.layer("up_blocks.0.attn2")
     record.on_probs(even(), at(999.0))
     with pytest.raises(ValueError, match="no layer 'up' was recorded; there are up_blocks.0.attn2"):

@@ -108,6 +108,8 @@ def token_maps(
 
     Raises `ValueError` if something chosen was not recorded, naming what was.
     """
+    if isinstance(layers, str):
+        raise ValueError(f"layers={layers!r}; give a list of names, of {', '.join(record.layers)}")
     if layers is not None and strides is not None:
         raise ValueError(f"layers={layers} have strides of their own: leave strides={strides} out")
     if time is None:

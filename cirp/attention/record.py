@@ -252,7 +252,8 @@ class Record(Control):
             if known == (round(time, DIGITS) if self.bins == "step" else time)
         }
         if not found:
-            raise ValueError(f"time {time} was not recorded; there are {self.times or 'none'}")
+            known = ", ".join(map(str, self.times)) or "none: give times='step' when you record"
+            raise ValueError(f"time {time} was not recorded; there are {known}")
         return found
 
     def _mean(self, run: _Run, layer: str) -> Mean:
@@ -268,7 +269,7 @@ class Record(Control):
     def _find(self, image: int) -> tuple[_Run, int]:
         if not self._runs:
             raise ValueError(
-                "nothing was recorded; run the pipeline within `with controlled(unet, record)`"
+                "nothing was recorded; call this pipeline within `with cirp.record(pipe) as rec:`"
             )
         i = image
         for run in self._runs:

@@ -28,7 +28,12 @@ class Methods(MutableMapping):
     def __init__(self) -> None:
         self._read: dict[str, Method] = {}
 
+    def __repr__(self) -> str:
+        return f"methods: {', '.join(self)}"
+
     def __getitem__(self, name: str) -> "Method":
+        if name not in self:
+            raise KeyError(f"{name!r}; there are {', '.join(self)}")
         if name not in self._read:
             module, _, function = (PLACES[name] or f"{name}.edit").partition(".")
             self._read[name] = getattr(import_module(f"cirp.methods.{module}"), function)

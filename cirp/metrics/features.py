@@ -288,7 +288,7 @@ def load_features(name: str = "miniature", *, device: str = "cpu") -> Features:
     if name == "real":
         return _quietly(dict(REAL), device)
     folder = MODELS if name == "miniature" else Path(name)
-    if not folder.is_dir():
+    if not name or not folder.is_dir():
         raise ValueError(
             f"no features {name!r}; give {', '.join(PRESETS)} or a folder with clip/ and dinov2/"
         )

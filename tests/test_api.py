@@ -229,7 +229,7 @@ REFUSED = {
     "kind of mask": (dict(method="wys", mask=np.ones((64, 64))), "give booleans"),
     "empty": (dict(method="ip2p", text=" "), "text is empty"),
     "black mask": (dict(method="wys", mask=np.zeros((64, 64), bool)), "black everywhere"),
-    "array": (dict(method="ip2p", image=np.zeros((64, 64))), "give .height, width, 3."),
+    "array": (dict(method="ip2p", image=np.zeros((64, 64))), "give an array .height, width, 3."),
     "floats": (dict(method="ip2p", image=np.zeros((64, 64, 3))), "give uint8"),
 }
 

@@ -28,6 +28,8 @@ def rows(**changes) -> pd.DataFrame:
             "item": ["ia", "ib", "ia", "ib"],
             "code": "ip2p 1.1",
             "processor": "p",
+            "device": "cpu",
+            "versions": "torch 2",
             **{name: [0.1, 0.2, 0.3, 0.4] for name in CHECKED},
             "success": [0, 1, 1, 0],
         }
@@ -69,18 +71,19 @@ def test_what_is_undefined_on_both_sides_agrees(tmp_path):
         agreement(rows(), both, tmp_path)
 
 
-def test_another_processor_may_round_but_not_disagree(tmp_path):
-    little = rows(processor="q", l1_source=[0.11, 0.21, 0.31, 0.41])
+@pytest.mark.parametrize("name", records.ROUNDING)
+def test_another_processor_device_or_version_may_round_but_not_disagree(tmp_path, name):
+    little = rows(**{name: "q"}, l1_source=[0.11, 0.21, 0.31, 0.41])
     assert agreement(little, rows(), tmp_path) == pytest.approx(0.01)
     with pytest.raises(ValueError, match="l1_source"):
         agreement(rows(l1_source=little["l1_source"]), rows(), tmp_path)
     with pytest.raises(ValueError, match="l1_source"):
-        agreement(rows(processor="q", l1_source=[0.3, 0.4, 0.5, 0.6]), rows(), tmp_path)
+        agreement(rows(**{name: "q"}, l1_source=[0.3, 0.4, 0.5, 0.6]), rows(), tmp_path)
     with pytest.raises(ValueError, match="l1_source of b / y"):  # one cell far off, the mean not
-        agreement(rows(processor="q", l1_source=[0.1, 0.2, 0.3, 0.75]), rows(), tmp_path)
-    agreement(rows(processor="q", success=[0, 1, 1, 1]), rows(), tmp_path)  # one verdict turned
+        agreement(rows(**{name: "q"}, l1_source=[0.1, 0.2, 0.3, 0.75]), rows(), tmp_path)
+    agreement(rows(**{name: "q"}, success=[0, 1, 1, 1]), rows(), tmp_path)  # one verdict turned
     with pytest.raises(ValueError, match="success"):
-        agreement(rows(processor="q", success=[1, 0, 0, 1]), rows(), tmp_path)
+        agreement(rows(**{name: "q"}, success=[1, 0, 0, 1]), rows(), tmp_path)
 
 
 @pytest.mark.parametrize("column", PROVENANCE)
@@ -177,7 +180,8 @@ def test_what_is_written_apart_is_read_back_whole(tmp_path, found):
     table["value"] = table["value"].astype(float)
     table = table.assign(
         edit_type="add", seed=0, weights="w", instruments="", scheduler="s", processor="p",
-        item=[f"i-{name}" for name in table["id"]], code=[f"{m} 1" for m in table["method"]],
+        device="cpu", versions="v", item=[f"i-{name}" for name in table["id"]],
+        code=[f"{method} 1" for method in table["method"]],
     )  # fmt: skip
     again = write(tmp_path / "t.csv", table, digits=9)
     assert list(again) == list(table)

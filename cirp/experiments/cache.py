@@ -114,6 +114,8 @@ def key(models: Models, one: Task, method: str, settings: Mapping, state: str | 
         "scheduler": records.scheduler_of_record(models),
         "dtype": str(models.instruct.unet.dtype),
         "processor": records.processor(),
+        "device": records.device_of(models.device),
+        "versions": records.versions(),
         "code": METHODS[method].code,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

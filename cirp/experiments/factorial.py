@@ -39,10 +39,9 @@ HOLDS: Mapping[str, dict[str, bool]] = {
 }
 FINDERS = (configurations.OURS, "DiffEdit", "Watch Your Steps")  # whose regions are crossed, too
 COLUMNS = (
-    "id", "edit_type", "method", "region", "held", "pasted", "seed", "settings", "weights",
-    "instruments", "scheduler", "processor", "item", "code", "success", "success_soft", "kept_seen",
-    "nearer", "answer_distance", PRIMARY, "l1_source", "l1_target_inside", "clip_i_source",
-    "dinov2_source",
+    "id", "edit_type", "method", "region", "held", "pasted", *records.PROVENANCE, "success",
+    "success_soft", "kept_seen", "nearer", "answer_distance", PRIMARY, "l1_source",
+    "l1_target_inside", "clip_i_source", "dinov2_source",
 )  # fmt: skip
 TRUE, SHUFFLED, INVERSE = "true", "another picture's", "inverse"
 NOWHERE, EVEN = "nowhere", "same dose, no place"

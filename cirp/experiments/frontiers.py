@@ -19,7 +19,7 @@ from PIL import Image
 
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.experiments import cache, configurations
+from cirp.experiments import cache, configurations, records
 from cirp.experiments.drawn import load_drawn, local_edits
 from cirp.experiments.guidance import is_local
 from cirp.experiments.plan import plan
@@ -33,10 +33,9 @@ from cirp.statistics.bootstrap import PRIMARY
 NOT_IN_SLICE = ("attention refocusing",)
 LIMIT = 0.03  # excess outside change (L1) up to which an edge's success is averaged
 COLUMNS = (
-    "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale", "seed",
-    "settings", "weights", "instruments", "scheduler", "processor", "item", "code",
-    "success", "success_soft", *VERDICTS, "answer_distance", PRIMARY, "l1_source",
-    "l1_target", "l1_target_inside", "ssim_source_outside_excess",
+    "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale",
+    *records.PROVENANCE, "success", "success_soft", *VERDICTS, "answer_distance", PRIMARY,
+    "l1_source", "l1_target", "l1_target_inside", "ssim_source_outside_excess",
     "feature_distance_dinov2_source_outside_excess", "clip_i_source", "clip_i_target",
     "dinov2_source", "clip_t", "clip_direction", "region_iou", "abstained", "unet_calls", "seconds",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, load
 from cirp.diffusion.variants import load_variant, save_difference
-from cirp.experiments import cache, configurations, factorial
+from cirp.experiments import cache, configurations, factorial, records
 from cirp.experiments.configurations import STEPS
 from cirp.experiments.plan import plan
 from cirp.metrics.features import FeatureExtractor
@@ -31,10 +31,9 @@ SHIPPED = 0.5  # of the editor that is shipped
 START = "leak/start.safetensors"  # the joint stage, as a difference from the shipped editor
 TRAININGS = tuple(plan().seeds.training)
 COLUMNS = (
-    "id", "edit_type", "training_seed", "leak", "text_scale", "image_scale", "method", "seed",
-    "settings", "weights", "instruments", "scheduler", "processor", "item", "code", "success",
-    "success_soft", "kept_seen", "nearer", "answer_distance", PRIMARY, "l1_source", "clip_i_source",
-    "dinov2_source",
+    "id", "edit_type", "training_seed", "leak", "text_scale", "image_scale", "method",
+    *records.PROVENANCE, "success", "success_soft", "kept_seen", "nearer", "answer_distance",
+    PRIMARY, "l1_source", "clip_i_source", "dinov2_source",
 )  # fmt: skip
 
 items = factorial.items

@@ -7,7 +7,9 @@
 | instruments | the same of the judge, CLIP, DINOv2, and version of the measures; empty: unscored |
 | scheduler | its class and a hash of its configuration |
 | processor | what rounding depends on: instruction set and arithmetic |
-| item | the content of the edit: picture, instruction, captions, words, mask |
+| device | where the models ran: cpu, or the GPU's name and whether it used TF32 |
+| versions | of torch and diffusers |
+| item | the content of the edit: picture, mask, texts, words, labels, where it was drawn from |
 | code | the version of the code that made it, "method number" |
 
 The number in `code` is raised by the author of a change that alters results (`Method.version`, or
@@ -21,6 +23,7 @@ import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +37,12 @@ from cirp.paths import RESULTS, replacing
 from cirp.statistics.bootstrap import PRIMARY
 
 PROVENANCE = (
-    "settings", "seed", "weights", "instruments", "scheduler", "processor", "item", "code"
+    "settings", "seed", "weights", "instruments", "scheduler", "processor", "device", "versions",
+    "item", "code",
 )  # fmt: skip
+ROUNDING = ("processor", "device", "versions")  # another one is compared with more tolerance
 TEXTS = ("id", "method", *(name for name in PROVENANCE if name != "seed"))
-MADE = ("settings", "weights", "instruments", "scheduler", "processor", "code")
+MADE = ("settings", "weights", "instruments", "scheduler", *ROUNDING, "code")
 OF_ITEM = ("item", "edit_type", "is_global", "example")  # columns that follow from the edit
 CHECKED = ("success", "success_soft", PRIMARY, "clip_i_source", "dinov2_source", "l1_source")
 # How far a score may be from the recorded one: the largest difference of a cell, and the mean.
@@ -54,6 +59,22 @@ def processor() -> str:
     Tables are made in float32: in bfloat16 every number of threads rounds its sums otherwise.
     """
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} float32"
+
+
+def device_of(device: torch.device | str) -> str:
+    """What is recorded of a device: "cpu", or the GPU's name and whether it rounds to TF32."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return device.type
+    tf32 = " TF32" if torch.backends.cuda.matmul.allow_tf32 else ""
+    return f"cuda {torch.cuda.get_device_name(device)}{tf32}"
+
+
+@cache
+def versions() -> str:
+    """The versions on which a picture's rounding depends."""
+    known = ((name, version(name).partition("+")[0]) for name in ("torch", "diffusers"))
+    return ", ".join(f"{name} {number}" for name, number in known)
 
 
 def short_hash(facts) -> str:
@@ -83,6 +104,8 @@ def provenance(
         "instruments": instruments(features),
         "scheduler": scheduler_of_record(models),
         "processor": processor(),
+        "device": device_of(models.device),
+        "versions": versions(),
         "item": "",
         "code": code,
     }
@@ -124,7 +147,8 @@ def item_hash(item: EditItem) -> str:
             None if mask is None else hashlib.sha256(mask.tobytes()).hexdigest(),
             None if target is None else hashlib.sha256(target.tobytes()).hexdigest(),
             record.instruction, record.source_caption, record.target_caption, record.words,
-            record.target_words, record.gained, record.lost, record.is_global,
+            record.target_words, record.gained, record.lost, record.is_global, record.kept,
+            record.split, record.seed, record.edit_type,
         ]
     )  # fmt: skip
 
@@ -323,7 +347,7 @@ def agreement(
                 f"{path}: {_cell(row, keys)} was made with other {name} "
                 f"({row[f'{name}_recorded']}, now {row[name]}); run {remedy}"
             )
-    alike = set(both["processor"]) == set(both["processor_recorded"])
+    alike = all(set(both[name]) == set(both[f"{name}_recorded"]) for name in ROUNDING)
     return max((_compared(both, name, keys, path, alike, remedy) for name in checked), default=0.0)
 
 

@@ -35,8 +35,7 @@ SHOWN = (
     configurations.OURS,
 )  # fmt: skip
 COLUMNS = (
-    "id", "edit_type", "method", "by", "part", "pixels", "change", "seed", "settings", "weights",
-    "instruments", "scheduler", "processor", "item", "code",
+    "id", "edit_type", "method", "by", "part", "pixels", "change", *records.PROVENANCE,
 )  # fmt: skip
 FEW = 10  # edits; of fewer that have a part nothing is said
 CODE = 1  # raise it when parts or the measure change

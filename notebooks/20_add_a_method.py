@@ -38,7 +38,7 @@ class Settings(Regional):
     """Steps, guidance and region are those of each method with a region; one setting is new."""
 
     region: str = Field("given", description="the mask that the edit comes with")
-    share: Share = Field(0.5, description="share of the steps, the last ones, that hold the input")
+    late: Share = Field(0.5, description="share of the steps, the last ones, that hold the input")
 
 
 @method("late hold", Settings)
@@ -48,7 +48,7 @@ def late_hold(models, tasks, settings, controls):
     masks = given(tasks, start.grid).to(start.source)
     latents, rows = run_editor(
         models, tasks, start, **settings.guidance, controls=controls,
-        after=keep_outside(masks, start, share=settings.share),
+        after=keep_outside(masks, start, share=settings.late),
     )
     return Made(decode(latents, models), rows, masks)
 
@@ -71,7 +71,7 @@ item = next(item for item in load_edits(folder_of(edits)) if item.mask() is not 
 shares = (0.0, 0.5, 1.0)
 made = [
     cirp.edit(both, item.source(), item.record.instruction, method="late hold", mask=item.mask(),
-              seed=seed, steps=steps, share=share)
+              seed=seed, steps=steps, late=share)
     for share in shares
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from cirp.attention.maps import word_map
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
+from cirp.diffusion.sampling import decode
 from cirp.methods import METHODS
 from cirp.paths import ROOT
 from tests.conftest import painted
@@ -401,3 +402,21 @@ def test_the_ten_lines_of_the_readme_run_as_they_stand(tmp_path):
         )  # fmt: skip
         assert done.returncode == 0, (number, done.stderr[-800:])
     assert number == 1 and len(text.splitlines()) <= 120
+
+
+def test_a_photograph_and_unknown_words_are_named_before_the_miniature_edits(models, capsys):
+    named = Models("miniature", models.instruct, models.text, "")
+    large = painted(200, 150)
+    made = cirp.edit(named, large, "make the zeppelin red", method="ip2p", steps=1)
+    said = capsys.readouterr().err.splitlines()
+    assert made.image.width == 64 and len(said) == 2
+    assert "200x150 picture will come out coarse" in said[0] and "--models real" in said[0]
+    assert said[1].endswith("never saw: zeppelin")
+    cirp.edit(models, painted(), "make the zeppelin red", method="ip2p", steps=1)
+    assert not capsys.readouterr().err  # models of one's own have words of their own
+
+
+def test_a_picture_of_nan_is_refused(models):
+    latents = torch.full((1, 4, 8, 8), float("nan"))
+    with pytest.raises(ValueError, match="not finite"):
+        decode(latents, models)

@@ -5,15 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from cirp.data.edits import load_edits
 from cirp.diffusion.pipelines import load
 from cirp.experiments import cache
+from cirp.experiments.drawn import right_answers
 from cirp.explorer import by_name
 from cirp.explorer.by_name import NAMES, prompt_of, run_named, snippet, task_of
+from cirp.explorer.messages import scores_of
 from cirp.explorer.runs import Request
 from cirp.methods import METHODS
+from cirp.metrics.features import load_features
+from cirp.metrics.scores import verdict
 from cirp.paths import EDITS
 
 
@@ -112,3 +117,32 @@ def test_a_muted_word_reaches_another_method_too(known):
     one, other = (run_named(models, task_of(item, r), r).image for r in (plain, muted))
     assert (np.asarray(one) != np.asarray(other)).any()
     assert dataclasses.is_dataclass(task_of(item, plain)) and torch.is_grad_enabled()
+
+
+def test_a_painted_region_is_the_methods_region_or_is_refused(known):
+    models, item = known
+    half = np.zeros(item.size[::-1], bool)
+    half[:, :32] = True
+    painted = "".join("1" if inside else "0" for inside in half.flat)
+    request = asked(item, method="wys", region=painted)
+    made = run_named(models, task_of(item, request), request)
+    assert np.array_equal(np.asarray(made.mask) > 127, half)
+    source = np.asarray(item.source())
+    assert np.array_equal(np.asarray(made.image)[~half], source[~half])
+    without = asked(item, method="noisy", region=painted)
+    with pytest.raises(ValueError, match="works without a region"):
+        run_named(models, task_of(item, without), without)
+
+
+def test_success_is_the_books_in_the_explorer_too(known):
+    """The input as it is pleases the judge where labels stay; it is near no right answer."""
+    models, item = known
+    features = load_features("miniature")
+    (right,) = right_answers([item])
+    for picture in (item.source(), item.target()):
+        said = scores_of(models, item, picture, features, {"success": "edit success"})
+        assert said["edit success"] == verdict(item, picture, features, right)["success"]
+    assert said["edit success"] == 1
+    wrong = Image.new("RGB", item.size, "grey")
+    without = verdict(item, wrong, features, None), verdict(item, wrong, features, right)
+    assert "nearer" not in without[0] and without[1]["nearer"] == 0

@@ -387,3 +387,15 @@ def test_a_local_model_is_asked_by_its_chat_template_and_answers_alike_each_time
     assert first == again and first.prompt_tokens > 50 and 0 < first.answer_tokens <= 8
     result = refine_one(PEACH, backend)
     assert result.answer is None and result.error.startswith("no usable answer")
+
+
+@pytest.mark.parametrize("name", ["a.png", "metadata.jsonl", "references.jsonl", "new/x.jsonl"])
+def test_nothing_is_sent_for_a_result_that_could_not_be_written(tmp_path, name):
+    folder_of(tmp_path, {"instruction": PEACH.instruction, "source_caption": PEACH.source_caption})
+    (tmp_path / "references.jsonl").write_text('{"hub": "x"}\n')
+    with server(chat(json.dumps(GOOD))) as (url, seen):
+        result = CliRunner().invoke(
+            app, ["refine", "--edits", str(tmp_path), "--backend", "endpoint", "--model", "m",
+                  "--url", url, "--out", str(tmp_path / name)],
+        )  # fmt: skip
+    assert result.exit_code == 2 and not seen

@@ -59,7 +59,8 @@ METHODS["late hold"] = late_hold
 # ## The method at work
 #
 # From now on the method is called by its name, like all others. A setting out of range, a missing mask or a missing
-# instruction is refused before anything runs.
+# instruction is refused before anything runs. Held in all steps, the input keeps what it was outside of the mask
+# ({numref}`fig-late-hold`).
 
 # %%
 import cirp

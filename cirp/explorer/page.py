@@ -13,6 +13,7 @@ scheduler, guidance and holds are in `static/engine.js`, equal to `cirp.explorer
 import gzip
 import io
 import json
+import logging
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -141,6 +142,7 @@ def layers_of(models: Models) -> list[dict]:
 
 
 def _export(module: nn.Module, arguments: tuple, path: Path, inputs, outputs) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     said = io.StringIO()  # the exporter fills screens; what it says is shown if it fails
     with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
         warnings.simplefilter("ignore")

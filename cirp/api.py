@@ -428,12 +428,9 @@ def edit(
     from cirp.diffusion.tasks import Task, missing_texts
     from cirp.explorer.words import warnings_for
 
-    chosen, region = METHODS[method], None
+    chosen, picture, region = METHODS[method], as_picture(image), None
     if mask is not None:
-        settings = chosen.with_region(settings)
-    picture = as_picture(image)
-    if mask is not None:
-        region = as_mask(mask, picture.size)
+        settings, region = chosen.with_region(settings), as_mask(mask, picture.size)
     configured = chosen.configured(**settings)
     models = as_models(pipe, device=device)
     configured = best_for(models, chosen, configured)

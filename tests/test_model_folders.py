@@ -128,3 +128,10 @@ def test_what_is_changed_after_loading_changes_the_state():
     weight.data.flatten()[0] -= 1e-3
     editor.vae.register_to_config(scaling_factor=0.5)
     assert state_of(editor, text) != before
+
+
+@pytest.mark.parametrize("part", ["vae", "text_encoder", "tokenizer"])
+def test_a_part_that_the_second_model_lacks_is_never_taken_from_the_first(copied, part):
+    shutil.rmtree(copied / "text-to-image" / part)
+    with pytest.raises(ValueError, match=f"text-to-image.{part} has no"):
+        load(str(copied))

@@ -290,7 +290,7 @@ def test_the_chain_leaves_pipelines_that_stock_diffusers_loads(little, monkeypat
 
 
 def differences_of_the_leak_editors_load(little):
-    """What is written of a trial run leads back to the editors that it trained."""
+    """The differences written after a trial run lead back to the editors that it trained."""
     for name in chain.VARIANTS:
         words = name.split("-")
         share = float(words[words.index("leak") + 1]) if "leak" in words else 0.5

@@ -137,12 +137,10 @@ def _content(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list["Word"]:
 
 def _clause_verbs(prompt: str) -> set[int]:
     """Which words (counted from 0) are an editing verb at the beginning of a clause."""
-    found, begin = set(), True
-    ends = [match.end() for match in _CLAUSE_ENDS.finditer(prompt)]
-    last = 0
+    found, begin, last = set(), True, 0
     for n, match in enumerate(_WORD.finditer(prompt)):
         word = match[0].lower()
-        begin = begin or any(last < end <= match.start() for end in ends)
+        begin = begin or bool(_CLAUSE_ENDS.search(prompt[last : match.start()]))
         last = match.start()
         if begin and word in EDITING_VERBS:
             found.add(n)

@@ -138,8 +138,9 @@ def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
             tokenizer = CLIPTokenizer.from_pretrained(place, subfolder="tokenizer")
             tower = CLIPTextConfig.from_pretrained(place, subfolder="text_encoder")
         except Exception as error:  # whatever a file that is not as it should be leads to
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"{place}: the tokenizer cannot be loaded: {said[0]}") from error
+            raise ValueError(
+                f"{place}: the tokenizer cannot be loaded: {_first_line(error)}"
+            ) from error
     check_tokenizer(tokenizer, tower, place)
     return tokenizer
 
@@ -254,7 +255,7 @@ def _pipeline(
     dtype: torch.dtype,
     other: DiffusionPipeline | None = None,
 ) -> DiffusionPipeline:
-    """A pipeline from a folder or the hub; parts that a folder lacks are those of `other`."""
+    """Load a pipeline from a folder or the hub; for `other` see `_shared`."""
     plain = dict(safety_checker=None, requires_safety_checker=False)
     bare = dict(add_watermarker=False)  # our pictures are scored, so they carry no hidden marks
     xl = "XL" in kind.__name__
@@ -267,8 +268,9 @@ def _pipeline(
                 place, dtype=dtype, use_safetensors=True, **own, **(bare if xl else plain)
             )
         except Exception as error:  # whatever a file that is not as it should be leads to
-            said = str(error).strip().splitlines() or [type(error).__name__]
-            raise ValueError(f"{place} cannot be loaded as a {kind.__name__}: {said[0]}") from error
+            raise ValueError(
+                f"{place} cannot be loaded as a {kind.__name__}: {_first_line(error)}"
+            ) from error
     pipe.set_progress_bar_config(disable=True)
     for part in parts(pipe):
         part.eval().requires_grad_(False)
@@ -278,10 +280,17 @@ def _pipeline(
     return pipe
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _shared(place: str, other: DiffusionPipeline | None) -> dict[str, Any]:
-    """The parts of another pipeline that a local folder names and has not: both use them."""
+    """Return the parts that the shipped miniature stores once, in its first pipeline.
+
+    A folder of anybody else's is refused if it lacks a part, never filled from another model.
+    """
     folder = Path(place)
-    if other is None or not folder.is_dir():
+    if other is None or not folder.is_relative_to(MODELS):
         return {}
     named = [k for k, v in DiffusionPipeline.load_config(place).items() if isinstance(v, list)]
     return {

@@ -62,7 +62,7 @@ def processor() -> str:
 
 
 def device_of(device: torch.device | str) -> str:
-    """What is recorded of a device: "cpu", or the GPU's name and whether it rounds to TF32."""
+    """Return a device as rows record it: "cpu", or the GPU's name and whether it uses TF32."""
     device = torch.device(device)
     if device.type != "cuda":
         return device.type

@@ -260,7 +260,7 @@ def success(said: Mapping[str, float]) -> float:
     return float(all(value == 1 for value in said.values() if not math.isnan(value)))
 
 
-# What is said of an edit that is no success, by the first verdict that says no.
+# The reason why an edit failed, by the first verdict that is no.
 REASONS = {
     "gained_seen": "not there", "lost_gone": "still there", "kept_seen": "something was lost",
     "whole": "spoilt", "nothing_added": "something was added",

@@ -99,7 +99,12 @@ class Recording:
         return maps.float().cpu().numpy()
 
     def word_map(
-        self, word: str, image: int = 0, *, occurrence: int | None = None, **choice
+        self,
+        word: "str | Sequence[str]",
+        image: int = 0,
+        *,
+        occurrence: int | None = None,
+        **choice,
     ) -> Map:
         """Return where a word or phrase of the prompt looks: the mean map of its tokens.
 

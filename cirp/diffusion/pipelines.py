@@ -48,6 +48,12 @@ PRESETS = {
 }
 EDITORS = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
 PAINTERS = (StableDiffusionPipeline, StableDiffusionXLPipeline)
+AnyPipeline = (
+    StableDiffusionInstructPix2PixPipeline
+    | StableDiffusionXLInstructPix2PixPipeline
+    | StableDiffusionPipeline
+    | StableDiffusionXLPipeline
+)
 TOWERS = ("text_encoder", "text_encoder_2")
 TEXT_TOWERS = (CLIPTextModel, CLIPTextModelWithProjection)
 WEIGHTED = (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection)
@@ -55,11 +61,14 @@ WEIGHTED = (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWit
 
 @dataclass(frozen=True)
 class Models:
-    """An instruction editor and the text-to-image model it was fine-tuned from."""
+    """An instruction editor and the text-to-image model it was fine-tuned from.
+
+    A single pipeline stands in both places (`cirp.edit(pipe, ...)`), of whichever kind it is.
+    """
 
     name: str
-    instruct: StableDiffusionInstructPix2PixPipeline | StableDiffusionXLInstructPix2PixPipeline
-    text: StableDiffusionPipeline | StableDiffusionXLPipeline
+    instruct: AnyPipeline
+    text: AnyPipeline
     fingerprint: str  # of the weights when they were loaded, for tables
     bfloat16: bool = False  # the UNets multiply in bfloat16; all else stays as it was loaded
 

@@ -90,6 +90,7 @@ book/notebooks/%.ipynb: notebooks/%.py $(SOURCES) | $(INSTALLED)
 full: $(INSTALLED)
 	@test -z "$(OWN)" || { echo "make full is of the book's own edits; yours:" \
 		"make book EDITS=... ARGS='--parameter profile=full'" >&2; exit 1; }
+	$(BIN)/cirp tables
 	$(BIN)/cirp notebooks --parameter profile=full \
 		--provenance data/results/provenance $(ARGS)
 	@touch $(EXECUTED) # they are up to date with the results that they have just written

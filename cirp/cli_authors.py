@@ -15,59 +15,25 @@ cost = typer.Typer(help="Measure what methods cost on this machine.", no_args_is
 app.add_typer(miniature, name="miniature", rich_help_panel=AUTHORS)
 app.add_typer(cost, name="cost", rich_help_panel=AUTHORS)
 
-SHARD = Annotated[int, typer.Option(help="Number of this process's share of the edits, from 0.")]
-SHARDS = Annotated[int, typer.Option(help="How many shares the edits are split into.")]
 STEPS = Annotated[int, typer.Option(help="Sampling steps of each run.")]
 
 
 @app.command(rich_help_panel=AUTHORS)
 @one_line
 @in_checkout
-def study(
-    edits: Annotated[Path, typer.Option(help="Folder of edits.")] = Path("data/edits"),
-    models: MODELS = "miniature",
-    shard: SHARD = 0,
-    shards: SHARDS = 1,
-) -> None:
-    """Compute what is missing of the full study; it can be stopped and goes on."""
-    from cirp.experiments.full_study import fill
-
-    fill(edits=str(edits.resolve()), models=models, shard=shard, shards=shards)
-
-
-@app.command(rich_help_panel=AUTHORS)
-@one_line
-@in_checkout
-def evidence(
+def tables(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Tables to make; all by default.")
+        list[str] | None, typer.Argument(help="Tables to make, such as main; all by default.")
     ] = None,
     models: MODELS = "miniature",
-    shard: SHARD = 0,
-    shards: SHARDS = 1,
 ) -> None:
-    """Compute the experiments on the planned edits; without shards, write their tables."""
-    from cirp.experiments.evidence import compute
+    """Make the book's tables; finished edits are kept, so that a stopped run goes on.
 
-    compute(names or [], models=models, shard=shard, shards=shards)
+    Started by torchrun or srun, each process computes its share of the edits.
+    """
+    from cirp.experiments.results import make
 
-
-@app.command(rich_help_panel=AUTHORS)
-@one_line
-@in_checkout
-def guidance(
-    split: Annotated[str, typer.Option(help="Edits to use: validation or test.")] = "validation",
-    count: Annotated[int, typer.Option(min=8, help="Number of edits.")] = 96,
-    first: Annotated[int, typer.Option(min=0, help="Number of the first edit.")] = 0,
-    models: MODELS = "miniature",
-    shard: SHARD = 0,
-    shards: SHARDS = 1,
-    out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS / "guidance.csv",
-) -> None:
-    """Measure InstructPix2Pix over the plane of its two guidance scales."""
-    from cirp.experiments.guidance import main
-
-    main(split, count, first, models, shard, shards, out)
+    make(names or [], models=models)
 
 
 @app.command(rich_help_panel=AUTHORS)

@@ -40,7 +40,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import question as chapter
-from cirp.experiments import report, study
+from cirp.experiments import results, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -77,8 +77,8 @@ _ = figures.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "0
 # {numref}`tab-main`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
-table = s.table("main", report.main_methods(steps))
-blends = s.blends((0.0, 0.25, 0.5, 0.75))
+table = results.table(s, "main")
+blends = results.table(s, "blends")
 _ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
 
 # %% mystnb={"table": {"caption": "The report's two systems in numbers, and what does nothing or little.", "name": "tab-main"}}

@@ -29,7 +29,7 @@ import pandas as pd
 from cirp import figures, paths
 from cirp.chapters import controls as checks
 from cirp.chapters import learning, world
-from cirp.experiments import controls, evidence, records, study
+from cirp.experiments import controls, results, study
 
 figures.use_style()
 s = study.open_study(
@@ -38,7 +38,7 @@ s = study.open_study(
     needs=("bars", "controls"),
 )  # fmt: skip
 # %% tags=["hide-input"]
-checked = evidence.table(s, "controls")
+checked = results.table(s, "controls")
 rates = controls.rates(controls.counterfeits(checked))
 answer = checks.finding(checked)
 answer
@@ -98,7 +98,7 @@ counts.rename_axis("kind of edit").to_frame("edits")
 # to judge ({numref}`tab-bars`).
 
 # %% mystnb={"table": {"caption": "What was wanted of each model and what it reaches, with 95 % intervals over held-out test edits.", "name": "tab-bars"}}
-bars = records.required("bars", "cirp miniature quality")
+bars = results.known("bars")
 world.bars(bars)
 
 # %% [markdown]
@@ -133,7 +133,7 @@ world.nearest_by_count(36 if profile == "full" else 16).round(4)
 # ({numref}`tab-witnesses`):
 
 # %% mystnb={"table": {"caption": "Local test edits of the baseline by what the judge says and by whether they are nearer to a right answer than the source.", "name": "tab-witnesses"}}
-world.verdicts(records.required("frontiers", "cirp evidence frontiers"))
+world.verdicts(results.known("frontiers"))
 
 # %% [markdown]
 # ## What it makes of edits it has never seen

@@ -23,7 +23,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import noisy_input as chapter
-from cirp.experiments import report, study
+from cirp.experiments import results, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -31,7 +31,7 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption",),
 )
-table = s.table("main", report.main_methods(steps))
+table = results.table(s, "main")
 answer = chapter.finding(table)
 answer
 
@@ -86,7 +86,7 @@ _ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_
 # Reading 4 edits less for that reason alone, and similarity rewards it ({numref}`tab-readings`, {numref}`fig-readings`):
 
 # %% mystnb={"table": {"caption": "The report's setting, read in four ways.", "name": "tab-readings"}}
-readings = s.table("readings", report.reading_methods(s.sweep_steps), seeds=s.seeds[:1])
+readings = results.table(s, "readings")
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every reading of the report's setting, on one axis of success and one of similarity: the readings are different experiments.", "name": "fig-readings"}, "image": {"alt": "Points of success against CLIP-I for each reading."}}

@@ -23,7 +23,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import sweeps as chapter
-from cirp.experiments import records, report, study
+from cirp.experiments import results, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -31,8 +31,8 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption",),
 )
-sweep = s.table("sweeps", report.sweep_methods(s.sweep_steps), seeds=s.seeds[:1])
-planned = records.recorded("frontiers") if s.is_default else None
+sweep = results.table(s, "sweeps")
+planned = results.of_book(s, "frontiers")
 answer = chapter.finding(planned)
 answer
 
@@ -44,7 +44,7 @@ answer.numbers
 #
 # Every pair of text and image guidance, on the local test edits. The chapters on methods start at 2.5 and 1.5, which were
 # taken while the editor trained, not at the report's 7.5 and 1.5; on validation edits no pair of the plane is better than
-# they are by interval (`cirp guidance`, held by a test) ({numref}`fig-plane`).
+# they are by interval (`cirp tables guidance`, held by a test) ({numref}`fig-plane`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix over its plane of guidance scales, means over the local test edits.", "name": "fig-plane"}, "image": {"alt": "Two grids of numbers: success and outside change by text and image guidance."}}
 if planned is not None:
@@ -89,7 +89,7 @@ chapter.guidance_explorer(s, s.items[:6])
 # same images and noise ({numref}`tab-steps`):
 
 # %% mystnb={"table": {"caption": "Both systems by the number of steps.", "name": "tab-steps"}}
-by_steps = s.table("steps", report.step_methods(steps), seeds=s.seeds[:1])
+by_steps = results.table(s, "steps")
 tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]

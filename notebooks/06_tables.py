@@ -26,7 +26,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import scores as chapter
-from cirp.experiments import report, study
+from cirp.experiments import results, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -35,7 +35,7 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption", "mask",),
 )
-table = s.table("main", report.main_methods(steps))
+table = results.table(s, "main")
 answer = chapter.tables_finding(table)
 answer
 
@@ -98,7 +98,7 @@ chapter.by_kind(table)
 # into caption. Here each is changed by itself, on one and the same InstructPix2Pix UNet ({numref}`tab-cube`, {numref}`tab-effects`).
 
 # %% mystnb={"table": {"caption": "The eight corners between the two systems.", "name": "tab-cube"}}
-ablation = s.table("ablation", report.ablation_methods(s.sweep_steps), seeds=s.seeds[:1])
+ablation = results.table(s, "ablation")
 tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 
 # %% mystnb={"table": {"caption": "What each of the three changes does by itself.", "name": "tab-effects"}}

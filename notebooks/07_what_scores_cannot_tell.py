@@ -24,7 +24,7 @@ steps: int = 150
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import scores as chapter
-from cirp.experiments import report, study
+from cirp.experiments import report, results, study
 from cirp.figures import tables
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -33,8 +33,8 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption", "mask",),
 )
-table = s.table("main", report.main_methods(steps))
-blends = s.blends((0.0, 0.25, 0.5, 0.75))
+table = results.table(s, "main")
+blends = results.table(s, "blends")
 answer = chapter.cannot_tell_finding(table, blends)
 answer
 

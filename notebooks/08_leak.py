@@ -29,7 +29,7 @@ steps: int = 20
 from cirp import figures, paths
 from cirp.chapters import leak as chapter
 from cirp.chapters.dials import dial
-from cirp.experiments import configurations, evidence, factorial, leak, study
+from cirp.experiments import configurations, factorial, leak, results, study
 from cirp.figures import tables
 
 figures.use_style()
@@ -40,7 +40,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = evidence.table(s, "leak")
+table = results.table(s, "leak")
 found = leak.at_equal_success(table)
 answer = chapter.finding(table, found)
 answer
@@ -78,7 +78,7 @@ tables.in_intervals(found.set_index(["training seed", "leak"]), columns, digits=
 # What each of the three changes ({numref}`fig-leak-pictures`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each beside the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
-shown = [item for item in factorial.items()[:12:2]][:4]
+shown = [item for item in factorial.EXPERIMENT.items()[:12:2]][:4]
 _ = figures.save(chapter.pictures(s.models, shown), "08_leak_pictures", profile=profile)
 
 # %% [markdown]

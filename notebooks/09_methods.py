@@ -50,7 +50,7 @@ steps: int = 20
 from cirp import figures
 from cirp.chapters import frontiers as chapter
 from cirp.chapters import methods
-from cirp.experiments import configurations, evidence, frontiers, records, releases, study
+from cirp.experiments import configurations, frontiers, releases, results, study
 from cirp.figures import tables
 from cirp.figures.sentences import say
 
@@ -62,7 +62,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = records.required("frontiers", "cirp evidence frontiers")
+table = results.known("frontiers")
 answer = methods.finding(table)
 answer
 
@@ -120,7 +120,7 @@ tables.wide(local, ["ssim_source_outside_excess", "clip_i_source", "dinov2_sourc
 # find them: all words of the instruction that mean something.
 
 # %% tags=["hide-input"]
-undone = evidence.table(s, "releases")
+undone = results.table(s, "releases")
 say(releases.finding(undone, table))
 
 # %% mystnb={"table": {"caption": "One thing undone at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}

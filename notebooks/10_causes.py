@@ -27,7 +27,7 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import causes as chapter
-from cirp.experiments import configurations, evidence, factorial, frontiers, records, study, traces
+from cirp.experiments import configurations, factorial, frontiers, results, study, traces
 from cirp.figures import tables
 
 figures.use_style()
@@ -38,7 +38,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-crossed = evidence.table(s, "factorial")
+crossed = results.table(s, "factorial")
 found = factorial.against_baseline(crossed)
 answer = chapter.finding(found)
 answer
@@ -83,7 +83,7 @@ chapter.factorial_table(found)
 # would ({numref}`fig-strays`).
 
 # %% tags=["hide-input"]
-landed = evidence.table(s, "strays")
+landed = results.table(s, "strays")
 chapter.strays_finding(landed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Excess change outside of the true region, by distance from it and by what is seen there; means over the local test edits that have such pixels, with 95 % intervals.", "name": "fig-strays"}, "image": {"alt": "Two panels of dots with intervals, a colour a method: by ring, and by meaning."}}
@@ -98,10 +98,10 @@ _ = figures.save(chapter.strays_figure(landed), "10_strays", profile=profile)
 # size of the outside partialled out ({numref}`tab-traces`, {numref}`fig-causes`).
 
 # %% mystnb={"table": {"caption": "Correlation of what strays with what can be seen while the edit runs.", "name": "tab-traces"}}
-table = records.required("frontiers", "cirp evidence frontiers")
+table = results.known("frontiers")
 base = frontiers.at_shown(frontiers.local(table))
 base = base[base["method"] == configurations.BASELINE]
-seen = traces.held_out(s, steps)
+seen = results.table(s, "traces")
 columns = {"spearman": "Spearman's rho", "area given": "the area outside partialled out", "n": "edits"}
 tables.in_intervals(traces.correlations(seen, base).set_index("trace"), columns, bounds="spearman")
 

@@ -40,7 +40,7 @@ from cirp import figures
 from cirp.chapters import methods
 from cirp.chapters import remap as chapter
 from cirp.chapters.dials import dial
-from cirp.experiments import configurations, records, study
+from cirp.experiments import configurations, results, study
 from cirp.figures import tables
 from cirp.methods import remap
 from cirp.statistics.bootstrap import PRIMARY
@@ -52,8 +52,8 @@ s = study.open_study(
     needs=("frontiers", "remap_ideas"),
 )
 ours = configurations.found(steps)[configurations.OURS]
-tried = s.table("remap_ideas", configurations.ideas(steps), seeds=s.seeds[:1])
-answer = chapter.finding(records.required("frontiers", "cirp evidence frontiers"), tried)
+tried = results.table(s, "remap_ideas")
+answer = chapter.finding(results.known("frontiers"), tried)
 answer
 
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-11"}}

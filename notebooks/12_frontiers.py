@@ -37,10 +37,9 @@ from cirp.experiments import (
     aims,
     configurations,
     confirmation,
-    evidence,
     frontiers,
     mask_finders,
-    records,
+    results,
     study,
 )
 from cirp.figures import tables
@@ -53,7 +52,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = evidence.table(s, "frontiers")
+table = results.table(s, "frontiers")
 summary, pasted = frontiers.summary(table), frontiers.summary(table, pasted=True)
 answer = chapter.finding(table, summary)
 answer
@@ -102,7 +101,7 @@ _ = figures.save(fig, "12_ranks", profile=profile)
 # 16 x 16, where a cell may change if any of its pixels may ({numref}`fig-finders`, {numref}`tab-finder-kinds`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
-guesses = mask_finders.held_out(s)
+guesses = results.table(s, "guesses")
 board = mask_finders.board(table, guesses)
 _ = figures.save(chapter.finders_figure(board), "12_finders", profile=profile)
 
@@ -130,7 +129,7 @@ columns = {
     "unet_calls_over_baseline": "rows / baseline", "time_over_baseline": "time / baseline",
     "memory_over_baseline": "memory / baseline",
 }  # fmt: skip
-costs = records.required("costs", "cirp cost methods")
+costs = results.known("costs")
 costs.set_index("method")[list(columns)].rename(columns=columns).round(2)
 
 # %% [markdown]
@@ -158,7 +157,7 @@ tables.in_intervals(aims.rivals(own).set_index("method"), columns)
 # runs at the one setting that it is shown at ({numref}`tab-confirmation`).
 
 # %%
-unseen = evidence.table(s, "confirmation")
+unseen = results.table(s, "confirmation")
 chapter.confirmed(unseen)
 
 # %% mystnb={"table": {"caption": "What was asked of edits that nobody had looked at, and what they answer.", "name": "tab-confirmation"}}

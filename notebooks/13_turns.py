@@ -28,7 +28,7 @@ import pandas as pd
 
 from cirp import figures
 from cirp.chapters import turns as chapter
-from cirp.experiments import configurations, evidence, study, turns
+from cirp.experiments import configurations, results, study, turns
 
 figures.use_style()
 s = study.open_study(
@@ -38,7 +38,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = evidence.table(s, "turns")
+table = results.table(s, "turns")
 answer = chapter.finding(table)
 answer
 
@@ -56,7 +56,7 @@ _ = figures.save(chapter.curves(table), "13_turns", profile=profile)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first chain of the test split: five instructions, one after the other, by three systems, and the exact answers.", "name": "fig-strip"}, "image": {"alt": "Rows of six pictures, a row a system."}}
 shown = [configurations.BASELINE, configurations.NOISY, configurations.OURS]
-_ = figures.save(chapter.strip(s.models, turns.items()[0], shown), "13_strip", profile=profile)
+_ = figures.save(chapter.strip(s.models, turns.EXPERIMENT.items()[0], shown), "13_strip", profile=profile)
 
 # %% [markdown]
 # ## After the last turn

@@ -34,7 +34,8 @@ from cirp import figures
 from cirp.chapters import methods
 from cirp.chapters import two_instructions as two
 from cirp.chapters.dials import dial
-from cirp.experiments import cache, configurations, records, study
+from cirp.experiments import configurations, results, study
+from cirp.experiments.engine import score_methods
 from cirp.figures import tables
 from cirp.methods import dense, foi, lime, p2p
 
@@ -46,7 +47,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = records.required("frontiers", "cirp evidence frontiers")
+table = results.known("frontiers")
 answer = methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
 answer
 
@@ -173,7 +174,7 @@ methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', '
 
 # %% tags=["hide-cell"]
 tried = {"with local blend": (method, settings), "without": (method, {**settings, "local_blend": False})}
-cells = cache.table(s.models, local, tried, s.features, seeds=s.seeds[:1], progress=False)
+cells = score_methods(s.models, s.features, local, tried, seeds=s.seeds[:1])
 tables.wide(cells, ["success", "l1_source_outside_excess", "clip_i_source"])
 
 # %% [markdown]

@@ -26,7 +26,7 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import methods
-from cirp.experiments import records, study
+from cirp.experiments import results, study
 from cirp.methods import asg, refocus
 
 figures.use_style()
@@ -37,7 +37,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = records.required("frontiers", "cirp evidence frontiers")
+table = results.known("frontiers")
 answer = methods.family_finding(table, ['attention refocusing', 'ASG'])
 answer
 

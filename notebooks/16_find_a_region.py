@@ -26,7 +26,8 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import methods
-from cirp.experiments import cache, configurations, records, study
+from cirp.experiments import configurations, results, study
+from cirp.experiments.engine import score_methods
 from cirp.figures import tables
 from cirp.methods import locatedit, wys, zone
 
@@ -38,7 +39,7 @@ s = study.open_study(
 )
 
 # %% tags=["hide-input"]
-table = records.required("frontiers", "cirp evidence frontiers")
+table = results.known("frontiers")
 answer = methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 answer
 
@@ -119,7 +120,7 @@ methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Y
 local = [item for item in s.items if not item.record.is_global][:6]
 method, settings = configurations.found(steps)["Watch Your Steps"]
 tried = {f"threshold {t}": (method, {**settings, "threshold": t}) for t in (0.2, 0.4, 0.6, 0.8)}
-cells = cache.table(s.models, local, tried, s.features, seeds=s.seeds[:1], progress=False)
+cells = score_methods(s.models, s.features, local, tried, seeds=s.seeds[:1])
 tables.wide(cells, ["region_iou", "success", "l1_source_outside_excess"])
 
 # %% [markdown]

@@ -32,7 +32,7 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import dreambooth
-from cirp.experiments import study
+from cirp.experiments import results, study, subject
 from cirp.figures import tables
 
 figures.use_style()
@@ -40,7 +40,7 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     usual_steps=20,
 )
-known = dreambooth.variants(s.models, steps=dreambooth.STEPS[profile], seed=seed)
+known = subject.variants(s.models, steps=subject.STEPS[profile], seed=seed)
 
 # %% [markdown]
 # ## What it learns
@@ -61,7 +61,7 @@ _ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "17_newcomer",
 # prompts only the one with the rare word is near the newcomer, though less so ({numref}`tab-newcomer`).
 
 # %% mystnb={"table": {"caption": "Likeness of samples to the newcomer and to a bear, drawn in the place asked for.", "name": "tab-newcomer"}}
-table = dreambooth.measured_again(s, known)
+table = results.table(s, "subject")
 tables.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_class"])
 
 # %% [markdown]

@@ -5,6 +5,7 @@ import os
 # idle threads sleep; spinning, they make a busy machine thirty times as slow
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -39,3 +40,23 @@ def items(tmp_path) -> list[EditItem]:
         )
         found.append(EditItem(record, folder))
     return found
+
+
+class Blank:
+    """Encoders without models: every picture is like every other, and nobody judges."""
+
+    has_judge, fingerprint, state, view = False, "", "", ""
+
+    def clip_image(self, images):
+        return np.ones((len(images), 4), np.float32) / 2
+
+    clip_text = dinov2 = clip_image
+
+    def dinov2_patches(self, images):
+        return np.ones((len(images), 4, 4), np.float32) / 2, (2, 2)
+
+    def patch_cover(self, mask):
+        return np.full(4, float(mask.mean()), np.float32)
+
+    def judge(self, images):
+        raise AssertionError("there is no judge")

@@ -18,9 +18,8 @@ SETTINGS = {"steps": 2}
 
 
 def made(models, items, folder, **more):
-    return cache.edits(
-        models, items, "ip2p", settings=SETTINGS, cache=folder, progress=False, **more
-    )
+    with cache.kept_in(folder):
+        return cache.edits(models, items, "ip2p", settings=SETTINGS, progress=False, **more)
 
 
 def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):
@@ -174,8 +173,8 @@ def test_a_picture_or_mask_of_another_cell_is_never_served(models, items, tmp_pa
     settings = {"steps": 2, "look_steps": 1}
 
     def both():
-        return cache.edits(models, items[:2], "lime", settings=settings, cache=tmp_path / "c",
-                           progress=False)  # fmt: skip
+        with cache.kept_in(tmp_path / "c"):
+            return cache.edits(models, items[:2], "lime", settings=settings, progress=False)
 
     right = both()
     one, two = sorted((tmp_path / "c").iterdir())

@@ -12,7 +12,7 @@ from cirp.chapters import frontiers as chapter
 from cirp.chapters import methods
 from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import aims, cache, configurations, frontiers
+from cirp.experiments import aims, cache, configurations, engine, frontiers
 
 ALONE = {**configurations.found(), **configurations.controls()}
 
@@ -36,7 +36,7 @@ def test_every_method_with_a_region_is_compared_told_and_untold():
     assert local == told
 
 
-SHOWN = {cell.label: cell.point for cell in frontiers.cells() if cell.shown and not cell.told}
+SHOWN = {c.label: c.columns["point"] for c in frontiers.shown() if not c.columns["told"]}
 
 
 def row(name, item, success, outside, *, told=False, **more):
@@ -75,8 +75,8 @@ def test_the_overlap_of_regions_by_hand():
     truth = np.zeros((4, 4), bool)
     truth[:2] = True
     found = Image.fromarray(np.eye(4, dtype=np.uint8) * 255)
-    assert cache.overlap(found, truth) == pytest.approx(2 / 10)
-    assert np.isnan(cache.overlap(None, truth)) and np.isnan(cache.overlap(found, None))
+    assert engine.overlap(found, truth) == pytest.approx(2 / 10)
+    assert np.isnan(engine.overlap(None, truth)) and np.isnan(engine.overlap(found, None))
 
 
 def test_the_gallery_outlines_regions_but_not_whole_pictures(tmp_path):

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cirp.chapters import frontiers as chapter
-from cirp.experiments import configurations, confirmation
+from cirp.experiments import configurations, confirmation, engine
 from cirp.experiments.plan import plan
 
 
@@ -35,17 +35,17 @@ def both(base, ours):
 
 def test_each_method_runs_at_the_setting_it_is_shown_at_and_only_ours_is_told():
     cells = list(confirmation.cells())
-    told = [cell for cell in cells if cell.told]
+    told = [cell for cell in cells if cell.columns["told"]]
     assert [cell.label for cell in told] == [configurations.OURS]
     assert {cell.label for cell in cells} == set(confirmation.ASKED) and len(cells) == 4
     shown = configurations.found()
-    assert all((c.method, c.settings) == shown[c.label] for c in cells if not c.told)
+    assert all((c.method, c.settings) == shown[c.label] for c in cells if not c.columns["told"])
 
 
 def test_the_edits_are_the_planned_ones_and_local(monkeypatch):
     drawn = []
-    monkeypatch.setattr(confirmation, "load_drawn", lambda *a, **k: drawn.append((a, k)) or [])
-    assert confirmation.items() == []
+    monkeypatch.setattr(engine, "load_drawn", lambda *a, **k: drawn.append((a, k)) or [])
+    assert confirmation.EXPERIMENT.items() == []
     split = plan().splits.confirmation
     assert drawn == [(("test", split.count), {"first": split.first})]
 

@@ -6,7 +6,6 @@ import pytest
 
 from cirp.chapters import controls as chapter
 from cirp.experiments import controls
-from cirp.metrics.features import load_features
 from cirp.miniature import gallery
 from cirp.miniature.draw_pairs import draw_pair
 from cirp.miniature.scene import all_labels, region, render
@@ -123,16 +122,3 @@ def test_the_judge_is_shown_fills_of_all_that_another_state_would_change():
     }
     (part, _), (both, _) = found[-2:]
     assert both.sum() > part.sum() and (both & part).any()
-
-
-def test_a_recorded_table_counts_only_for_its_own_models_instruments_and_edits(models, monkeypatch):
-    seen = load_features("miniature")
-    row = controls._tied(models, seen) | {"item": "x", "id": "test-1"}
-    table = pd.DataFrame([row, row | {"item": "y", "id": "test-2"}])
-    monkeypatch.setattr(controls.records, "recorded", lambda name: table)
-    assert controls.already(models, seen, 2) is table
-    assert controls.already(models, seen, 3) is None
-    monkeypatch.setattr(controls.records, "instruments", lambda features: "another judge")
-    assert controls.already(models, seen, 2) is None
-    monkeypatch.setattr(controls.records, "recorded", lambda name: None)
-    assert controls.already(models, seen, 2) is None

@@ -1,12 +1,11 @@
 """Regions crossed with holds: the regions are what they are called, and every cell is run once."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from cirp.data.edits import load_edits
 from cirp.experiments import cache, factorial
+from cirp.experiments.engine import Job
 from cirp.miniature import export
 from cirp.miniature.grammar import WHOLE_PICTURE
 
@@ -33,28 +32,23 @@ def test_shuffled_regions_are_other_pictures_of_about_the_same_area():
     assert areas[:4] == [8, 12, 16, 20]
 
 
-def test_a_placed_edit_is_the_same_edit_with_another_mask(items):
+def test_regions_are_what_they_are_called(items, models):
     some = local(items)
-    regions = factorial.given_regions(some)
-    for item, other in zip(some, factorial.placed(some, regions[factorial.INVERSE]), strict=True):
-        assert (other.mask() == ~item.mask()).all()
-        mine, theirs = cache.task(item, 0), cache.task(other, 0)
-        assert replace(theirs, mask=None, image=mine.image) == replace(mine, mask=None)
-        assert theirs.image.tobytes() == mine.image.tobytes()
+    job = Job(models, None, some[:3], some)
+    where = {c.columns["region"]: c.regions(job) for c in factorial.cells() if c.regions
+             and c.columns["region"] not in factorial.FINDERS}  # fmt: skip
+    fitted = cache.fitted(some, models)
+    for n, item in enumerate(fitted[:3]):
+        assert (where[factorial.TRUE][n] == item.mask()).all()
+        assert (where[factorial.INVERSE][n] == ~item.mask()).all()
+        assert not where[factorial.NOWHERE][n].any()
+        assert any((where[factorial.SHUFFLED][n] == other.mask()).all() for other in fitted)
 
 
-def test_pasting_leaves_the_source_outside(items):
-    item = local(items)[0]
-    picture = factorial.pasted(item.target(), item.source(), item.mask())
-    assert (np.asarray(picture) == np.asarray(item.target())).all(-1)[item.mask()].all()
-    assert (np.asarray(picture) == np.asarray(item.source())).all(-1)[~item.mask()].all()
-
-
-def test_every_region_meets_every_hold_once():
-    found = factorial.cells({"true": [], "inverse": []})
-    names = [(region, hold) for region, hold, _ in found]
-    assert len(set(names)) == len(names) == 2 * len(factorial.HOLDS) + 1
-    assert (factorial.EVEN, "guidance") in names
+def test_every_region_meets_everything_held_once():
+    names = [(c.columns["region"], c.columns["held"]) for c in factorial.cells()]
+    assert len(set(names)) == len(names) == 6 * len(factorial.HOLDS) + 3
+    assert {("", ""), (factorial.EVEN, "guidance"), (factorial.NOWHERE, "guidance")} <= set(names)
 
 
 def test_whole_picture_edits_are_refused(items):

@@ -177,7 +177,7 @@ def test_one_function_of_one_name(name):
         ("attention/maps.py", "token_maps"),  # where a word's map is made
         ("methods/lime.py", "mask"),  # where LIME's features are clustered
         ("statistics/bootstrap.py", "mean_interval"),
-        ("experiments/evidence.py", "compute"),  # where the planned edits are run
+        ("experiments/results.py", "table"),  # where every table comes from
         ("chapters/remap.py", "evidence"),  # where chapter 11's figure is drawn
     ],
 )

@@ -8,6 +8,8 @@ from matplotlib import pyplot as plt
 from cirp.chapters import frontiers as chapter
 from cirp.data.edits import load_edits
 from cirp.experiments import configurations, frontiers, mask_finders
+from cirp.experiments.drawn import local_edits
+from cirp.experiments.engine import Job
 from cirp.experiments.mask_finders import CENTRE, GRID, RANDOM, WHOLE
 from cirp.miniature import export
 
@@ -22,18 +24,18 @@ def test_guesses_have_the_true_area_and_sit_where_they_say():
     assert not np.array_equal(found[RANDOM], mask_finders.guesses(truth, seed=1)[RANDOM])
 
 
-def test_overlaps_of_guesses_on_drawn_edits(tmp_path):
-    items = load_edits(export.drawn("test", 8, work=tmp_path))
-    rows = mask_finders.guessed(items, seed=0)
-    local = [item for item in items if not item.record.is_global]
-    assert 0 < len(local) < 8 and set(rows["id"]) == {item.id for item in local}
+def test_overlaps_of_guesses_on_drawn_edits(models, tmp_path):
+    local = local_edits(load_edits(export.drawn("test", 8, work=tmp_path)))
+    assert 0 < len(local) < 8
+    job = Job(models, None, local)
+    rows = mask_finders.EXPERIMENT.rows(job, mask_finders.EXPERIMENT.cells(0))
     whole = rows[rows["method"] == WHOLE].set_index("id")["region_iou"]
     for item in local:  # of everything, the overlap is the true mask's share of the area
         assert whole[item.id] == pytest.approx(item.mask().mean())
 
 
 def recorded():
-    shown = {cell.label: cell.point for cell in frontiers.cells() if cell.shown and not cell.told}
+    shown = {c.label: c.columns["point"] for c in frontiers.shown() if not c.columns["told"]}
     rows = []
     for n, (ours, lime) in enumerate([(0.6, 0.2), (0.4, 0.2), (0.9, 0.9)]):
         kind = ("add", "remove", "restyle")[n]

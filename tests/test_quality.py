@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from cirp.data.edits import load_edits
-from cirp.experiments import encoder_quality, guidance, quality
+from cirp.experiments import encoder_quality, quality
 from cirp.experiments.drawn import right_answers
 from cirp.miniature import export
 from cirp.miniature.scene import all_labels
@@ -58,12 +58,3 @@ def test_a_judge_that_knows_is_calibrated_and_one_that_guesses_is_not(items):
     assert gap(Oracle(items)) == 0
     assert gap(Oracle(items, 0.95)) == pytest.approx(0.95 - share)
     assert gap(Oracle(items, float(share))) == pytest.approx(0, abs=1e-9)
-
-
-def test_the_best_scales_are_chosen_on_local_edits_alone():
-    rows = [
-        ("add", 2.5, 1.5, 1, 0.02), ("add", 7.5, 1.5, 1, 0.01), ("add", 1.5, 1.5, 0, 0.0),
-        ("restyle", 1.5, 1.5, 1, 0.0), ("restyle", 7.5, 1.5, 0, 0.5),
-    ]  # fmt: skip
-    names = ["edit_type", "text_scale", "image_scale", "success", guidance.PRIMARY]
-    assert guidance.best(pd.DataFrame(rows, columns=names)) == (7.5, 1.5)

@@ -84,30 +84,27 @@ def test_a_field_that_came_later_is_in_no_key_until_it_is_set():
 
 
 def test_each_variant_undoes_one_thing_at_the_point_that_is_shown():
-    shown = {c.label: c for c in frontiers.cells() if c.shown and not c.told}
-    every = list(releases.variants())
-    assert len({(v.cell.label, v.name) for v in every}) == len(every)
-    for variant in every:
-        before = cache.completed(variant.cell.method, shown[variant.cell.label].settings)
-        after = cache.completed(variant.cell.method, variant.cell.settings)
-        assert (before == after) == variant.own_words, variant.name
+    shown = {c.label: c for c in frontiers.shown() if not c.columns["told"]}
+    for cell in releases.cells():
+        before = cache.completed(cell.method, shown[cell.label].settings)
+        after = cache.completed(cell.method, cell.settings)
+        assert (before == after) == (cell.columns["part"] == releases.OWN_WORDS)
 
 
 def test_words_found_by_itself_are_not_those_that_are_known(items):
-    (own,) = [v for v in releases.variants() if v.own_words][:1]
     known = [item for item in items if item.record.words]
-    bare = own.of(known or items)
+    bare = releases.without_words(known or items)
     assert all(not item.record.words and not item.record.target_words for item in bare)
     assert all(item.record.words for item in known)  # untouched
 
 
 def test_a_variant_is_compared_with_the_method_as_it_is_here():
-    cells = {c.label: c for c in frontiers.cells() if c.shown and not c.told}
+    cells = {c.label: c for c in frontiers.shown() if not c.columns["told"]}
     rows = []
     for n in range(40):
         wobble = 1e-4 * (n % 7 - 3)
         rows.append({"id": f"e{n}", "edit_type": "add", "method": "ZONE mask", "seed": 0,
-                     "point": cells["ZONE mask"].point, "told": False, "pasted": False,
+                     "point": cells["ZONE mask"].columns["point"], "told": False, "pasted": False,
                      "success": 1.0, "l1_source_outside_excess": 0.01 + wobble,
                      "region_iou": 0.4 + wobble})  # fmt: skip
     here = pd.DataFrame(rows)

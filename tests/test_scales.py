@@ -2,14 +2,15 @@
 
 import pytest
 
-from cirp.experiments import configurations, guidance, records
+from cirp.experiments import configurations, records
+from cirp.experiments.drawn import is_local
 from cirp.statistics.bootstrap import SUCCESS, by_image, paired_interval
 
 
 def test_no_pair_of_scales_is_better_on_validation_edits_by_interval():
     table = records.read(records.path_of("guidance"))
     assert table["id"].str.startswith("validation-").all()
-    local = table[guidance.is_local(table)]
+    local = table[is_local(table)]
     wide = by_image(local, SUCCESS)
     own = f"text {configurations.TEXT_SCALE:g}, image {configurations.IMAGE_SCALE:g}"
     assert len(wide.columns) == 16 and own in wide

@@ -16,8 +16,6 @@ from cirp import paths
 from cirp.chapters import noisy_input, scores
 from cirp.diffusion.pipelines import fingerprint
 from cirp.experiments import cache, needs, records, report, study
-from cirp.experiments.records import CHECKED
-from cirp.methods import METHODS
 
 
 @pytest.mark.parametrize(
@@ -72,41 +70,6 @@ def test_a_label_that_stands_for_two_settings_is_refused():
         records.settings_by_label(rows, "steps")
 
 
-def known(models, items, methods, seeds=(0,)) -> pd.DataFrame:
-    """A table in which everything is recorded as it is."""
-    parts = []
-    for label, (method, settings) in methods.items():
-        tied = records.provenance(models, settings=settings, seed=0, code=METHODS[method].code)
-        for item, seed in itertools.product(cache.fitted(items, models), seeds):
-            cell = {"id": item.id, "method": label, "item": records.item_hash(item), "seed": seed}
-            parts.append({**tied, **cell, **dict.fromkeys(CHECKED, 0.1)})
-    return pd.DataFrame(parts)
-
-
-METHODS_OF_TWO = {"x": ("ip2p", {"steps": 3}), "y": ("noisy", {"steps": 3}), "z": ("nothing", {})}
-
-
-def test_only_what_is_not_recorded_is_computed_in_a_full_study(models, items):
-    same = dict(items=items, seeds=[0], models=models)
-    methods, table = METHODS_OF_TWO, known(models, items, METHODS_OF_TWO)
-    assert study.missing(methods, None, **same) == methods
-    assert study.missing(methods, table, **same) == {}
-    assert set(study.missing(methods, table[table["method"] != "z"], **same)) == {"z"}
-    assert set(study.missing(methods, table, **{**same, "seeds": [0, 1]})) == {"x", "y"}
-    assert set(study.missing(methods, table.iloc[1:], **same)) == {"x"}
-    changed = {**methods, "y": ("noisy", {"steps": 4})}
-    assert study.missing(changed, table, **same) == {"y": changed["y"]}
-
-
-@pytest.mark.parametrize("column", ["weights", "scheduler", "code", "item", "settings"])
-def test_a_row_made_of_anything_else_is_computed_again(models, items, column):
-    table = known(models, items, METHODS_OF_TWO)
-    same = dict(items=items, seeds=[0], models=models)
-    table.loc[table["method"] == "y", column] = "another"
-    assert set(study.missing(METHODS_OF_TWO, table, **same)) == {"y"}
-    assert study.missing(METHODS_OF_TWO, table.drop(columns=column), **same) == METHODS_OF_TWO
-
-
 def test_changed_weights_in_memory_are_other_weights(models):
     before = fingerprint(models.instruct.unet)
     weight = models.instruct.unet.conv_in.weight
@@ -124,39 +87,6 @@ def test_another_scheduler_configuration_is_another_scheduler(models):
     config = models.instruct.scheduler.config
     other.instruct.scheduler = DDIMScheduler.from_config(config, timestep_spacing="linspace")
     assert records.scheduler_of_record(other) != before
-
-
-class Fake(SimpleNamespace):
-    """A study without models' computing."""
-
-    table, kept = study.Study.table, study.Study.kept
-
-
-def test_a_full_study_keeps_recorded_rows_and_computes_the_others(
-    tmp_path, monkeypatch, models, items
-):
-    s = Fake(
-        profile="full", is_default=True, seeds=(0,), features=None, models=models,
-        items=items, results=tmp_path,
-    )  # fmt: skip
-    before = {"y": ("ip2p", {"steps": 3}), "x": ("ip2p", {"steps": 3})}
-    records.write(tmp_path / "t.csv", known(models, items, before))
-    methods = {"y": ("ip2p", {"steps": 4}), "x": ("ip2p", {"steps": 3})}
-    asked = []
-
-    def compute(models, items, methods, features, **_):
-        asked.extend(methods)
-        return known(models, items, methods).assign(l1_source=0.9)
-
-    monkeypatch.setattr(study.cache, "table", compute)
-    table = s.table("t", methods)
-    assert asked == ["y"]
-    n = len(items)
-    assert table["method"].tolist() == ["y"] * n + ["x"] * n
-    assert table["l1_source"].tolist() == [0.9] * n + [0.1] * n
-    pd.testing.assert_frame_equal(table, records.read(tmp_path / "t.csv"))
-    s.table("t", methods)
-    assert asked == ["y"]  # all stand now
 
 
 class Bare(SimpleNamespace):
@@ -205,15 +135,6 @@ def test_edits_without_what_a_chapter_shows_are_left_out_with_a_line(items, caps
 
 def without(item, **nothing):
     return replace(item, record=item.record.model_copy(update=dict.fromkeys(nothing)))
-
-
-def test_rows_that_another_judge_has_scored_are_made_again(models, items):
-    old, new = (SimpleNamespace(fingerprint=name) for name in ("old judge", "new judge"))
-    table = known(models, items, METHODS_OF_TWO).assign(instruments=records.instruments(old))
-    asked = dict(items=items, seeds=(0,), models=models)
-    assert study.missing(METHODS_OF_TWO, table, **asked, features=old) == {}
-    assert study.missing(METHODS_OF_TWO, table, **asked, features=new) == METHODS_OF_TWO
-    assert study.missing(METHODS_OF_TWO, table, **asked) == {}  # their edits are the same
 
 
 def test_what_a_chapter_prefers_it_asks_for_only_where_there_is_some(items, capsys):

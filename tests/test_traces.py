@@ -11,6 +11,9 @@ from scipy import stats
 from cirp.data.edits import load_edits
 from cirp.editing.masks import given
 from cirp.experiments import cache, configurations, traces
+from cirp.experiments.engine import Cell, Job
+
+CELL = Cell("baseline", "ip2p", {"steps": 2, "text_scale": 2.5})
 
 
 def test_partial_correlation_is_that_of_the_residuals():
@@ -53,7 +56,7 @@ def test_traces_tell_outside_from_inside(models, monkeypatch):
 
     monkeypatch.setattr(traces, "look", seen)
     fitted = cache.fitted(local, models)
-    found = traces.traces(models, fitted, seed=0, steps=2)
+    found = traces.measure(Job(models, None, fitted), CELL)
     assert found["id"].tolist() == [item.id for item in local]
     np.testing.assert_allclose(found["attention outside"], 0.0)
     np.testing.assert_allclose(found["guidance outside"], 1.0)
@@ -71,6 +74,6 @@ def test_an_even_map_has_the_outsides_share_of_area(models, monkeypatch):
         return SimpleNamespace(words=lambda: ones, change=ones)
 
     monkeypatch.setattr(traces, "look", even)
-    found = traces.traces(models, cache.fitted(items, models), seed=0, steps=2)
+    found = traces.measure(Job(models, None, items), CELL)
     for name in ("attention outside", "guidance outside"):
         np.testing.assert_allclose(found[name], found["area outside"], rtol=1e-6)

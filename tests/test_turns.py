@@ -6,6 +6,7 @@ import pytest
 
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import turns
+from cirp.experiments.engine import Cell, Job
 from cirp.miniature.chains import KINDS, chain
 from cirp.miniature.scene import all_labels, render
 from tests.tiny import tiny_ip2p, tiny_sd
@@ -50,13 +51,13 @@ class Knows:
 def test_doing_nothing_changes_nothing_and_does_nothing():
     some = turns.chains(3, turns=3)
     models = Models("tiny", tiny_ip2p(), tiny_sd(), "own")
-    table, pictures = turns.table(models, Knows(some), some, {"still": ("nothing", {})})
+    table = turns.measure(Job(models, Knows(some), some), Cell("still", "nothing"))
     assert len(table) == 9 and list(table["turn"].unique()) == [1, 2, 3]
     assert (table["untouched_change"] == 0).all()
     first = table[table["turn"] == 1]
     assert (first["done"] == 0).all()
     assert (first["still_right"] < 1).all() and (first["still_right"] > 0.3).all()
-    assert len(pictures["still"]) == 4
+    assert len(list(turns.pictures_of(models, some, "nothing", {}))) == 4
 
 
 def test_what_was_never_meant_shrinks_with_every_turn():

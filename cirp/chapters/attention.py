@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.attention.maps import word_map
-from cirp.experiments import records
+from cirp.experiments import results
 from cirp.experiments.word_maps import Watched, by_layer, by_time, leaderboard, score
 from cirp.figures import tables
 from cirp.figures.explorers import AttentionExplorer
@@ -154,7 +154,7 @@ def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[i
 
 def cost_table() -> pd.DataFrame:
     """What recording costs, as `cirp cost attention` measured it."""
-    found = records.required("attention_cost", "cirp cost attention").set_index("way")
+    found = results.known("attention_cost").set_index("way")
     columns = {
         "seconds": "seconds", "time_over_stock": "time / without",
         "extra_peak_mib": "more MiB at peak", "steps": "steps", "repeats": "times measured",

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.experiments import aims, cache, configurations, factorial, frontiers, records
-from cirp.experiments.guidance import is_local
+from cirp.experiments import aims, cache, configurations, factorial, frontiers, results
+from cirp.experiments.drawn import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
@@ -30,7 +30,7 @@ OURS = configurations.OURS
 
 def frontiers_table(s: Study) -> pd.DataFrame | None:
     """The table of `frontiers`; None in a book of other edits or models."""
-    return records.recorded("frontiers") if s.is_default else None
+    return results.of_book(s, "frontiers")
 
 
 def finding(table: pd.DataFrame | None) -> Paragraph:
@@ -47,7 +47,7 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     kept = paired_interval(
         done[OURS].to_numpy(float), done[BASELINE].to_numpy(float), metric=SUCCESS
     )
-    held = factorial.against_baseline(records.required("factorial", "cirp evidence factorial"))
+    held = factorial.against_baseline(results.known("factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
     number = Numbers()
     does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
@@ -83,7 +83,7 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
     The first edit of the study where no table speaks of its edits.
     """
     known = {item.id: item for item in s.everything}
-    tried = records.recorded("steps") if s.is_default else None
+    tried = results.of_book(s, "steps")
     if tried is None:
         return s.items[0]
     steps = f"{configurations.STEPS} steps"

@@ -12,7 +12,8 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import mask_picture
 from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
-from cirp.experiments import cache, configurations, frontiers, guidance
+from cirp.experiments import cache, configurations, frontiers
+from cirp.experiments.drawn import is_local
 from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
 from cirp.methods import METHODS, remap
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
@@ -88,7 +89,7 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
 
 def ablation(tried: pd.DataFrame, *, text: bool = True) -> pd.DataFrame:
     """Each variant minus remap as it is, paired by image, over local edits."""
-    local = tried[guidance.is_local(tried)]
+    local = tried[is_local(tried)]
     base, *others = configurations.ideas()
     metrics = {"success": SUCCESS, "outside": PRIMARY, "region IoU": "region_iou"}
     rows = []

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import cache, configurations, report
+from cirp.experiments import configurations, report
 from cirp.experiments.configurations import Methods
+from cirp.experiments.engine import score_methods
 from cirp.experiments.needs import ASKED
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import Watched, watch, with_words
@@ -57,7 +58,7 @@ def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods
 
 def scores(s: Study, chosen: Methods) -> pd.DataFrame:
     """A row per picture and method, computed here and now; nothing of it is recorded."""
-    return cache.table(s.models, pictures(s), chosen, s.features, seeds=s.seeds[:1], progress=False)
+    return score_methods(s.models, s.features, pictures(s), chosen, seeds=s.seeds[:1])
 
 
 def finding(table: pd.DataFrame) -> Paragraph:

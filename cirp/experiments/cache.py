@@ -6,13 +6,11 @@ folder and moved, so an interrupted run leaves only whole ones, and the same com
 
 import hashlib
 import json
-import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 from transformers import CLIPTokenizer
@@ -20,18 +18,25 @@ from transformers import CLIPTokenizer
 from cirp import paths
 from cirp.attention.tokens import check_length, word_positions
 from cirp.data.edits import EditItem, EditRecord
-from cirp.data.images import DataError, Mask, fingerprint
+from cirp.data.images import DataError, fingerprint
 from cirp.data.target_caption import refine
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Edit, Task, check_prompts, working_size
 from cirp.experiments import records
-from cirp.experiments.drawn import right_answers
 from cirp.methods import METHODS
-from cirp.metrics.features import FeatureExtractor
-from cirp.metrics.scores import score_all
 
 WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
-CACHE = paths.cache() / "runs"
+_folders = [paths.cache() / "runs"]  # the last is where cells are kept now
+
+
+@contextmanager
+def kept_in(folder: str | Path) -> Iterator[None]:
+    """Keep the cells of this block in another folder, and find none of those kept before."""
+    _folders.append(Path(folder))
+    try:
+        yield
+    finally:
+        _folders.pop()
 
 
 def target_caption(record: EditRecord) -> str | None:
@@ -181,7 +186,6 @@ def edits(
     *,
     seeds: Sequence[int] = (0,),
     settings: Mapping | None = None,
-    cache: Path = CACHE,
     batch_size: int = 16,
     progress: bool = True,
 ) -> list[Edit]:
@@ -191,8 +195,7 @@ def edits(
     """
     tasks = [task(item, seed) for seed in seeds for item in items]
     return computed(
-        models, tasks, method, settings=settings, cache=cache, batch_size=batch_size,
-        progress=progress,
+        models, tasks, method, settings=settings, batch_size=batch_size, progress=progress,
     )  # fmt: skip
 
 
@@ -202,7 +205,6 @@ def computed(
     method: str,
     *,
     settings: Mapping | None = None,
-    cache: Path = CACHE,
     batch_size: int = 16,
     progress: bool = True,
 ) -> list[Edit]:
@@ -217,7 +219,7 @@ def computed(
     chosen = METHODS[method]
     chosen.refuse(tasks, chosen.configured(**settings), models.instruct.tokenizer)
     state = models.state
-    folders = [Path(cache) / key(models, one, method, settings, state) for one in tasks]
+    folders = [_folders[-1] / key(models, one, method, settings, state) for one in tasks]
     found = [load(folder) for folder in folders]
     missing = [i for i, edit in enumerate(found) if edit is None]
     with tqdm(
@@ -238,73 +240,3 @@ def computed(
 def fitted(items: Sequence[EditItem], models: Models) -> list[EditItem]:
     """The items at the size the models edit them at, so that they can be scored."""
     return [item.at(working_size(item.source(), models)) for item in items]
-
-
-def scored(
-    items: Sequence[EditItem],
-    images: Sequence[Image.Image],
-    features: FeatureExtractor,
-    *,
-    method: str,
-    seeds: Sequence[int],
-    trips: Sequence[Image.Image],
-) -> pd.DataFrame:
-    """Tidy rows of a method's images, ordered as `edits` gives them."""
-    parts = []
-    for n, seed in enumerate(seeds):
-        some = list(images[n * len(items) : (n + 1) * len(items)])
-        part = score_all(items, some, features, round_trips=trips, answers=right_answers(items))
-        parts.append(part.assign(method=method, seed=seed))
-    return pd.concat(parts, ignore_index=True)
-
-
-def overlap(found: Image.Image | None, truth: Mask | None) -> float:
-    """Intersection over union of the region a method worked with and the true one.
-
-    NaN if it worked with none, or none is known.
-    """
-    if found is None or truth is None:
-        return math.nan
-    inside = np.asarray(found) > 127
-    return float((inside & truth).sum() / (inside | truth).sum())
-
-
-def table(
-    models: Models,
-    items: Sequence[EditItem],
-    methods: Mapping[str, tuple[str, Mapping]],
-    features: FeatureExtractor,
-    *,
-    seeds: Sequence[int] = (0,),
-    cache: Path = CACHE,
-    batch_size: int = 16,
-    progress: bool = True,
-) -> pd.DataFrame:
-    """Every metric of every label -> (method, settings), one row per item, label and seed.
-
-    All labels see the same initial noise per item and seed.
-    """
-    items = fitted(items, models)
-    trips = [e.image for e in edits(models, items, "round trip", cache=cache, progress=False)]
-    hashes = [records.item_hash(item) for item in items]
-    parts = []
-    for label, (method, settings) in methods.items():
-        some = seeds[:1] if method in WITHOUT_NOISE else seeds
-        made = edits(
-            models, items, method, seeds=some, settings=settings, cache=cache,
-            batch_size=batch_size, progress=progress,
-        )  # fmt: skip
-        part = scored(
-            items, [e.image for e in made], features, method=label, seeds=some, trips=trips
-        )
-        part["seconds"] = [e.seconds for e in made]
-        part["unet_calls"] = [e.unet_calls for e in made]
-        truths = [item.mask() for _ in some for item in items]
-        part["region_iou"] = [overlap(e.mask, m) for e, m in zip(made, truths, strict=True)]
-        part["abstained"] = [e.abstained for e in made]
-        part["models"], part["view"] = models.name, getattr(features, "view", "")
-        tied = records.provenance(
-            models, settings=settings, seed=0, code=METHODS[method].code, features=features
-        ) | {"item": hashes * len(some)}
-        parts.append(part.assign(**{k: v for k, v in tied.items() if k != "seed"}))
-    return pd.concat(parts, ignore_index=True)

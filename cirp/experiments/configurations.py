@@ -3,8 +3,8 @@
 Strides are in latent cells: the papers' "16 x 16 of 64 x 64 latents" is stride 4. The miniature's
 latents are 16 x 16, so what is coarse there would be a handful of cells here; one level finer is
 taken throughout, and said so. Nothing here was chosen on a test edit: on validation edits no pair
-of scales is better by interval than the one that methods are shown at (`cirp guidance`), and each
-method's own knob has three values around its paper's, named before any of them was measured.
+of scales is better by interval than the one that methods are shown at (`cirp tables guidance`), and
+each method's own knob has three values around its paper's, named before any of them was measured.
 """
 
 from collections.abc import Mapping

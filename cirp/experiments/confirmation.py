@@ -6,48 +6,35 @@ that it is shown at, and remap once more with the true region. What is asked of 
 `plan.toml`, from before they were drawn.
 """
 
-from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
 from cirp.experiments import aims, configurations, frontiers
-from cirp.experiments.drawn import load_drawn, local_edits
+from cirp.experiments.engine import Cell, planned
 from cirp.experiments.plan import plan
 from cirp.figures.sentences import judged
-from cirp.metrics.features import FeatureExtractor
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
 
 ASKED = tuple(plan().confirmation.methods)
 (RIVAL,) = set(ASKED) - {configurations.BASELINE, configurations.OURS}
 
 
-def cells() -> Iterator[frontiers.Cell]:
-    """The settings that are shown elsewhere; of the true region only remap's."""
-    for cell in frontiers.cells():
-        told = cell.told and cell.label != configurations.OURS
-        if cell.shown and cell.label in ASKED and not told:
-            yield cell
+def cells(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return the settings that are shown elsewhere; with the true region, only remap's."""
+    return [
+        replace(cell, in_slice=True)
+        for cell in frontiers.shown(steps)
+        if cell.label in ASKED and (cell.label == configurations.OURS or not cell.columns["told"])
+    ]
 
 
-def items() -> list[EditItem]:
-    """The planned local edits; drawn if need be."""
-    split = plan().splits.confirmation
-    return local_edits(load_drawn("test", split.count, first=split.first))
-
-
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen items."""
-    frontiers.fill_with(models, [items[i] for i in chosen], cells())
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit, method, and whether told the true region; a slice is of few items alone."""
-    return frontiers.rows_of(models, [items[i] for i in chosen], cells(), features)
+EXPERIMENT = replace(
+    frontiers.EXPERIMENT,
+    name="confirmation",
+    cells=cells,
+    items=planned("confirmation", local=True),
+)
 
 
 def reached(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame:

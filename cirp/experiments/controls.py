@@ -5,7 +5,7 @@ answer and the same through the autoencoder, another edit's answer, and the sour
 region filled with what is no answer to anything.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,10 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
 from cirp.experiments import records
 from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.experiments.engine import Cell, Experiment, Job
 from cirp.experiments.plan import plan
 from cirp.methods.references import round_trip
 from cirp.metrics.answers import share_off
-from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import VERDICTS, verdict
 from cirp.miniature.gallery import half
 from cirp.miniature.grammar import EDIT_KINDS
@@ -37,7 +37,6 @@ RING = 3  # pixels around a region from which its border's colour is taken
 BLUR = 5.0  # standard deviation in pixels
 SPLIT = plan().splits.controls
 AT_ONCE = 80  # items, a multiple of the kinds
-CODE = "controls 2"  # raise it when a control changes
 
 
 def filled(source: Pixels, target: Pixels, region: Region, fill: str, seed: int) -> Pixels:
@@ -72,70 +71,56 @@ def round_trips(images: Sequence[Image.Image], models: Models) -> list[Image.Ima
     return [edit.image for edit in round_trip(models, tasks, batch_size=32, progress=False)]
 
 
-def pictures(items: Sequence[EditItem], models: Models) -> Mapping[str, list[Image.Image]]:
-    """Every control of every item, which must have a target and a mask."""
-    sources, targets = ([getattr(i, side)() for i in items] for side in ("source", "target"))
-    found = {
-        SOURCE: sources,
-        TRIP: round_trips(sources, models),
-        TARGET: targets,
-        TARGET_TRIP: round_trips(targets, models),
-        OTHER: [targets[_other(i, len(items))] for i in range(len(items))],
-    }
-    arrays = [(np.asarray(i.source()), np.asarray(i.target()), i.mask()) for i in items]
-    for fill in FILLS:
-        found[fill] = [
-            Image.fromarray(filled(*one, fill, seed_of(item)))
-            for item, one in zip(items, arrays, strict=True)
+def pictures(items: Sequence[EditItem], models: Models, control: str) -> list[Image.Image]:
+    """Return one control of every item, which must have a target and a mask."""
+    if control in (SOURCE, TRIP):
+        found = [item.source() for item in items]
+    else:
+        found = [item.target() for item in items]
+    if control == OTHER:
+        return [found[_other(i, len(items))] for i in range(len(items))]
+    if control in FILLS:
+        return [
+            Image.fromarray(
+                filled(np.asarray(i.source()), np.asarray(t), i.mask(), control, seed_of(i))
+            )
+            for i, t in zip(items, found, strict=True)
         ]
-    return found
+    return round_trips(found, models) if control in (TRIP, TARGET_TRIP) else found
 
 
-def items(count: int = SPLIT.count) -> list[EditItem]:
-    """The first edits that are measured for the book: many, since passing is to be rare."""
-    return load_drawn("test", count, first=SPLIT.first)
-
-
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """There is nothing to keep: no editor is run."""
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit and control: whether it passes, and why. `shown` changes nothing."""
-    some, rows = [items[i] for i in chosen], []
-    tied = _tied(models, features)
-    for start in range(0, len(some), AT_ONCE):
-        part = some[start : start + AT_ONCE]
-        right = right_answers(part)
-        found = pictures(part, models)
-        for name, images in found.items():
-            features.judge(images)  # in batches; it remembers
-            for item, image, known in zip(part, images, right, strict=True):
-                said = verdict(item, image, features, known)
-                off = share_off(np.asarray(image), np.asarray(item.source()), known)
-                rows.append(
-                    {"id": item.id, "edit_type": item.record.edit_type, "method": name}
-                    | {column: said[column] for column in (SUCCESS, *VERDICTS)}
-                    | {"off": off} | tied | {"item": records.item_hash(item)}
-                )  # fmt: skip
+def measure(job: Job, cell: Cell) -> pd.DataFrame:
+    """Judge one control of every edit: whether it passes, and why."""
+    rows = []
+    for start in range(0, len(job.items), AT_ONCE):
+        items = job.items[start : start + AT_ONCE]
+        images = pictures(items, job.models, cell.label)
+        job.features.judge(images)  # in batches; it remembers
+        for item, image, known in zip(items, images, right_answers(items), strict=True):
+            said = verdict(item, image, job.features, known)
+            rows.append(
+                {"id": item.id, "edit_type": item.record.edit_type}
+                | {column: said[column] for column in (SUCCESS, *VERDICTS)}
+                | {"off": share_off(np.asarray(image), np.asarray(item.source()), known)}
+            )
     return pd.DataFrame(rows)
 
 
-def _tied(models: Models, features: FeatureExtractor) -> dict[str, object]:
-    settings = {"ring": RING, "blur": BLUR}
-    return records.provenance(models, settings=settings, seed=0, code=CODE, features=features)
+def items(count: int = SPLIT.count) -> list[EditItem]:
+    """Return the first edits that controls are made of: many, since passing is to be rare."""
+    return load_drawn("test", count, first=SPLIT.first)
 
 
-def already(models: Models, features: FeatureExtractor, count: int) -> pd.DataFrame | None:
-    """The book's own table if it is of so many edits, these models and instruments; else None."""
-    table = records.recorded("controls")
-    if table is None or table["id"].nunique() != count:
-        return None
-    facts = {name: value for name, value in _tied(models, features).items() if name != "item"}
-    return table if records.same(table, facts).all() else None
+def cells(_: int = 0) -> list[Cell]:
+    """Return a cell for each control."""
+    how = {"ring": RING, "blur": BLUR}
+    return [Cell(one, "", how) for one in (SOURCE, TRIP, TARGET, TARGET_TRIP, OTHER, *FILLS)]
+
+
+EXPERIMENT = Experiment(
+    "controls", cells, items, measure=measure, code="controls 2", checked=("success",),
+    sample=lambda: items(16),
+)  # fmt: skip
 
 
 def seed_of(item: EditItem) -> int:

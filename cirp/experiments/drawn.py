@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from jaxtyping import UInt8
 
 from cirp.data.edits import EditItem, load_edits
@@ -22,8 +23,13 @@ def load_drawn(split: str, count: int, *, first: int = 0) -> list[EditItem]:
 
 
 def local_edits(items: Iterable[EditItem]) -> list[EditItem]:
-    """Those that have an outside; see `guidance.is_local` for rows of a table."""
+    """Return the edits that have an outside."""
     return [item for item in items if item.record.edit_type not in WHOLE_PICTURE]
+
+
+def is_local(table: pd.DataFrame) -> pd.Series:
+    """Mark the rows of edits that have an outside."""
+    return ~table["edit_type"].isin(WHOLE_PICTURE)
 
 
 def right_answers(

@@ -7,23 +7,20 @@ before a test edit was looked at. What is compared is the edge of its points
 of its own, every pair of its two guidance scales, and each method stands once more with the true
 region in place of the one it finds.
 
-Local edits and edits of the whole picture are never averaged together: the latter have no outside.
+Pasting the source's pixels outside of a region is free for whoever has one: methods that do not do
+it themselves stand once more with it done. Local edits and edits of the whole picture are never
+averaged together: the latter have no outside.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
-from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
-from cirp.experiments import cache, configurations, records
-from cirp.experiments.drawn import load_drawn, local_edits
-from cirp.experiments.guidance import is_local
-from cirp.experiments.plan import plan
-from cirp.metrics.features import FeatureExtractor
+from cirp.experiments import configurations, records
+from cirp.experiments.drawn import is_local, local_edits
+from cirp.experiments.engine import Cell, Experiment, planned, scores
 from cirp.metrics.scores import VERDICTS
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
@@ -41,118 +38,44 @@ COLUMNS = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One method at one setting.
+def _cells(steps: int) -> Iterator[tuple[Cell, bool]]:
+    """Yield every cell, and whether it is the one setting at which galleries show its method."""
 
-    `everywhere`: of edits of the whole picture, too; `shown`: galleries show the method at it.
-    """
+    def cell(label: str, point: int, told: bool, one: tuple[str, Mapping], shown: bool, items=list):
+        method, settings = one
+        scales = {name: settings.get(name, np.nan) for name in ("text_scale", "image_scale")}
+        return Cell(
+            label, method, settings, dict(point=point, told=told, **scales), items,
+            in_slice=shown and label not in NOT_IN_SLICE,
+        ), shown  # fmt: skip
 
-    label: str
-    point: int
-    told: bool
-    everywhere: bool
-    shown: bool
-    method: str
-    settings: dict
-
-
-def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
-    """All that is run on the test edits."""
     base = configurations.found(steps)[configurations.BASELINE]
     for point, one in enumerate(configurations.plane(steps)):
-        yield Cell(configurations.BASELINE, point, False, True, one == base, *one)
+        yield cell(configurations.BASELINE, point, False, one, one == base)
     for label, dial in configurations.dials(steps).items():
         if label != configurations.BASELINE:
             for point, one in enumerate(dial):
                 shown = point == configurations.SHOWN
-                yield Cell(label, point, False, shown, shown, *one)
+                yield cell(label, point, False, one, shown, list if shown else local_edits)
     for label, one in configurations.told(steps).items():
-        yield Cell(label, configurations.SHOWN, True, False, True, *one)
+        yield cell(label, configurations.SHOWN, True, one, True, local_edits)
     for label, one in configurations.controls(steps).items():
-        yield Cell(label, 0, False, True, True, *one)
+        yield cell(label, 0, False, one, True)
 
 
-def items() -> list[EditItem]:
-    """The planned test edits; drawn if need be."""
-    split = plan().splits.test
-    return load_drawn("test", split.count, first=split.first)
+def cells(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return every cell that is run on the test edits."""
+    return [cell for cell, _ in _cells(steps)]
 
 
-def _of(cell: Cell, some: Sequence[EditItem]) -> list[EditItem]:
-    return list(some) if cell.everywhere else local_edits(some)
+def shown(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return the cells at the one setting at which each method is shown."""
+    return [cell for cell, is_shown in _cells(steps) if is_shown]
 
 
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen items."""
-    fill_with(models, [items[i] for i in chosen], cells())
-
-
-def fill_with(models: Models, some: Sequence[EditItem], cells: Iterable[Cell]) -> None:
-    """Compute and keep these edits by these methods and settings."""
-    some = cache.fitted(some, models)
-    for cell in cells:
-        print(f"{cell.label} {cell.point} {'told' if cell.told else ''}", flush=True)
-        cache.edits(
-            models, _of(cell, some), cell.method, settings=cell.settings, batch_size=24,
-            progress=False,
-        )  # fmt: skip
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit, method, point, whether told the true region, and whether pasted.
-
-    Pasting the source's pixels outside of a region is free for whoever has one: methods that do not
-    do it themselves stand once more with it done. `shown`: the slice of a quick build,
-    only the point that a method is shown at.
-    """
-    some = [items[i] for i in chosen]
-    wanted = (c for c in cells() if not shown or (c.shown and c.label not in NOT_IN_SLICE))
-    return rows_of(models, some, wanted, features)
-
-
-def rows_of(
-    models: Models, some: Sequence[EditItem], cells: Iterable[Cell], features: FeatureExtractor
-) -> pd.DataFrame:
-    """The rows of these edits by these methods and settings; see `measured`."""
-    parts = []
-    for cell in cells:
-        mine = _of(cell, some)
-        if not mine:
-            continue
-        one = {cell.label: (cell.method, cell.settings)}
-        part = cache.table(models, mine, one, features, batch_size=24, progress=False)
-        scales = {name: cell.settings.get(name, np.nan) for name in ("text_scale", "image_scale")}
-        own = dict(point=cell.point, told=cell.told, **scales)
-        parts.append(part.assign(pasted=False, **own)[list(COLUMNS)])
-        over = _pasted(models, mine, cell, part, features)
-        if over is not None:
-            parts.append(over.assign(pasted=True, **own)[list(COLUMNS)])
-    return pd.concat(parts, ignore_index=True)
-
-
-def _pasted(
-    models: Models, some: Sequence[EditItem], cell: Cell, part: pd.DataFrame, features
-) -> pd.DataFrame | None:
-    """The rows of `part` with the source's pixels outside the method's region; None without one."""
-    if cache.completed(cell.method, cell.settings).get("paste"):
-        return None
-    fitted = cache.fitted(some, models)
-    made = cache.edits(models, fitted, cell.method, settings=cell.settings, progress=False)
-    if any(edit.mask is None for edit in made):
-        return None
-    over = [
-        Image.composite(edit.image, item.source(), edit.mask)
-        for edit, item in zip(made, fitted, strict=True)
-    ]
-    trips = [edit.image for edit in cache.edits(models, fitted, "round trip", progress=False)]
-    scored = cache.scored(
-        fitted, over, features, method=cell.label, seeds=(0,), trips=trips
-    ).set_index(part.index)
-    return part.assign(**{name: scored[name] for name in scored})
+EXPERIMENT = Experiment(
+    "frontiers", cells, planned("test"), columns=COLUMNS, measure=partial(scores, paste=True)
+)
 
 
 def local(table: pd.DataFrame, *, told: bool = False, pasted: bool = False) -> pd.DataFrame:
@@ -171,7 +94,7 @@ def local(table: pd.DataFrame, *, told: bool = False, pasted: bool = False) -> p
 
 def at_shown(table: pd.DataFrame) -> pd.DataFrame:
     """Rows of the one point that each method is shown at."""
-    keys = {(c.label, c.point, c.told) for c in cells() if c.shown}
+    keys = {(c.label, c.columns["point"], c.columns["told"]) for c in shown()}
     own = zip(table["method"], table["point"], table["told"], strict=True)
     return table[[key in keys for key in own]]
 

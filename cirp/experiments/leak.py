@@ -6,8 +6,8 @@ And once more with another seed of training: another order, another noise. Each 
 baseline's points on the local test edits, and compared at equal success.
 """
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,12 @@ import pandas as pd
 from diffusers import UNet2DConditionModel
 from transformers import CLIPTextModel
 
-from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models, load
 from cirp.diffusion.variants import load_variant, save_difference
-from cirp.experiments import cache, configurations, factorial, records
+from cirp.experiments import configurations, records
 from cirp.experiments.configurations import STEPS
+from cirp.experiments.engine import Cell, Experiment, planned
 from cirp.experiments.plan import plan
-from cirp.metrics.features import FeatureExtractor
 from cirp.paths import MODELS
 from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
@@ -35,8 +34,6 @@ COLUMNS = (
     *records.PROVENANCE, "success", "success_soft", "kept_seen", "nearer", "answer_distance",
     PRIMARY, "l1_source", "clip_i_source", "dinov2_source",
 )  # fmt: skip
-
-items = factorial.items
 
 
 def editors(models: Models, training_seed: int = TRAININGS[0]) -> dict[float, Models]:
@@ -86,39 +83,22 @@ def write(folder: Path) -> list[Path]:
     return written
 
 
-def every(models: Models) -> Iterator[tuple[int, float, Models]]:
-    """All of them: seed of training, share of leaking pairs, the editor."""
+def cells(steps: int = STEPS) -> Iterator[Cell]:
+    """Yield each editor at each of the baseline's points."""
     for seed in TRAININGS:
-        for leak, editor in editors(models, seed).items():
-            yield seed, leak, editor
+        for leak in LEAKS:
+            for point, (text, image) in enumerate(configurations.SCALES):
+                scales = dict(text_scale=text, image_scale=image)
+                yield Cell(
+                    f"leak {leak:g}", "ip2p", dict(steps=steps, **scales),
+                    dict(training_seed=seed, leak=leak, **scales),
+                    models=partial(_editor, name=file_of(leak, seed)), in_slice=point == 1,
+                )  # fmt: skip
 
 
-def _points() -> list[dict]:
-    return [dict(steps=STEPS, text_scale=t, image_scale=i) for t, i in configurations.SCALES]
-
-
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen items."""
-    some = cache.fitted([items[i] for i in chosen], models)
-    for seed, leak, editor in every(models):
-        for settings in _points():
-            print(f"leak {leak:g}, trained with seed {seed}: {settings}", flush=True)
-            cache.edits(editor, some, "ip2p", settings=settings, batch_size=24, progress=False)
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit, editor and point. `shown`: one point alone."""
-    some, parts = [items[i] for i in chosen], []
-    for seed, leak, editor in every(models):
-        for settings in _points()[1:2] if shown else _points():
-            one = {f"leak {leak:g}": ("ip2p", settings)}
-            part = cache.table(editor, some, one, features, batch_size=24, progress=False)
-            scales = {name: settings[name] for name in ("text_scale", "image_scale")}
-            parts.append(part.assign(training_seed=seed, leak=leak, **scales)[list(COLUMNS)])
-    return pd.concat(parts, ignore_index=True)
+EXPERIMENT = Experiment(
+    "leak", cells, planned("test", local=True), columns=COLUMNS, checked=("success", PRIMARY)
+)
 
 
 def values(table: pd.DataFrame, leak: float) -> tuple[np.ndarray, np.ndarray]:

@@ -9,14 +9,12 @@ import numpy as np
 import pandas as pd
 
 from cirp.attention.localisation import baselines
-from cirp.data.edits import EditItem
 from cirp.data.images import Mask
-from cirp.experiments import configurations, factorial, frontiers, records
-from cirp.experiments.study import Study
+from cirp.experiments import configurations, frontiers
+from cirp.experiments.engine import Cell, Experiment, Job, planned
 from cirp.statistics.bootstrap import by_image, mean_interval
 
 WHOLE, CENTRE, RANDOM = "the whole picture", "the centre, true area", "at random, true area"
-CODE = "guesses 1"  # raise it when `guesses` changes its masks
 GRID = "the true mask, by latent cells"
 
 
@@ -30,29 +28,23 @@ def guesses(mask: Mask, *, seed: int) -> dict[str, Mask]:
     return found
 
 
-def guessed(items: Sequence[EditItem], *, seed: int) -> pd.DataFrame:
-    """One row per local edit and guess: its intersection over union with the true mask."""
+def measure(job: Job, cell: Cell) -> pd.DataFrame:
+    """Measure the overlap of one guess with the true mask: a row an edit."""
     rows = []
-    for n, item in enumerate(items):
+    for n, item in enumerate(job.items):
         truth = item.mask()
-        if truth is None or item.record.is_global:
-            continue
-        for name, mask in guesses(truth, seed=seed + n).items():
-            overlap = (mask & truth).sum() / (mask | truth).sum()
-            rows.append(
-                {"id": item.id, "method": name, "seed": seed, "region_iou": float(overlap),
-                 "item": records.item_hash(item)}
-            )  # fmt: skip
+        mask = guesses(truth, seed=job.seeds[0] + n)[cell.label]
+        overlap = (mask & truth).sum() / (mask | truth).sum()
+        rows.append({"id": item.id, "region_iou": float(overlap)})
     return pd.DataFrame(rows)
 
 
-def held_out(s: Study) -> pd.DataFrame:
-    """`guessed` of the local test edits; see `Study.kept` for what is computed, what read."""
-    every = factorial.items()
-    rows = guessed(every if s.profile == "full" else every[:8], seed=s.seeds[0])
-    tied = records.provenance(s.models, settings={}, seed=s.seeds[0], code=CODE)
-    rows = rows.assign(**{k: v for k, v in tied.items() if k not in ("seed", "item")})
-    return s.kept("guesses", rows, checked=["region_iou"])
+LOCAL = planned("test", local=True)
+EXPERIMENT = Experiment(
+    "guesses", lambda _: [Cell(name, "") for name in (WHOLE, CENTRE, RANDOM)], LOCAL,
+    measure=measure, code="guesses 1", scored=False, checked=("region_iou",),
+    sample=lambda: LOCAL()[:8],
+)  # fmt: skip
 
 
 def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:

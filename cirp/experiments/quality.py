@@ -14,7 +14,8 @@ from cirp.diffusion.pipelines import Models, load
 from cirp.diffusion.sampling import captions_to_images
 from cirp.experiments import cache, controls, encoder_quality, guidance, records
 from cirp.experiments.configurations import STEPS
-from cirp.experiments.drawn import load_drawn
+from cirp.experiments.drawn import is_local, load_drawn
+from cirp.experiments.engine import Job
 from cirp.experiments.plan import plan
 from cirp.metrics import similarity
 from cirp.metrics.features import FeatureExtractor, load_features
@@ -23,7 +24,7 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, mean_interval
 
 CODE = "bars 4"  # raise it when a measure changes
 TEST, AIMS = plan().splits.bars, plan().primary
-PAPER = ([7.5], [1.5])  # text and image guidance of InstructPix2Pix
+PAPER = (7.5, 1.5)  # text and image guidance of InstructPix2Pix
 AT_LEAST, AT_MOST = "at least", "at most"
 
 
@@ -101,7 +102,7 @@ def text_to_image(items: list[EditItem], models: Models, features: FeatureExtrac
 
 def instruct(table: pd.DataFrame, *, part: str = "", wanted: bool = True) -> list[dict]:
     """Edit success at one pair of scales, local and whole-picture edits apart, and by kind."""
-    local = table[guidance.is_local(table)]
+    local = table[is_local(table)]
     aim = (0.60, 0.40, 0.90) if wanted else (None, None, None)
     rows = [bar("edit success: local edits", local["success"], aim[0], part=part)]
     for kind, some in table.groupby("edit_type"):
@@ -131,17 +132,17 @@ def main(
     features = load_features(models)
     loaded = load(models)
     items = cache.fitted(load_drawn("test", count, first=first), loaded)
-    checked = controls.already(loaded, features, checks)
-    if checked is None:
-        pictures = controls.items(checks)
-        checked = controls.measured(loaded, pictures, range(checks), features)
+    checked = controls.EXPERIMENT.rows(
+        Job(loaded, features, controls.items(checks)), controls.cells(),
+        records.recorded("controls"),
+    )  # fmt: skip
     rows = autoencoder(items, loaded, checked) + judge(checked)
     rows += encoder_quality.judge_calibration(items, features, bar)
     rows += encoder_quality.clip_retrieval(items, features, bar)
     rows += encoder_quality.dinov2_neighbours(items, features, bar)
     rows += text_to_image(items, loaded, features)
-    places = {**guidance.points([text], [image]), **guidance.points(*PAPER)}
-    made = guidance.measured(loaded, items, places, features)
+    places = [guidance.cell(text, image), guidance.cell(*PAPER)]
+    made = guidance.EXPERIMENT.rows(Job(loaded, features, items), places)
     for (t, i), table in made.groupby(["text_scale", "image_scale"]):
         chosen = (t, i) == (text, image)
         rows += instruct(table, part=f"text {t:g}, image {i:g}", wanted=chosen)

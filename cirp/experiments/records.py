@@ -309,7 +309,7 @@ def same(table: pd.DataFrame, facts: Mapping[str, object]) -> pd.Series:
     """Which rows have exactly these provenance values."""
     found = pd.Series(True, index=table.index)
     for name, value in facts.items():
-        found &= table[name].fillna("").astype(str) == str(value)
+        found &= table[name].astype(str).where(table[name].notna(), "") == str(value)
     return found
 
 

@@ -6,15 +6,14 @@ the method is shown at, on the local test edits.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
 from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
-from cirp.experiments import factorial, frontiers
+from cirp.experiments import configurations, frontiers
+from cirp.experiments.engine import Cell, Experiment, planned, scores
 from cirp.figures.sentences import spanned
-from cirp.metrics.features import FeatureExtractor
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 OWN_WORDS = "words found by itself"
@@ -39,55 +38,31 @@ BY_WORDS = (
     "latent blending, words' mask",
 )  # fmt: skip
 
-items = factorial.items
+
+def without_words(items: Sequence[EditItem]) -> list[EditItem]:
+    """Return the edits without the words that are known to carry them."""
+    bare = {"words": [], "target_words": []}
+    return [replace(i, record=i.record.model_copy(update=bare)) for i in items]
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A method with one thing undone."""
-
-    name: str
-    cell: frontiers.Cell
-    own_words: bool = False
-
-    def of(self, some: Sequence[EditItem]) -> list[EditItem]:
-        """The edits as it is given them."""
-        if not self.own_words:
-            return list(some)
-        bare = {"words": [], "target_words": []}
-        return [replace(i, record=i.record.model_copy(update=bare)) for i in some]
-
-
-def variants() -> Iterator[Variant]:
-    """All that is run."""
-    shown = {c.label: c for c in frontiers.cells() if c.shown and not c.told}
+def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
+    """Yield each method with one thing undone."""
+    shown = {c.label: c for c in frontiers.shown(steps) if not c.columns["told"]}
     for label, undone in RELEASED.items():
         for name, settings in undone.items():
             cell = shown[label]
-            yield Variant(name, replace(cell, settings={**cell.settings, **settings}))
+            yield replace(
+                cell, settings={**cell.settings, **settings}, columns={**cell.columns, "part": name}
+            )
     for label in BY_WORDS:
-        yield Variant(OWN_WORDS, shown[label], own_words=True)
+        cell = shown[label]
+        yield replace(cell, items=without_words, columns={**cell.columns, "part": OWN_WORDS})
 
 
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen items."""
-    for variant in variants():
-        frontiers.fill_with(models, variant.of([items[i] for i in chosen]), [variant.cell])
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit and variant. `shown`: without gradients, whose rounding is no check."""
-    some, parts = [items[i] for i in chosen], []
-    for variant in variants():
-        if shown and variant.cell.label in frontiers.NOT_IN_SLICE:
-            continue
-        rows = frontiers.rows_of(models, variant.of(some), [variant.cell], features)
-        parts.append(rows[~rows["pasted"]].assign(part=variant.name))
-    return pd.concat(parts, ignore_index=True)
-
+EXPERIMENT = Experiment(
+    "releases", cells, planned("test", local=True), columns=(*frontiers.COLUMNS, "part"),
+    measure=lambda job, cell: scores(job, cell).assign(pasted=False),
+)  # fmt: skip
 
 METRICS = {"edit success": (SUCCESS, 3), "outside change": (PRIMARY, 4), "IoU": ("region_iou", 3)}
 

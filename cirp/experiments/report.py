@@ -1,13 +1,21 @@
 """The report's two systems, and one dial of them after the other."""
 
 from collections.abc import Mapping
+from functools import partial
 
-from cirp.experiments import configurations
+import pandas as pd
+
+from cirp.experiments import cache, configurations
 from cirp.experiments.configurations import Methods
+from cirp.experiments.drawn import right_answers
+from cirp.experiments.engine import AT_ONCE, Cell, Experiment, Job, cells_of
+from cirp.methods.references import blend
+from cirp.metrics.scores import score_all
 
 BASELINE, NOISY = configurations.BASELINE, configurations.NOISY
 GENTLE = f"{BASELINE}, text {configurations.TEXT_SCALE:g}"  # where the miniature is at its best
 NOTHING, TRIP = "do nothing", "autoencoder alone"
+BLENDED = (0.0, 0.25, 0.5, 0.75)  # share of the input
 SWEEP_STEPS = 20  # what that costs against 150 is shown in the chapter on sweeps
 
 
@@ -114,3 +122,43 @@ def step_methods(most: int = 150) -> Methods:
     return {f"{steps} steps": ("ip2p", {**base, "steps": steps}) for steps in baseline} | {
         f"{configurations.OURS}, {steps} steps": (method, {**own, "steps": steps}) for steps in ours
     }
+
+
+def blended(job: Job, cell: Cell) -> pd.DataFrame:
+    """Score the baseline's edits mixed with their inputs: a control every method has to beat."""
+    items = cache.fitted(job.items, job.models)
+    made, trips = (
+        cache.edits(
+            job.models, items, method, seeds=job.seeds, settings=how, batch_size=AT_ONCE,
+            progress=False,
+        )
+        for method, how in ((cell.method, cell.settings), ("round trip", {}))
+    )  # fmt: skip
+    if job.features is None:
+        return pd.DataFrame()
+    alpha = cell.columns["alpha"]
+    mixed = [blend(e.image, i.source(), alpha=alpha) for e, i in zip(made, items, strict=True)]
+    return score_all(
+        items, mixed, job.features, round_trips=[one.image for one in trips],
+        answers=right_answers(items),
+    )  # fmt: skip
+
+
+def _blends(steps: int) -> list[Cell]:
+    method, settings = main_methods(steps)[BASELINE]
+    return [Cell("blend", method, settings, {"alpha": alpha}) for alpha in BLENDED]
+
+
+def _few(methods, steps: int) -> list[Cell]:
+    return cells_of(methods(min(SWEEP_STEPS, steps)))
+
+
+EXPERIMENTS = (
+    Experiment("main", lambda steps: cells_of(main_methods(steps)), seeds=2, steps=150),
+    Experiment("blends", _blends, steps=150, measure=blended),
+    Experiment("readings", partial(_few, reading_methods), steps=150),
+    Experiment("ablation", partial(_few, ablation_methods), steps=150),
+    Experiment("sweeps", partial(_few, sweep_methods), steps=150),
+    Experiment("steps", lambda steps: cells_of(step_methods(steps)), steps=150),
+    Experiment("remap_ideas", lambda steps: cells_of(configurations.ideas(steps))),
+)

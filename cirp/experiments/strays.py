@@ -6,19 +6,14 @@ strayed because its words also fit other things, those would change most; if it 
 latents and convolutions smear, the nearest ring would.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 from scipy import ndimage
 
-from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, factorial, records
-from cirp.methods import METHODS
+from cirp.experiments.engine import AT_ONCE, Cell, Experiment, Job, planned
 from cirp.metrics import similarity
-from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.regions import average, split
 from cirp.miniature import export
 from cirp.miniature.pairs import Pair
@@ -39,8 +34,6 @@ COLUMNS = (
 )  # fmt: skip
 FEW = 10  # edits; of fewer that have a part nothing is said
 CODE = 1  # raise it when parts or the measure change
-
-items = factorial.items
 
 
 def rings(region: Region) -> dict[str, Region]:
@@ -93,51 +86,39 @@ def meanings(pair: Pair, region: Region) -> dict[str, Region]:
     return found
 
 
-def _methods(steps: int) -> dict[str, tuple[str, dict]]:
-    known = configurations.found(steps)
-    return {name: known[name] for name in SHOWN}
-
-
-def fill(models: Models, items: Sequence[EditItem], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen items."""
-    some = cache.fitted([items[i] for i in chosen], models)
-    for name, (method, settings) in _methods(configurations.STEPS).items():
-        print(name, flush=True)
-        cache.edits(models, some, method, settings=settings, batch_size=24, progress=False)
-
-
-def measured(
-    models: Models, items: Sequence[EditItem], chosen: Sequence[int],
-    features: FeatureExtractor | None = None, *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per edit, method and part of the outside: the change there, less the autoencoder's.
-
-    Needs no `features`; `shown` changes nothing.
-    """
-    some = cache.fitted([items[i] for i in chosen], models)
-    factorial.check_local(some)
-    trips = cache.edits(models, some, "round trip", progress=False)
-    parts = []
-    for item in some:
-        pair = export.drawn_pair(item.record)
-        parts.append({"distance": rings(item.mask()), "meaning": meanings(pair, item.mask())})
+def measure(job: Job, cell: Cell) -> pd.DataFrame:
+    """Measure the change in each part of the outside, less the autoencoder's: a row a part."""
+    items = cache.fitted(job.items, job.models)
+    factorial.check_local(items)
+    made = cache.edits(
+        job.models, items, cell.method, settings=cell.settings, batch_size=AT_ONCE, progress=False
+    )
     rows = []
-    for name, (method, settings) in _methods(configurations.STEPS).items():
-        made = cache.edits(models, some, method, settings=settings, batch_size=24, progress=False)
-        tied = records.provenance(
-            models, settings=settings, seed=0, code=f"{METHODS[method].code}, strays {CODE}"
-        )
-        for item, edit, trip, own in zip(some, made, trips, parts, strict=True):
-            source = similarity.to_array(item.source())
-            excess = similarity.change(similarity.to_array(edit.image), source)
-            excess = excess - similarity.change(similarity.to_array(trip.image), source)
-            rows += [
-                {"id": item.id, "edit_type": item.record.edit_type, "method": name, "by": by,
-                 "part": part, "pixels": float(where.mean()), "change": average(excess, where),
-                 **tied, "item": records.item_hash(item)}
-                for by, some_parts in own.items() for part, where in some_parts.items()
-            ]  # fmt: skip
-    return pd.DataFrame(rows)[list(COLUMNS)]
+    trips = cache.edits(job.models, items, "round trip", progress=False)
+    for item, edit, trip in zip(items, made, trips, strict=True):
+        region, source = item.mask(), similarity.to_array(item.source())
+        excess = similarity.change(similarity.to_array(edit.image), source)
+        excess = excess - similarity.change(similarity.to_array(trip.image), source)
+        pair = export.drawn_pair(item.record)
+        parts = {"distance": rings(region), "meaning": meanings(pair, region)}
+        rows += [
+            {"id": item.id, "edit_type": item.record.edit_type, "by": by, "part": part,
+             "pixels": float(where.mean()), "change": average(excess, where)}
+            for by, some in parts.items() for part, where in some.items()
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def cells(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return the methods of the chapter, each as it is shown elsewhere."""
+    known = configurations.found(steps)
+    return [Cell(name, *known[name]) for name in SHOWN]
+
+
+EXPERIMENT = Experiment(
+    "strays", cells, planned("test", local=True), columns=COLUMNS, measure=measure,
+    code=f"{{method}}, strays {CODE}", scored=False, checked=("change", "pixels"),
+)  # fmt: skip
 
 
 def wide(table: pd.DataFrame, by: str, method: str) -> pd.DataFrame:

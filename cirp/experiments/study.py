@@ -1,11 +1,8 @@
-"""One chapter's run: which models, images and seeds, and what is computed or read.
+"""One chapter's run: which models, edits and seeds.
 
-A *full* study (all images, two seeds) writes its tables to `data/results/`. Rows that stand there
-and were made of the same things are kept; the others are computed anew. A *quick* study computes
-the same cells for the ten examples and one seed, checks that they agree with the recorded table,
-and then reads that table: so the figures always show the full run, and no number can go stale
-unnoticed. A study of other images, models, steps or seeds never sees the book's tables: what is
-quick it computes and shows, in full it writes to a folder of its own (`CIRP_OUT`).
+A *quick* study shows the ten examples and one seed, a *full* one all edits and two. The book's
+tables speak of the book's own edits, models, steps and seeds: a study of others never sees them and
+makes its own (`cirp.experiments.results`), in full into a folder of its own (`CIRP_OUT`).
 """
 
 import os
@@ -13,21 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from cirp import paths
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, load, load_tokenizer
 from cirp.diffusion.tasks import Edit
-from cirp.experiments import cache, records, report
+from cirp.experiments import cache, report
 from cirp.experiments.configurations import Methods
-from cirp.experiments.drawn import right_answers
 from cirp.experiments.needs import LeftOut, possible, preferred, showable
-from cirp.experiments.records import CHECKED, agreement, recorded
-from cirp.methods import METHODS
-from cirp.methods.references import blend
 from cirp.metrics.features import Features, load_features
-from cirp.metrics.scores import score_all
 
 EDITS = "data/edits"
 SEEDS = 2
@@ -97,87 +87,6 @@ class Study:
             )
             for name, (method, settings) in methods.items()
         }
-
-    def table(
-        self,
-        name: str,
-        methods: Methods,
-        *,
-        seeds: Sequence[int] | None = None,
-        items: Sequence[EditItem] | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pd.DataFrame:
-        """One row per image, method and seed. See the module for what is computed and what read.
-
-        `items` stand in for the study's own; `columns` are those worth keeping, by default all.
-        Raises `ValueError` if the recorded table contradicts what was computed here.
-        """
-        items = self.items if items is None else items
-        seeds = self.seeds if seeds is None else seeds
-        methods = possible(methods, items)
-        known = None
-        path = self.results / f"{name}.csv"
-        if self.profile == "full" and path.exists():
-            known = records.read(path)
-        needed = missing(
-            methods, known, items=items, seeds=seeds, models=self.models, features=self.features
-        )
-        parts = []
-        if needed:
-            fresh = cache.table(
-                self.models, items, needed, self.features, seeds=seeds, progress=False
-            )
-            kept = None if columns is None else dict.fromkeys((*columns, *records.PROVENANCE))
-            parts.append(fresh if kept is None else fresh[list(kept)])
-        if len(needed) < len(methods):
-            stands = known["method"].isin(set(methods) - set(needed))
-            ids = [item.id for item in items]
-            parts.append(known[stands & known["id"].isin(ids) & known["seed"].isin(seeds)])
-        rows = pd.concat(parts, ignore_index=True)
-        order = {label: n for n, label in enumerate(methods)}
-        rows = rows.sort_values("method", key=lambda names: names.map(order), kind="stable")
-        return self.kept(name, rows.reset_index(drop=True))
-
-    def kept(
-        self, name: str, fresh: pd.DataFrame, *, checked: Sequence[str] = CHECKED
-    ) -> pd.DataFrame:
-        """A full study records these rows; a quick one compares them with the recorded table.
-
-        Raises `ValueError` if they contradict it.
-        """
-        if self.profile == "full":
-            return records.write(self.results / f"{name}.csv", fresh)
-        known = recorded(name) if self.is_default else None
-        if known is None:
-            return fresh
-        agreement(fresh, known, records.path_of(name), checked=checked)
-        return known
-
-    def blends(self, alphas: Sequence[float]) -> pd.DataFrame:
-        """The baseline's outputs mixed with their inputs: the control every method must beat."""
-        method, settings = report.main_methods(self.steps)[report.BASELINE]
-        made = cache.edits(
-            self.models, self.items, method, seeds=self.seeds[:1], settings=settings, progress=False
-        )
-        trips = cache.edits(self.models, self.items, "round trip", progress=False)
-        sources = [item.source() for item in self.items]
-        tied = records.provenance(
-            self.models,
-            settings=settings,
-            seed=self.seeds[0],
-            code=METHODS[method].code,
-            features=self.features,
-        )
-        hashes = [records.item_hash(item) for item in self.items]
-        parts = []
-        for alpha in alphas:
-            mixed = [blend(e.image, s, alpha=alpha) for e, s in zip(made, sources, strict=True)]
-            part = score_all(
-                self.items, mixed, self.features, round_trips=[t.image for t in trips],
-                answers=right_answers(self.items),
-            )  # fmt: skip
-            parts.append(part.assign(method="blend", alpha=alpha, **{**tied, "item": hashes}))
-        return self.kept("blends", pd.concat(parts, ignore_index=True))
 
 
 def folder_of(edits: str) -> str:
@@ -250,37 +159,9 @@ def open_study(
     )
 
 
-def missing(
-    methods: Methods,
-    known: pd.DataFrame | None,
-    *,
-    items: Sequence[EditItem],
-    seeds: Sequence[int],
-    models: Models,
-    features: object = None,
-) -> Methods:
-    """Those of `methods` of which a cell is not recorded, or was made of anything else.
-
-    The processor alone may be another: full runs are shared between machines. Without `features`
-    only edits are asked for, whatever scored them.
-    """
-    if known is None or any(name not in known for name in records.PROVENANCE):
-        return methods
-    fitted = cache.fitted(items, models)
-    contents = {(item.id, records.item_hash(item)) for item in fitted}
-    needed = {}
-    for label, (method, settings) in methods.items():
-        facts = records.provenance(
-            models, settings=settings, seed=0, code=METHODS[method].code, features=features
-        )
-        asked = ("settings", "weights", "scheduler", "code")
-        facts = {name: facts[name] for name in (*asked, *["instruments"] * (features is not None))}
-        stands = known[(known["method"] == label) & records.same(known, facts)]
-        some = seeds[:1] if method in cache.WITHOUT_NOISE else seeds
-        cells = {(name, content, seed) for name, content in contents for seed in some}
-        if not cells <= set(zip(stands["id"], stands["item"], stands["seed"], strict=True)):
-            needed[label] = (method, settings)
-    return needed
+def book_items(models: Models) -> list[EditItem]:
+    """Return the book's own edits, at the size at which these models edit."""
+    return cache.fitted(load_edits(paths.EDITS), models)
 
 
 def _encoders(models: Models) -> str:

@@ -3,22 +3,19 @@
 Going with is no cause: `factorial` takes each away and looks at what follows.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from cirp.data.edits import EditItem
-from cirp.diffusion.pipelines import Models
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import look
 from cirp.editing.masks import given
-from cirp.experiments import cache, configurations, factorial, records
-from cirp.experiments.study import Study
+from cirp.experiments import cache, configurations
+from cirp.experiments.configurations import BASELINE
+from cirp.experiments.engine import Cell, Experiment, Job, planned
 from cirp.statistics.bootstrap import PRIMARY
 
-CODE = "traces 1"  # raise it when `traces` changes its numbers
+BATCH = 16
 TRACES = {
     "attention outside": "share of the edit words' attention outside the region",
     "guidance outside": "share of |e(I,T) - e(I,0)| outside the region",
@@ -27,19 +24,15 @@ TRACES = {
 }
 
 
-def traces(
-    models: Models, items: Sequence[EditItem], *, seed: int, steps: int = configurations.STEPS,
-    batch_size: int = 16,
-) -> pd.DataFrame:  # fmt: skip
-    """One row per local edit with a mask: what attention and guidance do outside its region."""
-    local = [i for i in items if i.record.mask_file_name and not i.record.is_global]
-    rows = []
-    for first in range(0, len(local), batch_size):
-        some = local[first : first + batch_size]
-        tasks = [cache.task(item, seed) for item in some]
-        start = begin_edit(models, tasks)
-        scale = configurations.TEXT_SCALE
-        seen = look(models, tasks, start, steps=steps, first=steps, text_scale=scale)
+def measure(job: Job, cell: Cell) -> pd.DataFrame:
+    """Measure what attention and guidance do outside the region of each edit: a row each."""
+    rows, items = [], cache.fitted(job.items, job.models)
+    steps, scale = cell.settings["steps"], cell.settings["text_scale"]
+    for first in range(0, len(items), BATCH):
+        some = items[first : first + BATCH]
+        tasks = [cache.task(item, job.seeds[0]) for item in some]
+        start = begin_edit(job.models, tasks)
+        seen = look(job.models, tasks, start, steps=steps, first=steps, text_scale=scale)
         outside = 1 - given(tasks, start.grid)
         words, change = seen.words().cpu(), seen.change.float().cpu()
         for i, item in enumerate(some):
@@ -47,7 +40,6 @@ def traces(
             rows.append(
                 {
                     "id": item.id,
-                    "item": records.item_hash(item),
                     "attention outside": float((words[i] * out).sum() / words[i].sum()),
                     "guidance outside": float((change[i] * out).sum() / change[i].sum()),
                     "mean |guidance| outside": float((change[i] * out).sum() / out.sum()),
@@ -57,16 +49,16 @@ def traces(
     return pd.DataFrame(rows)
 
 
-def held_out(s: Study, steps: int = configurations.STEPS) -> pd.DataFrame:
-    """`traces` of the local test edits; see `Study.kept` for what is computed, what read."""
-    method, settings = configurations.found(steps)[configurations.BASELINE]
-    every = factorial.items()
-    some = cache.fitted(every if s.profile == "full" else every[:4], s.models)
-    seen = traces(s.models, some, seed=s.seeds[0], steps=steps)
-    tied = records.provenance(s.models, settings=settings, seed=s.seeds[0], code=CODE)
-    tied["item"] = seen.pop("item")
-    rows = seen.assign(method=configurations.BASELINE, **tied)
-    return s.kept("traces", rows, checked=list(TRACES))
+def cells(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return the baseline alone."""
+    return [Cell(BASELINE, *configurations.found(steps)[BASELINE])]
+
+
+LOCAL = planned("test", local=True)
+EXPERIMENT = Experiment(
+    "traces", cells, LOCAL, measure=measure, code="traces 1", scored=False, checked=tuple(TRACES),
+    sample=lambda: LOCAL()[:4],
+)  # fmt: skip
 
 
 def correlations(

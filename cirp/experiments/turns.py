@@ -6,7 +6,7 @@ seen, and how far are the pixels that no instruction so far has meant from the f
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,9 @@ from PIL import Image
 
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
-from cirp.experiments import cache, configurations, records
-from cirp.methods import METHODS
+from cirp.experiments import cache, configurations, engine, records
+from cirp.experiments.engine import Cell, Experiment, Job
 from cirp.metrics import similarity
-from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.regions import average, split
 from cirp.miniature.chains import chain
 from cirp.miniature.pairs import Pair
@@ -37,7 +36,7 @@ METHODS_SHOWN = (
 class Chain:
     """Edits in a row, with the region of each."""
 
-    name: str
+    id: str
     pairs: list[Pair]
     regions: list[Bool[np.ndarray, "row column"]]
 
@@ -63,10 +62,6 @@ def chains(count: int, split: str = "test", *, first: int = 0, turns: int = TURN
     return found
 
 
-def _firsts(some: Sequence[Chain]) -> list[Image.Image]:
-    return [Image.fromarray(render(one.pairs[0].source)) for one in some]
-
-
 def tasks_of(
     some: Sequence[Chain], pictures: Sequence[Image.Image], turn: int, seed: int
 ) -> list[Task]:
@@ -76,23 +71,30 @@ def tasks_of(
         found.append(
             Task(
                 picture, pair.instruction, pair.target_caption, seed,
-                key=f"{one.name}-{turn}", source_caption=pair.source_caption,
+                key=f"{one.id}-{turn}", source_caption=pair.source_caption,
                 words=pair.words, target_words=pair.target_words, mask=one.regions[turn],
             )
         )  # fmt: skip
     return found
 
 
-def table(
-    models: Models,
-    features: FeatureExtractor,
-    some: Sequence[Chain],
-    methods: Mapping[str, tuple[str, Mapping]],
-    *,
-    seed: int = 0,
-    batch_size: int = 16,
-) -> tuple[pd.DataFrame, dict[str, list[list[Image.Image]]]]:
-    """One row per chain, method and turn; and the pictures, by method, turn and chain.
+def pictures_of(
+    models: Models, some: Sequence[Chain], method: str, settings: Mapping, seed: int = 0
+) -> Iterator[list[Image.Image]]:
+    """Yield each chain's picture, first as it is, then after each turn."""
+    now = [Image.fromarray(render(one.pairs[0].source)) for one in some]
+    yield now
+    for turn in range(len(some[0].pairs)):
+        made = cache.computed(
+            models, tasks_of(some, now, turn, seed), method, settings=settings,
+            batch_size=engine.AT_ONCE, progress=False,
+        )  # fmt: skip
+        now = [edit.image for edit in made]
+        yield now
+
+
+def measure(job: Job, cell: Cell) -> pd.DataFrame:
+    """Measure every chain after every turn: one row each.
 
     | column | meaning |
     |---|---|
@@ -103,73 +105,38 @@ def table(
     Where a turn was not done, a later one may find nothing to lose and count as done: `done` is to
     be read beside `still_right`.
     """
-    rows, pictures = [], {}
-    firsts = _firsts(some)
-    sources = [similarity.to_array(first) for first in firsts]
-    for label, (method, settings) in methods.items():
-        now = firsts
-        pictures[label] = [now]
-        for turn in range(len(some[0].pairs)):
-            made = cache.computed(
-                models, tasks_of(some, now, turn, seed), method, settings=settings,
-                batch_size=batch_size, progress=False,
-            )  # fmt: skip
-            now = [edit.image for edit in made]
-            pictures[label].append(now)
-            seen = features.judge(now).T.to_dict().values()
-            for one, first, picture, said in zip(some, sources, now, seen, strict=True):
-                pair = one.pairs[turn]
-                verdicts = similarity.verdicts(said, pair.gained, pair.lost, [])
-                right = [said[label] >= similarity.THRESHOLD for label in pair.target.labels()]
-                apart = similarity.change(similarity.to_array(picture), first)
-                rows.append(
-                    {
-                        "id": one.name, "method": label, "turn": turn + 1, "kind": pair.kind,
-                        "done": similarity.success(verdicts),
-                        "still_right": float(np.mean(right)),
-                        "untouched_change": average(apart, one.untouched(turn)),
-                    }
-                )  # fmt: skip
-    return pd.DataFrame(rows), pictures
-
-
-def items() -> list[Chain]:
-    """The chains of the test split that the book shows."""
-    return chains(CHAINS)
-
-
-def _methods() -> Mapping[str, tuple[str, Mapping]]:
-    found = configurations.found()
-    return {name: found[name] for name in METHODS_SHOWN}
-
-
-def fill(models: Models, items: Sequence[Chain], chosen: Sequence[int]) -> None:
-    """Compute and keep every edit of the chosen chains."""
-    some = [items[i] for i in chosen]
-    for label, (method, settings) in _methods().items():
-        print(label, flush=True)
-        now = _firsts(some)
-        for turn in range(TURNS):
-            made = cache.computed(
-                models, tasks_of(some, now, turn, 0), method, settings=settings, batch_size=24,
-                progress=False,
-            )  # fmt: skip
-            now = [edit.image for edit in made]
-
-
-def measured(
-    models: Models, items: Sequence[Chain], chosen: Sequence[int], features: FeatureExtractor,
-    *, shown: bool = False,
-) -> pd.DataFrame:  # fmt: skip
-    """`table` of the chosen chains, tied to what made it. `shown`: the baseline alone."""
-    some, parts = [items[i] for i in chosen], []
-    for label, (method, settings) in _methods().items():
-        if shown and label != configurations.BASELINE:
+    shown = pictures_of(job.models, job.items, cell.method, cell.settings, job.seeds[0])
+    sources = [similarity.to_array(first) for first in next(shown)]
+    rows = []
+    for turn, now in enumerate(shown):
+        if job.features is None:
             continue
-        part, _ = table(models, features, some, {label: (method, settings)})
-        tied = records.provenance(
-            models, settings=settings, seed=0, code=METHODS[method].code, features=features
-        )
-        tied["item"] = part["id"].map({one.name: one.hash for one in some})
-        parts.append(part.assign(**tied))
-    return pd.concat(parts, ignore_index=True)
+        seen = job.features.judge(now).T.to_dict().values()
+        for one, first, picture, said in zip(job.items, sources, now, seen, strict=True):
+            pair = one.pairs[turn]
+            verdicts = similarity.verdicts(said, pair.gained, pair.lost, [])
+            right = [said[label] >= similarity.THRESHOLD for label in pair.target.labels()]
+            apart = similarity.change(similarity.to_array(picture), first)
+            rows.append(
+                {
+                    "id": one.id, "turn": turn + 1, "kind": pair.kind,
+                    "done": similarity.success(verdicts),
+                    "still_right": float(np.mean(right)),
+                    "untouched_change": average(apart, one.untouched(turn)),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def cells(steps: int = configurations.STEPS) -> list[Cell]:
+    """Return the methods of the chapter, each as it is shown elsewhere."""
+    known = configurations.found(steps)
+    return [
+        Cell(name, *known[name], in_slice=name == configurations.BASELINE) for name in METHODS_SHOWN
+    ]
+
+
+EXPERIMENT = Experiment(
+    "turns", cells, lambda: chains(CHAINS), measure=measure, hash=lambda chain: chain.hash,
+    checked=("still_right", "untouched_change"),
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Experiments on planned edits: asked for by name, shared, compared at equal success."""
+"""The leak and the factorial: compared at equal success, and said as the intervals say."""
 
 import numpy as np
 import pandas as pd
@@ -6,23 +6,8 @@ import pytest
 
 from cirp.chapters import causes
 from cirp.chapters import leak as leak_chapter
-from cirp.experiments import configurations, evidence, factorial, leak, records, study
+from cirp.experiments import configurations, factorial, leak
 from cirp.figures.sentences import by_interval, say, spanned, verdict
-
-
-def test_wrong_names_and_shares_are_refused_before_anything_is_loaded():
-    with pytest.raises(ValueError, match="unknown experiment 'frontier'; there are frontiers"):
-        evidence.compute(["frontier"])
-    with pytest.raises(ValueError, match="shard=2 of 2; give 0 to 1"):
-        evidence.compute(shard=2, shards=2)
-
-
-def test_a_table_that_is_missing_names_the_command_that_makes_it(monkeypatch, tmp_path):
-    monkeypatch.setattr(records, "RESULTS", tmp_path)
-    quick = object.__new__(study.Study)
-    object.__setattr__(quick, "profile", "quick")
-    with pytest.raises(ValueError, match="run cirp evidence turns"):
-        evidence.table(quick, "turns")
 
 
 def editors(outside, count=60, seed=0, training_seed=0):

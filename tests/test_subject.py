@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cirp.chapters import dreambooth
+from cirp.experiments import subject
 from cirp.experiments.needs import LeftOut
 from cirp.metrics.features import load_features
 from cirp.miniature.pairs import KNOWN
@@ -19,18 +19,18 @@ def features():
 
 
 def drawn(one, seed: int) -> list[Image.Image]:
-    scenes = [dreambooth.scene(one, place, seed) for place in dreambooth.ASKED]
+    scenes = [subject.scene(one, place, seed) for place in subject.ASKED]
     return [Image.fromarray(render(scene)) for scene in scenes]
 
 
 def test_no_model_was_trained_on_the_newcomer_but_on_its_class():
-    assert dreambooth.KIND not in KNOWN and dreambooth.NOUN in KNOWN
+    assert subject.KIND not in KNOWN and subject.NOUN in KNOWN
 
 
 def test_the_portraits_show_one_and_the_same_standing_on_the_ground_of_five_places():
-    pictures = [np.asarray(picture) for picture in dreambooth.portraits()]
-    assert len(pictures) == len(set(dreambooth.SEEN)) == 5
-    empty = [render(Scene(place, n, ())) for n, place in enumerate(dreambooth.SEEN)]
+    pictures = [np.asarray(picture) for picture in subject.portraits()]
+    assert len(pictures) == len(set(subject.SEEN)) == 5
+    empty = [render(Scene(place, n, ())) for n, place in enumerate(subject.SEEN)]
     tops, feet, tan = [], [], []
     for picture, behind in zip(pictures, empty, strict=True):
         differs = (np.abs(picture.astype(int) - behind) > 40).any(axis=-1)
@@ -46,25 +46,25 @@ def test_the_portraits_show_one_and_the_same_standing_on_the_ground_of_five_plac
 
 
 def test_its_own_drawing_is_most_like_it_and_a_bears_most_like_a_bear(features):
-    mine = dreambooth.likeness(drawn(dreambooth.character(), 7), features, seed=7)
-    theirs = dreambooth.likeness(drawn(dreambooth.native(7), 7), features, seed=7)
+    mine = subject.likeness(drawn(subject.character(), 7), features, seed=7)
+    theirs = subject.likeness(drawn(subject.native(7), 7), features, seed=7)
     for metric in ("clip_i", "dinov2"):
         np.testing.assert_allclose(mine[f"{metric}_subject"], 1.0, atol=1e-4)
         np.testing.assert_allclose(theirs[f"{metric}_class"], 1.0, atol=1e-4)
         assert (mine[f"{metric}_class"] < 0.999).all()
-    assert mine["id"].tolist() == list(dreambooth.ASKED)
+    assert mine["id"].tolist() == list(subject.ASKED)
 
 
 def test_what_is_asked_for_names_the_place():
-    assert dreambooth.prompts("zyz bear")[0] == "a zyz bear on the beach"
-    assert len(dreambooth.prompts("bear")) == len(dreambooth.ASKED)
+    assert subject.prompts("zyz bear")[0] == "a zyz bear on the beach"
+    assert len(subject.prompts("bear")) == len(subject.ASKED)
 
 
 def test_other_models_are_not_taught_a_drawing_and_hear_what_tuning_them_takes(models):
     real = replace(models, name="real")
     weights = sum(weight.numel() for weight in models.text.unet.parameters())
     with pytest.raises(LeftOut) as caught:
-        dreambooth.variants(real, steps=1, seed=0)
+        subject.variants(real, steps=1, seed=0)
     assert "tune teaches real a subject" in str(caught.value)
     assert f"{weights / 1e6:.0f} million" in str(caught.value)
     assert f"{16 * weights / 2**30:.1f} GiB" in str(caught.value)

@@ -104,7 +104,7 @@ tables.unnumbered(chapter.ablation_table(ablation)).format(precision=3)
 # %% mystnb={"table": {"caption": "What each of the three changes does by itself.", "name": "tab-effects"}}
 effects = chapter.main_effects(ablation, ["success", PRIMARY, "clip_i_source", "dinov2_source"])
 effects = effects.assign(metric=effects["metric"].map(tables.named)).set_index(["change", "metric"])
-tables.in_intervals(effects, {"difference": "difference", "n": "edits"}, bounds="difference")
+tables.in_words(effects, {"difference": "difference", "n": "edits"})
 
 # %% [markdown]
 # ## What this does not show

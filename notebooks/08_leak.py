@@ -68,7 +68,7 @@ columns = {
     "most success": "most success", "outside": "outside change at equal success",
     "outside - leak 0": "minus that without leaks",
 }  # fmt: skip
-tables.in_intervals(found.set_index(["training seed", "leak"]), columns, digits=4)
+tables.in_words(found.set_index(["training seed", "leak"]), columns, ".4f")
 
 # %% [markdown]
 # Intervals are over images; the last column is paired with the editor without leaks of the same training.

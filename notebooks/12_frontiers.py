@@ -147,7 +147,7 @@ aims.reached(table, costs).set_index("aim")
 # %% mystnb={"table": {"caption": "Every other method minus remap.", "name": "tab-rivals"}}
 columns = {"success": "edit success, minus ours", "outside": "outside change, minus ours",
            "beats": "better on one, not worse on the other"}  # fmt: skip
-tables.in_intervals(aims.rivals(own).set_index("method"), columns)
+tables.in_words(aims.rivals(own).set_index("method"), columns)
 
 # %% [markdown]
 # ## The same on edits that nobody had looked at

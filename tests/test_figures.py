@@ -13,6 +13,7 @@ from cirp.chapters import leak as leak_chapter
 from cirp.experiments import leak
 from cirp.figures import style, tables
 from cirp.figures.pictures import _borders
+from cirp.statistics.bootstrap import Interval
 
 mpl.use("Agg")
 
@@ -187,9 +188,10 @@ def comparison():
     return pd.DataFrame(
         {
             "metric": ["l1", "clip", "ssim"],
-            "difference": [-0.3, 0.1, 0.2],
-            "low": [-0.4, -0.1, np.nan],
-            "high": [-0.2, 0.3, np.nan],
+            "difference": [
+                Interval(mean, low, high, 9, 0, "bca")
+                for mean, low, high in ((-0.3, -0.4, -0.2), (0.1, -0.1, 0.3), (0.2, np.nan, np.nan))
+            ],
             "primary": [True, False, False],
         }
     )
@@ -210,16 +212,6 @@ def test_a_forest_reads_from_top_to_bottom_with_the_primary_metric_in_bold(ax):
     assert heights["l1"] > heights["clip"] > heights["ssim"]
     weights = [text.get_fontweight() for text in ax.get_yticklabels()]
     assert weights == ["bold", "normal", "normal"]
-
-
-def test_bars_show_the_means_and_their_intervals(ax):
-    table = pd.DataFrame({"method": ["a", "b"], "mean": [1.0, 2.0], "low": [0.5, np.nan]})
-    figures.intervals(ax, table.assign(high=[1.2, np.nan]))
-    assert [bar.get_width() for bar in ax.patches] == [1.0, 2.0]
-    (lines,) = ax.containers[-1].lines[2] if len(ax.containers) > 1 else ax.containers[0].lines[2]
-    first, second = lines.get_segments()
-    np.testing.assert_allclose(first[:, 0], [0.5, 1.2])
-    np.testing.assert_allclose(second[:, 0], [2.0, 2.0])
 
 
 def test_a_trade_off_is_a_curve_per_method_and_controls_are_dashed(ax):
@@ -305,21 +297,13 @@ def test_nothing_to_draw_is_not_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_values_and_bounds_become_one_column_in_words():
-    table = pd.DataFrame(
-        {"a": [0.5, np.nan], "a, low": [0.25, 0.0], "a, high": [0.75, 1.0], "b": [0.1234567, 2.0],
-         "c": [1.0, 2.0], "low": [0.5, np.nan], "high": [1.5, np.nan], "d_low": [1.0, 1.0],
-         "d_high": [3.0, 3.0], "d": [2.0, 2.0]}
-    )  # fmt: skip
-    named = {"a": "A", "b": "B", "c": "C", "d": "D"}
-    found = tables.in_intervals(table, named, bounds="c")
-    assert list(found) == ["A", "B", "C", "D"]
-    assert found["A"].tolist() == ["0.500\u00a0[0.250,\u00a00.750]", ""]
-    assert found["B"].tolist() == [0.123, 2.0]
-    assert found["C"].tolist() == ["1.000\u00a0[0.500,\u00a01.500]", "2.000"]
-    assert found["D"][0] == "2.000\u00a0[1.000,\u00a03.000]"
-    plain = tables.in_intervals(table, named)  # low and high are nobody's
-    assert plain["C"].tolist() == [1.0, 2.0]
+def test_intervals_and_numbers_become_words():
+    wide = Interval(0.5, 0.25, 1.0, 9, 0, "bca")
+    lone, none = wide._replace(low=np.nan, high=np.nan), wide._replace(mean=np.nan, low=np.nan)
+    table = pd.DataFrame({"a": [wide, lone, none], "n": [1, 2, 3], "b": [0.125, 0.25, 0.5]})
+    found = tables.in_words(table, {"a": "A", "n": "N", "b": "B"}, ".2f")
+    assert found["A"].tolist() == ["0.50\u00a0[0.25,\u00a01.00]", "0.50", ""]
+    assert found["N"].tolist() == [1, 2, 3] and found["B"].tolist() == ["0.12", "0.25", "0.50"]
 
 
 @pytest.mark.parametrize("value", [0, 255])

@@ -49,7 +49,7 @@ def test_an_interval_holds_the_truth_and_a_twin_differs_by_nothing():
     one = frontier.estimate(
         lambda edge: frontier.outside_at(0.5, edge), [(success, outside)], resamples=300
     )
-    assert one.low < 0.03 < one.high and one.undefined == 0
+    assert one.low < 0.03 < one.high and one.dropped == 0
     twin = frontier.estimate(
         lambda a, b: frontier.outside_at(0.5, a) - frontier.outside_at(0.5, b),
         [(success, outside)] * 2, resamples=50,
@@ -62,7 +62,7 @@ def test_what_is_out_of_reach_is_said_to_be_undefined():
     one = frontier.estimate(
         lambda edge: frontier.outside_at(0.5, edge), [(success, outside)], resamples=20
     )
-    assert math.isnan(one.value) and one.undefined == 1
+    assert math.isnan(one.mean) and one.n == 0
 
 
 def test_groups_of_other_images_are_refused():

@@ -7,7 +7,8 @@ import pytest
 from cirp.chapters import causes
 from cirp.chapters import leak as leak_chapter
 from cirp.experiments import configurations, factorial, leak
-from cirp.figures.sentences import by_interval, say, spanned, verdict
+from cirp.figures.sentences import say, verdict
+from cirp.statistics.bootstrap import Interval
 
 
 def editors(outside, count=60, seed=0, training_seed=0):
@@ -28,13 +29,15 @@ def editors(outside, count=60, seed=0, training_seed=0):
 
 def test_editors_are_told_apart_at_equal_success_and_equal_ones_are_not():
     found = leak.at_equal_success(editors((0.004, 0.008, 0.016)), resamples=200).set_index("leak")
-    assert found.loc[1.0, "outside"] == pytest.approx(4 * found.loc[0.0, "outside"], rel=0.1)
-    assert found.loc[0.0, "outside, high"] < found.loc[1.0, "outside, low"]
-    assert found.loc[1.0, "outside - leak 0, low"] > 0
+    assert found.loc[1.0, "outside"].mean == pytest.approx(
+        4 * found.loc[0.0, "outside"].mean, rel=0.1
+    )
+    assert found.loc[0.0, "outside"].high < found.loc[1.0, "outside"].low
+    assert found.loc[1.0, "outside - leak 0"].low > 0
     table = editors((0.01, 0.01, 0.01))
     same = leak.at_equal_success(table, resamples=200)
     row = same.set_index("leak").loc[1.0]
-    assert row["outside - leak 0, low"] < 0 < row["outside - leak 0, high"]
+    assert row["outside - leak 0"].low < 0 < row["outside - leak 0"].high
     assert "about as much whether or not" in leak_chapter.finding(table, same).data
 
 
@@ -45,8 +48,8 @@ def test_a_second_training_is_compared_at_the_same_level_and_each_with_its_own_c
     found = leak.at_equal_success(both, resamples=200).set_index(["training seed", "leak"])
     assert found["level"].nunique() == 1
     assert found.loc[(0, 1.0), "level"] == pytest.approx(0.9 * 0.7)  # of the least able one
-    assert found.loc[(0, 1.0), "outside - leak 0, low"] > 0
-    low, high = found.loc[(1, 1.0), ["outside - leak 0, low", "outside - leak 0, high"]]
+    assert found.loc[(0, 1.0), "outside - leak 0"].low > 0
+    low, high = found.loc[(1, 1.0), ["outside - leak 0, low", "outside - leak 0"].high]
     assert low < 0 < high
     said = leak_chapter.finding(both, found.reset_index()).data
     assert "because its training pairs did" in said and "it cannot be told" in said
@@ -80,28 +83,30 @@ def crossed():
 def test_what_a_hold_takes_away_is_paired_with_the_baseline():
     found = factorial.against_baseline(crossed())
     row = found[(found["region"] == factorial.TRUE) & (found["held"] == "guidance")].iloc[0]
-    assert row["outside - baseline"] == pytest.approx(-0.015, abs=5e-5)
-    assert row["outside, low"] <= row["outside - baseline"] <= row["outside, high"]
+    outside = row["outside - baseline"]
+    assert outside.mean == pytest.approx(-0.015, abs=5e-5)
+    assert outside.low <= outside.mean <= outside.high
     said = causes.finding(found).data
     assert "Holding the text's guidance outside the true region removes outside change" in said
     assert "Holding cross-attention outside the true region leaves outside change" in said
     assert "more than under the instruction" in said
     even = found[found["region"] == factorial.EVEN].iloc[0]
-    assert even["success - baseline"] == pytest.approx(-0.5)
+    assert even["success - baseline"].mean == pytest.approx(-0.5)
+
+
+def between(low, high, mean=0.0):
+    return Interval(mean, low, high, 10, 0, "bca")
 
 
 def test_words_follow_the_interval():
     said = dict(above="more", below="less", open="as much")
-    assert by_interval(0.1, 0.2, **said) == "more"
-    assert by_interval(-0.2, -0.1, **said) == "less"
-    assert by_interval(-0.1, 0.2, **said) == "as much"
+    spans = [(0.1, 0.2), (-0.2, -0.1), (-0.1, 0.2)]
+    assert [between(*span).says(**said) for span in spans] == ["more", "less", "as much"]
     assert [verdict(0.7, 0.9, 0.6), verdict(0.5, 0.7, 0.6), verdict(0.1, 0.5, 0.6)] == [
         "met", "open", "missed",
     ]  # fmt: skip
     assert verdict(0.1, 0.5, 0.6, at_most=True) == "met"
-    assert (
-        spanned(-0.5, -1, 0.25, digits=2, signed=True) == "\u22120.50\u00a0[\u22121.00,\u00a0+0.25]"
-    )
+    assert f"{between(-1, 0.25, -0.5):+.2f}" == "\u22120.50\u00a0[\u22121.00,\u00a0+0.25]"
     assert say("a", "", " b ").data == "a b"
 
 

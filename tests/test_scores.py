@@ -8,7 +8,7 @@ from PIL import Image
 
 from cirp.data.edits import load_edits
 from cirp.metrics import scores, similarity
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare_metrics
 
 SIDE = 32
 
@@ -159,8 +159,8 @@ def test_the_table_can_be_compared(items, trip):
     for method, outside in (("gentle", "grey"), ("rough", "white")):
         part = scores.score_all(items[:1], [square("blue", outside)], Colours(), round_trips=[trip])
         parts.append(part.assign(method=method, seed=0))
-    found = compare(pd.concat(parts), "gentle", "rough", scores.METRICS)
-    assert found.loc[0, "metric"] == PRIMARY and found.loc[0, "difference"] < 0
+    found = compare_metrics(pd.concat(parts), "gentle", "rough", scores.METRICS)
+    assert found.loc[0, "metric"] == PRIMARY and found.loc[0, "difference"].mean < 0
 
 
 def test_another_size_is_refused_with_the_remedy(items):

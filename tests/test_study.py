@@ -61,7 +61,7 @@ def test_the_effect_of_each_factor_is_read_from_settings_not_from_labels():
             for name, extra in (("a", 0.0), ("b", 0.2), ("c", 0.3))
         ]  # fmt: skip
     effects = scores.main_effects(pd.DataFrame(rows), ["success"])
-    assert effects["difference"].round(9).tolist() == [0.4, 0.1, 0.0]
+    assert [round(one.mean, 9) for one in effects["difference"]] == [0.4, 0.1, 0.0]
 
 
 def test_a_label_that_stands_for_two_settings_is_refused():

@@ -13,7 +13,7 @@ from cirp.experiments import results
 from cirp.experiments.word_maps import Watched, by_layer, by_time, leaderboard, score
 from cirp.figures import tables
 from cirp.figures.explorers import AttentionExplorer
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.statistics.bootstrap import mean_interval
 
 NO_MASK = "None of these edits has a mask to score against (data/README.md)."
@@ -61,16 +61,16 @@ def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
         if some:
             table = pd.DataFrame([score(one, map=name) for one in some])
             auc, iou = (mean_interval(table[m].to_numpy(float)) for m in ("roc_auc", "best_iou"))
-            way = way or by_interval(
-                auc.low - 0.5, auc.high - 0.5, above="look towards its place",
+            way = way or auc._replace(low=auc.low - 0.5, high=auc.high - 0.5).says(
+                above="look towards its place",
                 below="look away from its place",
                 open="do not look at its place, as far as can be told",
             )  # fmt: skip
             parts.append(
                 f"in {name} their map finds the true region with a ROC-AUC of "
-                f"{number(f'ROC-AUC: {name}', *auc[:3], digits=2)} (a map that knows nothing: 0.5) "
+                f"{number(f'ROC-AUC: {name}', auc, '.2f')} (a map that knows nothing: 0.5) "
                 f"and overlaps it, at the best threshold, by "
-                f"{number(f'best overlap (IoU): {name}', *iou[:3], digits=2)}"
+                f"{number(f'best overlap (IoU): {name}', iou, '.2f')}"
             )
     if not parts:
         return say(f"*How well words find regions is not known here. {NO_MASK}*")

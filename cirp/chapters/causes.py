@@ -8,7 +8,7 @@ from pandas.io.formats.style import Styler
 
 from cirp import figures
 from cirp.experiments import configurations, factorial, strays
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -32,24 +32,22 @@ def finding(found: pd.DataFrame) -> Paragraph:
         ("self-attention", "self-attention"),
     ):
         row = _row(found, factorial.TRUE, held)
-        outside, done = (factorial.apart(row, name) for name in (OUTSIDE, DONE))
-        verb = by_interval(
-            *outside[1:],
+        outside, done = (row[f"{name} - baseline"] for name in (OUTSIDE, DONE))
+        verb = outside.says(
             above="adds outside change",
             below="removes outside change",
             open="leaves outside change where it was",
         )
         sentences.append(
             f"Holding {called} outside the true region {verb} "
-            f"({number(f'outside change: {held} held', *outside, digits=4, signed=True)}) at "
-            f"{number(f'edit success: {held} held', *done, digits=2, signed=True)} edit success."
+            f"({number(f'outside change: {held} held', outside, '+.4f')}) at "
+            f"{number(f'edit success: {held} held', done, '+.2f')} edit success."
         )
-    without = factorial.apart(_row(found, factorial.NOWHERE, "guidance"), OUTSIDE)
-    unguided = number("outside change: no guidance", *without, digits=4, signed=True)
+    without = _row(found, factorial.NOWHERE, "guidance")[f"{OUTSIDE} - baseline"]
+    unguided = number("outside change: no guidance", without, "+.4f")
     sentences.append(
         "With no text guidance anywhere the outside changes "
-        + by_interval(
-            *without[1:],
+        + without.says(
             above="more than under the instruction: without one the editor does not copy its "
             "input, it edits something",
             below="less than under the instruction: the text is what carries the change outside",
@@ -76,12 +74,10 @@ def factorial_table(found: pd.DataFrame) -> Styler:
     rows = found[list(columns)].rename(columns=columns)
     rows["the source pasted"] = found["pasted"].map({True: "yes", False: "no"})
     for name, heading, digits in ((DONE, "edit success", 3), (OUTSIDE, "outside change", 4)):
-        apart = [f"{name} - baseline", f"{name}, low", f"{name}, high"]
         rows[heading] = found[name].map(f"{{:.{digits}f}}".format)
-        rows[f"{heading}, minus the baseline's"] = [
-            "" if pd.isna(one).any() else spanned(*one, digits=digits, signed=True)
-            for one in found[apart].to_numpy(dtype=float)
-        ]
+        rows[f"{heading}, minus the baseline's"] = found[f"{name} - baseline"].map(
+            f"{{:+.{digits}f}}".format
+        )
     return unnumbered(rows)
 
 
@@ -112,9 +108,9 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {"guidance kept": region,
              "edit success": f"{row['success']:.3f}",
-             "minus baseline's": spanned(*factorial.apart(row, DONE), digits=3, signed=True),
+             "minus baseline's": f"{row[f'{DONE} - baseline']:+.3f}",
              "excess outside change": f"{row['outside']:.4f}",
-             "minus the baseline's": spanned(*factorial.apart(row, OUTSIDE), digits=4, signed=True)}
+             "minus the baseline's": f"{row[f'{OUTSIDE} - baseline']:+.4f}"}
         )  # fmt: skip
     return pd.DataFrame(rows).set_index("guidance kept")
 
@@ -129,17 +125,17 @@ def strays_finding(table: pd.DataFrame) -> Paragraph:
     much = dict(above="more", below="less", open="about as much")
     than = dict(above="than", below="than", open="as")
     return say(
-        f"**The baseline changes {by_interval(away.low, away.high, **much)} next to the region "
-        f"({near}) {by_interval(away.low, away.high, **than)} far from it ({far}): "
-        f"{spanned(*away[:3], digits=4, signed=True)}.**",
-        f"Other things change {by_interval(other.low, other.high, **much)} "
-        f"{by_interval(other.low, other.high, **than)} the setting "
-        f"({spanned(*other[:3], digits=4, signed=True)}, {other.n} edits).",
+        f"**The baseline changes {away.says(**much)} next to the region "
+        f"({near}) {away.says(**than)} far from it ({far}): "
+        f"{format(away, '+.4f')}.**",
+        f"Other things change {other.says(**much)} "
+        f"{other.says(**than)} the setting "
+        f"({format(other, '+.4f')}, {other.n} edits).",
         f"Untouched things that the words fit as well are in {like.n} of the edits alone, too few "
         "to tell."
         if like.n < strays.FEW
         else "Untouched things that the words fit as well change by "
-        f"{spanned(*like[:3], digits=4, signed=True)} more ({like.n} edits).",
+        f"{format(like, '+.4f')} more ({like.n} edits).",
     )
 
 

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from cirp import figures
 from cirp.experiments import controls
 from cirp.experiments.plan import plan
-from cirp.figures.sentences import Numbers, Paragraph, say, spanned, verdict
+from cirp.figures.sentences import Numbers, Paragraph, say, verdict
+from cirp.statistics.bootstrap import Interval
 
 NO_EDITS = (*controls.FILLS, controls.OTHER, controls.TRIP)
 ALL = "all edits"
@@ -21,19 +22,18 @@ def finding(table: pd.DataFrame) -> Paragraph:
     rates, with_right = controls.rates(controls.counterfeits(table)), controls.rates(fills)
     fakes = rates[rates["control"].isin(NO_EDITS) & (rates["kind"] != "")]
     said = [
-        verdict(row.low, row.high, aims.controls_at_most, at_most=True)
-        for row in fakes.itertuples()
+        verdict(one.low, one.high, aims.controls_at_most, at_most=True) for one in fakes["passes"]
     ]
     whole = rates[rates["kind"] == ""].set_index("control")
-    worst = fakes.loc[fakes["passes"].idxmax()]
+    worst = _most(fakes)
     right = 1 - len(controls.counterfeits(fills)) / len(fills)
     with_right = with_right[with_right["kind"] != ""]
-    also = with_right.loc[with_right["passes"].idxmax()]
-    above = int((with_right["passes"] > aims.controls_at_most).sum())
+    also = _most(with_right)
+    above = sum(one.mean > aims.controls_at_most for one in with_right["passes"])
     number = Numbers()
-    most = number(f"passes: {worst.control}, {worst.kind}", *_span(worst))
-    true = number(f"passes: {controls.TARGET_TRIP}", *_span(whole.loc[controls.TARGET_TRIP]))
-    most_of_all = number(f"passes, right ones too: {also.control}, {also.kind}", *_span(also))
+    most = number(f"passes: {worst.control}, {worst.kind}", worst.passes)
+    true = number(f"passes: {controls.TARGET_TRIP}", whole.loc[controls.TARGET_TRIP].passes)
+    most_of_all = number(f"passes, right ones too: {also.control}, {also.kind}", also.passes)
     return say(
         f"**Of {len(fakes)} pairs of such a picture and a kind of edit, {said.count('met')} pass "
         f"in at most {aims.controls_at_most:.0%} of edits by their whole interval, "
@@ -49,8 +49,8 @@ def finding(table: pd.DataFrame) -> Paragraph:
     )
 
 
-def _span(row: pd.Series) -> tuple[float, float, float]:
-    return row.passes, row.low, row.high
+def _most(rates: pd.DataFrame) -> pd.Series:
+    return max((row for _, row in rates.iterrows()), key=lambda row: row.passes.mean)
 
 
 def figure(rates: pd.DataFrame) -> Figure:
@@ -59,11 +59,13 @@ def figure(rates: pd.DataFrame) -> Figure:
     fig, axes = plt.subplots(1, len(shown), figsize=(10.4, 3.4), sharex=True, sharey=True)
     for ax, name in zip(axes, shown, strict=True):
         mine = rates[rates["control"] == name].iloc[::-1]
-        reach = [mine["passes"] - mine["low"], mine["high"] - mine["passes"]]
+        spans = list(mine["passes"])
         at = np.arange(len(mine))
         ax.axvline(plan().primary.controls_at_most, color="#222222", lw=0.9, ls="--")
-        ax.errorbar(mine["passes"], at, xerr=reach, fmt="o", ms=4.5, lw=1.3, capsize=2,
-                    color=figures.BASELINE)  # fmt: skip
+        ax.errorbar(
+            [one.mean for one in spans], at, xerr=figures.reach(spans), fmt="o", ms=4.5, lw=1.3,
+            capsize=2, color=figures.BASELINE,
+        )  # fmt: skip
         ax.set_yticks(at, mine["kind"].replace("", ALL))
         ax.set_title(figures.fill(name, 14), fontsize=9.5, loc="center")
         ax.grid(axis="y", visible=False)
@@ -76,10 +78,9 @@ def table(rates: pd.DataFrame) -> pd.DataFrame:
     """Kinds of edit by control, in per cent; of all edits with the interval."""
     whole = rates[rates["kind"] == ""].set_index("control")
     kinds = rates[rates["kind"] != ""].pivot(index="control", columns="kind", values="passes")
-    kinds = kinds.loc[whole.index].map(lambda share: f"{100 * share:.1f}")
+    kinds = kinds.loc[whole.index].map(lambda one: f"{100 * one.mean:.1f}")
     spans = [
-        spanned(*(100 * share for share in one), digits=1)
-        for one in whole[["passes", "low", "high"]].itertuples(index=False)
+        f"{Interval(*(100 * share for share in one[:3]), *one[3:]):.1f}" for one in whole["passes"]
     ]
     kinds.insert(0, f"{ALL} [95 %]", spans)
     return kinds.rename_axis(index="passes, in per cent", columns=None)

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.experiments import aims, configurations, confirmation, frontiers
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, estimate_in, say, spanned
-from cirp.figures.tables import named
+from cirp.figures.sentences import Numbers, Paragraph, say
+from cirp.figures.tables import in_words, named
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_of
 
 SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
@@ -24,7 +24,8 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     """The chapter's answer: where ours stands, and how many others beat the baseline."""
     rows = summary.set_index("method")
     ours = rows.loc[configurations.OURS]
-    rival = rows["area"].drop([configurations.OURS, configurations.BASELINE]).idxmax()
+    others = rows.drop([configurations.BASELINE, configurations.OURS])
+    rival = max(others.index, key=lambda name: others.loc[name, "area"].mean)
     both = [frontiers.values(table, name) for name in (configurations.OURS, rival)]
     apart = frontier.estimate(
         lambda mine, other: (
@@ -32,27 +33,24 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
         ),
         both,
     )
-    low, high = ours["area - baseline, low"], ours["area - baseline, high"]
     edits = frontiers.local(table)["id"].nunique()
-    others = rows.drop([configurations.BASELINE, configurations.OURS])
-    better = list(others.index[others["area - baseline, low"] > 0])
-    worse = list(others.index[others["area - baseline, high"] < 0])
+    better = [name for name, one in others["area - baseline"].items() if one.low > 0]
+    worse = [name for name, one in others["area - baseline"].items() if one.high < 0]
     number = Numbers()
     return say(
         f"**On {edits} local test edits remap's frontier "
-        + by_interval(
-            low, high, above="lies beyond the baseline's", below="falls short of the baseline's",
+        + ours["area - baseline"].says(
+            above="lies beyond the baseline's", below="falls short of the baseline's",
             open="cannot be told from the baseline's",
         )
         + ": its area differs by "
-        + number("area: remap minus baseline", *estimate_in(ours, "area - baseline"), signed=True)
+        + number("area: remap minus baseline", ours["area - baseline"], "+.3f")
         + ".**",
         f"The best of the others is {rival}, and remap is "
-        + by_interval(
-            apart.low, apart.high, above="ahead of it", below="behind it",
+        + apart.says(above="ahead of it", below="behind it",
             open="not to be told from it",
         )
-        + f" ({number(f'area: remap minus {rival}', *apart[:3], signed=True)}).",
+        + f" ({number(f'area: remap minus {rival}', apart, '+.3f')}).",
         f"Of the {len(others)} methods beside remap {len(better)} beat the baseline by interval"
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
@@ -92,7 +90,7 @@ def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
 def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:
     """Area under each frontier minus the baseline's, as made and with the source pasted."""
     base = configurations.BASELINE
-    order = summary[summary["method"] != base].sort_values("area - baseline")["method"]
+    order = _by_area(summary[summary["method"] != base], "area - baseline")["method"]
     fig, ax = plt.subplots(figsize=(7.0, 0.34 * len(order) + 1.0))
     for shift, (rows, colour, label) in zip(
         (0.13, -0.13),
@@ -101,10 +99,10 @@ def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:
         strict=True,
     ):  # fmt: skip
         found = rows.set_index("method").loc[order]
-        middle = found["area - baseline"]
-        reach = [middle - found["area - baseline, low"], found["area - baseline, high"] - middle]
+        spans = list(found["area - baseline"])
         ax.errorbar(
-            middle, np.arange(len(order)) + shift, xerr=reach, fmt="o", color=colour, ms=4.5,
+            [one.mean for one in spans], np.arange(len(order)) + shift,
+            xerr=figures.reach(spans), fmt="o", color=colour, ms=4.5,
             lw=1.4, capsize=2.5, label=label,
         )  # fmt: skip
     ax.axvline(0, color="#222222", lw=0.9)
@@ -117,23 +115,20 @@ def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:
     return fig
 
 
+def _by_area(summary: pd.DataFrame, column: str) -> pd.DataFrame:
+    return summary.sort_values(column, key=lambda found: found.map(lambda one: one.mean))
+
+
 def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
     """The frontiers in numbers, best first."""
-    shown = summary.sort_values("area", ascending=False)
+    shown = _by_area(summary, "area")[::-1]
     columns = {
         "most success": "most edit success",
         "area": "area",
         "area - baseline": "area minus baseline's",
         "outside at level - baseline": "outside change at equal success minus baseline's",
     }
-    text = {
-        label: [
-            "" if pd.isna(row.get(name)) else spanned(*estimate_in(row, name))
-            for _, row in shown.iterrows()
-        ]
-        for name, label in columns.items()
-    }
-    return pd.DataFrame(text, index=pd.Index(shown["method"], name=""))
+    return in_words(shown.set_index("method").rename_axis(""), columns)
 
 
 def standing(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,12 +142,10 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
             mine = part[part["method"] == method]
             for metric, label in ((SUCCESS, "edit success"), (PRIMARY, "outside change")):
                 if len(mine):
-                    values = by_image(mine, metric)[method].to_numpy(float)
-                    found = mean_interval(values, metric=metric)
-                    row[f"{label}{suffix}"] = spanned(*found[:3])
+                    row[f"{label}{suffix}"] = f"{mean_of(mine, method, metric):.3f}"
         if method in set(told["method"]):
             way = aims.closing(table, method)
-            row["closed"] = "–" if math.isnan(way.mean) else spanned(*way[:3], digits=2)
+            row["closed"] = "–" if math.isnan(way.mean) else f"{way:.2f}"
         rows.append(row)
     return pd.DataFrame(rows).fillna("").set_index("method")
 
@@ -189,9 +182,7 @@ def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
         mine = some[some["method"] == method]
         row = {"method": method, "edits": mine["id"].nunique()}
         for metric in (SUCCESS, "clip_i_source", "clip_t"):
-            values = by_image(mine, metric)[method].to_numpy(float)
-            found = mean_interval(values, metric=metric)
-            row[named(metric)] = spanned(*found[:3])
+            row[named(metric)] = f"{mean_of(mine, method, metric):.3f}"
         rows.append(row)
     return pd.DataFrame(rows).set_index("method")
 

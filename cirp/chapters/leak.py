@@ -13,7 +13,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, leak
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, estimate_in, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.metrics import similarity
 from cirp.statistics import frontier
 
@@ -27,14 +27,13 @@ def finding(table: pd.DataFrame, found: pd.DataFrame) -> Paragraph:
     outside = _by_leak(number, first, "")
     most = [
         number(f"most edit success: {_pairs(share)}",
-               *estimate_in(first.loc[share], "most success"), digits=2)
+               first.loc[share, "most success"], ".2f")
         for share in leak.LEAKS
     ]  # fmt: skip
     edits = table["id"].nunique()
     return say(
         "**The editor over-edits "
-        + by_interval(
-            *estimate_in(full, "outside - leak 0")[1:],
+        + full["outside - leak 0"].says(
             above="because its training pairs did", below="less the more its training pairs did",
             open="about as much whether or not its training pairs did",
         )
@@ -56,24 +55,23 @@ def _pairs(share: float) -> str:
 
 def _by_leak(number: Numbers, rows: pd.DataFrame, more: str) -> list[str]:
     return [
-        number(f"outside change: {_pairs(share)}{more}", *estimate_in(rows.loc[share], "outside"),
-               digits=4)
+        number(f"outside change: {_pairs(share)}{more}", rows.loc[share, "outside"], ".4f")
         for share in leak.LEAKS
     ]  # fmt: skip
 
 
 def _touch(rows: pd.DataFrame) -> str:
-    apart = rows.loc[0.0, "outside, high"] < rows.loc[1.0, "outside, low"]
+    apart = rows.loc[0.0, "outside"].high < rows.loc[1.0, "outside"].low
     return "do not touch" if apart else "touch"
 
 
 def _again(rows: pd.DataFrame, number: Numbers) -> str:
-    more = estimate_in(rows.loc[1.0], "outside - leak 0")
+    more = rows.loc[1.0, "outside - leak 0"]
     outside = _by_leak(number, rows, f", seed {rows['training seed'].iloc[0]}")
     return (
         "Trained once more with another seed, "
-        + by_interval(
-            *more[1:], above="it is the same", below="it is the other way round",
+        + more.says(
+            above="it is the same", below="it is the other way round",
             open="it cannot be told",
         )
         + f": {outside[0]}, {outside[1]} and {outside[2]}, and the intervals of none and all "

@@ -17,6 +17,7 @@ from cirp import figures
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.training.monitor import EDITS, LEVELS, edits, strip_of
+from cirp.statistics.bootstrap import Interval
 
 LOG = Path("monitor") / "instruct-pix2pix"  # in the folder of the trainings' records
 WANTED = 0.9
@@ -32,11 +33,16 @@ def finding(table: pd.DataFrame) -> Paragraph:
     fit = linregress(np.log2(table["samples"]), table["success"])
     reach = t.ppf(0.975, len(table) - 2) * fit.stderr
     number = Numbers()
-    gain = number("success added by each doubling of the samples", fit.slope,
-                  fit.slope - reach, fit.slope + reach)  # fmt: skip
+    gain = number(
+        "success added by each doubling of the samples",
+        Interval(fit.slope, fit.slope - reach, fit.slope + reach, len(table), 0, "t"),
+    )
     begun, ended = table.iloc[0], table.iloc[-1]
     span = binomtest(round(ended["success"] * EDITS), EDITS).proportion_ci()
-    now = number("success at the end of the training", ended["success"], *span)
+    now = number(
+        "success at the end of the training",
+        Interval(ended["success"], *span, EDITS, 0, "exact"),
+    )
     ahead = (
         "so that the curve says nothing of how many more would be needed"
         if fit.slope - reach <= 0

@@ -16,8 +16,8 @@ from cirp.diffusion.tasks import Edit
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache, configurations, factorial, frontiers, study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import Paragraph, by_interval, say, spanned
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, paired_interval
+from cirp.figures.sentences import Paragraph, say
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
 def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
@@ -132,24 +132,19 @@ def _against_baseline(
 ) -> dict[str, tuple[Interval, Interval]]:
     """Success and outside change of each, at the point it is shown at, minus the baseline's."""
     shown = frontiers.at_shown(frontiers.local(table))
-    wide = {metric: by_image(shown, metric) for metric in (SUCCESS, PRIMARY)}
     return {
         label: tuple(
-            paired_interval(
-                images[label].to_numpy(float), images[configurations.BASELINE].to_numpy(float),
-                metric=metric,
-            )
-            for metric, images in wide.items()
+            compare(shown, label, configurations.BASELINE, metric) for metric in (SUCCESS, PRIMARY)
         )
         for label in labels
-    }  # fmt: skip
+    }
 
 
 def _in_words(rows: dict[str, tuple[Interval, Interval]]) -> pd.DataFrame:
     found = {
         label: {
-            "edit success, minus the baseline's": spanned(*done[:3], digits=2, signed=True),
-            "outside change, minus the baseline's": spanned(*out[:3], digits=4, signed=True),
+            "edit success, minus the baseline's": f"{done:+.2f}",
+            "outside change, minus the baseline's": f"{out:+.4f}",
         }
         for label, (done, out) in rows.items()
     }
@@ -164,12 +159,11 @@ def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
         success, outside = found.loc[label]
         sentences.append(
             f"{label[:1].upper()}{label[1:]} changes "
-            + by_interval(
-                out.low, out.high, above="more outside than the baseline",
+            + out.says(above="more outside than the baseline",
                 below="less outside than the baseline", open="about as much outside",
             )
             + f" ({outside}) and succeeds "
-            + by_interval(done.low, done.high, above="more often", below="less often",
+            + done.says(above="more often", below="less often",
                           open="about as often")
             + f" ({success})."
         )  # fmt: skip

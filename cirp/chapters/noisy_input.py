@@ -15,10 +15,10 @@ from cirp.experiments import cache, report
 from cirp.experiments.needs import ASKED, possible
 from cirp.experiments.report import BASELINE, NOISY
 from cirp.explorer.captions import CaptionEditor
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import ANSWERS, known_best, named, points
 from cirp.metrics import similarity
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare
 
 LESS = ": noisy input minus baseline"
 
@@ -32,12 +32,10 @@ def finding(table: pd.DataFrame) -> Paragraph:
         )
     said, number = {}, Numbers()
     for metric in ("clip_i_source", "dinov2_source", SUCCESS, PRIMARY):
-        wide = by_image(table, metric)
-        sides = (wide[one].to_numpy(float) for one in (NOISY, BASELINE))
-        said[metric] = paired_interval(*sides, metric=metric)
+        said[metric] = compare(table, NOISY, BASELINE, metric)
     done, out = said[SUCCESS], said[PRIMARY]
     clip, dino = (
-        number(f"{named(metric)}{LESS}", *said[metric][:3], signed=True)
+        number(f"{named(metric)}{LESS}", said[metric], "+.3f")
         for metric in ("clip_i_source", "dinov2_source")
     )
     similar = (
@@ -50,14 +48,14 @@ def finding(table: pd.DataFrame) -> Paragraph:
             "Whether the edits happened, and what changed outside, is not known of these pictures.",
             numbers=number.table,
         )
-    success = number(f"edit success{LESS}", *done[:3], digits=2, signed=True)
-    outside = number(f"outside change{LESS}", *out[:3], digits=4, signed=True)
+    success = number(f"edit success{LESS}", done, "+.2f")
+    outside = number(f"outside change{LESS}", out, "+.4f")
     return say(
         "**The noisy input succeeds "
-        + by_interval(done.low, done.high, above="more often than the baseline",
+        + done.says(above="more often than the baseline",
                       below="less often than the baseline", open="about as often as the baseline")
         + f" ({success}) and changes "
-        + by_interval(out.low, out.high, above="more", below="less", open="about as much")
+        + out.says(above="more", below="less", open="about as much")
         + f" outside the region ({outside}).**",
         similar,
         numbers=number.table,

@@ -13,17 +13,11 @@ from cirp.experiments.drawn import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import points
 from cirp.metrics import similarity
 from cirp.metrics.regions import split
-from cirp.statistics.bootstrap import (
-    PRIMARY,
-    SUCCESS,
-    by_image,
-    mean_interval,
-    paired_interval,
-)
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare, mean_of
 
 OURS = configurations.OURS
 
@@ -38,39 +32,32 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     if table is None:
         return say("*The book's own findings are left out here: these are other edits or models.*")
     shown = frontiers.at_shown(frontiers.local(table))
-    done, out = by_image(shown, SUCCESS), by_image(shown, PRIMARY)
-    base = [
-        mean_interval(one[BASELINE].to_numpy(float), metric=metric)
-        for one, metric in ((done, SUCCESS), (out, PRIMARY))
-    ]
-    less = paired_interval(out[OURS].to_numpy(float), out[BASELINE].to_numpy(float))
-    kept = paired_interval(
-        done[OURS].to_numpy(float), done[BASELINE].to_numpy(float), metric=SUCCESS
-    )
+    base = [mean_of(shown, BASELINE, metric) for metric in (SUCCESS, PRIMARY)]
+    kept, less = (compare(shown, OURS, BASELINE, metric) for metric in (SUCCESS, PRIMARY))
     held = factorial.against_baseline(results.known("factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
     number = Numbers()
-    does = number("edit success: InstructPix2Pix", *base[0][:3], digits=2)
-    strays = number("outside change: InstructPix2Pix", *base[1][:3], digits=4)
+    does = number("edit success: InstructPix2Pix", base[0], ".2f")
+    strays = number("outside change: InstructPix2Pix", base[1], ".4f")
     text, maps, latents = (
         number(f"outside change: {name} held, minus baseline",
-               *factorial.apart(gates.loc[name], "outside"), digits=4, signed=True)
+               gates.loc[name, "outside - baseline"], "+.4f")
         for name in ("guidance", "cross-attention", "latents")
     )  # fmt: skip
-    outside = number("outside change: remap minus baseline", *less[:3], digits=4, signed=True)
-    success = number("edit success: remap minus baseline", *kept[:3], digits=2, signed=True)
-    way = aims.closing(table, OURS)[:3]
-    closed = number("share of the way to remap told the true region", *way, digits=2)
+    outside = number("outside change: remap minus baseline", less, "+.4f")
+    success = number("edit success: remap minus baseline", kept, "+.2f")
+    way = aims.closing(table, OURS)
+    closed = number("share of the way to remap told the true region", way, ".2f")
     return say(
-        f"**On {len(done)} local test edits InstructPix2Pix does what was asked in {does} of "
+        f"**On {base[0].n} local test edits InstructPix2Pix does what was asked in {does} of "
         f"cases, and changes what nobody asked for by {strays} (mean absolute change of a pixel, "
         "0 to 1).**",
         f"Held outside the true region, the text's guidance moves that by {text}, cross-attention "
         f"by {maps}, and the latents by {latents}.",
         "Remap, which asks the model where an instruction acts before it edits, changes "
-        + by_interval(less.low, less.high, above="more", below="less", open="about as much")
+        + less.says(above="more", below="less", open="about as much")
         + f" outside ({outside}) and succeeds "
-        + by_interval(kept.low, kept.high, above="more often", below="less often",
+        + kept.says(above="more often", below="less often",
                       open="as often, as far as can be told")
         + f" ({success}); it goes {closed} of the way to itself told the true region.",
         numbers=number.table,

@@ -14,9 +14,9 @@ from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import is_local
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.methods import METHODS, remap
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_of
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
@@ -65,21 +65,20 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     """The chapter's answer: the region it finds, and what remapping attention itself adds."""
     shown = frontiers.at_shown(frontiers.local(table))
     iou = by_image(shown, "region_iou")
-    found = mean_interval(iou[configurations.OURS].to_numpy(float))
+    found = mean_of(shown, configurations.OURS, "region_iou")
     others = iou.drop(columns=configurations.OURS).mean().dropna()
     maps = ablation(tried, text=False).loc["attention not remapped"]
     number, apart = Numbers(), "attention not remapped, minus remap"
-    outside = number(f"outside change: {apart}", *maps["outside"][:3], digits=4, signed=True)
-    success = number(f"edit success: {apart}", *maps["success"][:3], digits=2, signed=True)
+    outside = number(f"outside change: {apart}", maps["outside"], "+.4f")
+    success = number(f"edit success: {apart}", maps["success"], "+.2f")
     best = number.plain(f"overlap (IoU): {others.idxmax()}", f"{others.max():.2f}")
     return say(
         f"**On {len(iou)} local test edits the region found overlaps with the true one by "
-        f"{number('overlap (IoU): remap', *found[:3], digits=2)}; the best of the other methods "
+        f"{number('overlap (IoU): remap', found, '.2f')}; the best of the other methods "
         f"reaches {best} ({others.idxmax()}).**",
         "Once guidance and latents are held, leaving cross-attention as it is changes outside "
         f"change by {outside} and success by {success}: remapping the maps themselves "
-        + by_interval(
-            maps["outside"].low, maps["outside"].high, above="is worth something",
+        + maps["outside"].says(above="is worth something",
             below="costs something", open="adds nothing that can be told",
         )
         + ".",
@@ -96,9 +95,7 @@ def ablation(tried: pd.DataFrame, *, text: bool = True) -> pd.DataFrame:
     for name in others:
         row: dict[str, object] = {"changed": name}
         for label, metric in metrics.items():
-            wide = by_image(local, metric)
-            sides = (wide[one].to_numpy(float) for one in (name, base))
-            by = paired_interval(*sides, metric=metric)
-            row[label] = spanned(*by[:3], digits=4, signed=True) if text else by
+            by = compare(local, name, base, metric)
+            row[label] = f"{by:+.4f}" if text else by
         rows.append(row)
     return pd.DataFrame(rows).set_index("changed")

@@ -11,10 +11,10 @@ from cirp import figures
 from cirp.experiments.drawn import right_answers
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.report import BASELINE, NOISY, NOTHING, TRIP
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import (
     ANSWERS,
-    in_intervals,
+    in_words,
     known,
     known_best,
     named,
@@ -29,6 +29,7 @@ from cirp.statistics.bootstrap import (
     average_seeds,
     by_image,
     compare,
+    compare_metrics,
     paired_interval,
 )
 
@@ -47,13 +48,12 @@ def tables_finding(table: pd.DataFrame) -> Paragraph:
         return say(f"**{wins}**", lacking, numbers=number.table)
     ways = []
     for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
-        wide = by_image(table, metric)
-        by = paired_interval(wide[NOISY].to_numpy(float), wide[BASELINE].to_numpy(float))
+        by = compare(table, NOISY, BASELINE, metric)
         ways.append(
             f"{named(metric)} differs by "
-            f"{number(f'{named(metric)}: noisy input minus baseline', *by[:3], signed=True)} "
+            f"{number(f'{named(metric)}: noisy input minus baseline', by, '+.3f')} "
             f"(theirs {theirs:+.4f}): "
-            + by_interval(by.low, by.high, above="the same direction",
+            + by.says(above="the same direction",
                           below="the other direction", open="no direction that can be told")
         )  # fmt: skip
     return say(
@@ -74,7 +74,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
     rho = {m: base[["clip_i_source", m]].corr(method="spearman").iloc[0, 1] for m in WHERE}
     number = Numbers()
-    raised = number(f"CLIP-I to source: {max(wide):.0%} input minus none", *faded[:3], signed=True)
+    raised = number(f"CLIP-I to source: {max(wide):.0%} input minus none", faded, "+.3f")
     first = (
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
         f"{raised}, and nothing became more local.**"
@@ -137,7 +137,7 @@ def paired(table: pd.DataFrame) -> pd.DataFrame | None:
         return None
     similar = ("clip_i_source", "dinov2_source", "clip_t", "ssim_source_outside")
     shown = known(table, [PRIMARY, SUCCESS, *similar])
-    return compare(table, NOISY, BASELINE, shown, primary=shown[0])
+    return compare_metrics(table, NOISY, BASELINE, shown, primary=shown[0])
 
 
 def paired_table(found: pd.DataFrame | None) -> pd.DataFrame | None:
@@ -149,7 +149,7 @@ def paired_table(found: pd.DataFrame | None) -> pd.DataFrame | None:
         "mean_a": "noisy input", "mean_b": "baseline", "difference": "difference",
         "p": "p", "p_holm": "p, corrected", "n": "edits",
     }  # fmt: skip
-    return in_intervals(rows, columns, digits=4, bounds="difference")
+    return in_words(rows, columns, ".4f")
 
 
 def forest_figure(found: pd.DataFrame | None) -> Figure | None:
@@ -209,10 +209,7 @@ def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
                 images[images[factor] == level].groupby("id")[metric].mean() for level in (a, b)
             ]
             found = paired_interval(*(side.to_numpy(float) for side in sides), metric=metric)
-            rows.append(
-                {"change": name, "metric": metric, "difference": found.mean,
-                 "low": found.low, "high": found.high, "n": found.n}
-            )  # fmt: skip
+            rows.append({"change": name, "metric": metric, "difference": found, "n": found.n})
     return pd.DataFrame(rows)
 
 

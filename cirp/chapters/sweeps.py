@@ -14,7 +14,7 @@ from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.methods import METHODS
 from cirp.metrics import similarity
@@ -36,12 +36,12 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     number, apart = Numbers(), f"text guidance {high:g} minus {low:g}"
     return say(
         f"**Turned up from {low:g} to {high:g}, text guidance "
-        + by_interval(strays.low, strays.high, above="adds to outside change",
+        + strays.says(above="adds to outside change",
                       below="takes from outside change", open="leaves outside change as it is")
-        + f" ({number(f'outside change: {apart}', *strays[:3], digits=4, signed=True)}) and "
-        + by_interval(more.low, more.high, above="to success", below="takes from success",
+        + f" ({number(f'outside change: {apart}', strays, '+.4f')}) and "
+        + more.says(above="to success", below="takes from success",
                       open="adds nothing that can be told to success")
-        + f" ({number(f'edit success: {apart}', *more[:3], digits=2, signed=True)}).**",
+        + f" ({number(f'edit success: {apart}', more, '+.2f')}).**",
         "A method is a curve over its dials, not a number.",
         numbers=number.table,
     )  # fmt: skip

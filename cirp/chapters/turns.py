@@ -11,9 +11,9 @@ from PIL import Image
 from cirp import figures
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, configurations, turns
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say, spanned
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.miniature.scene import render
-from cirp.statistics.bootstrap import mean_interval, paired_interval
+from cirp.statistics.bootstrap import compare, mean_of
 
 COLUMNS = {
     "untouched_change": "change of what no instruction meant (L1)",
@@ -22,32 +22,26 @@ COLUMNS = {
 }
 
 
-def wide(table: pd.DataFrame, column: str, turn: int) -> pd.DataFrame:
-    """Chains by methods after a turn."""
-    return table[table["turn"] == turn].pivot_table(index="id", columns="method", values=column)
-
-
 def finding(table: pd.DataFrame) -> Paragraph:
     """The chapter's answer, after the last turn."""
     last = int(table["turn"].max())
-    first, end = (wide(table, "untouched_change", turn) for turn in (1, last))
     base, ours = configurations.BASELINE, configurations.OURS
-    began = mean_interval(first[base].to_numpy(float))
-    ended = mean_interval(end[base].to_numpy(float))
-    less = paired_interval(end[ours].to_numpy(float), end[base].to_numpy(float))
-    seen = wide(table, "still_right", last)
-    kept = paired_interval(seen[ours].to_numpy(float), seen[base].to_numpy(float))
+    end = table[table["turn"] == last]
+    began = mean_of(table[table["turn"] == 1], base, "untouched_change")
+    ended = mean_of(end, base, "untouched_change")
+    less = compare(end, ours, base, "untouched_change")
+    kept = compare(end, ours, base, "still_right")
     number, apart = Numbers(), f"turn {last}, remap minus baseline"
-    untouched = number(f"untouched change: {apart}", *less[:3], signed=True)
-    right = number(f"still right: {apart}", *kept[:3], signed=True)
+    untouched = number(f"untouched change: {apart}", less, "+.3f")
+    right = number(f"still right: {apart}", kept, "+.3f")
     return say(
         f"**Over {last} turns the baseline's change of what nobody meant grows from "
-        f"{number('untouched change: turn 1, baseline', *began[:3])} to "
-        f"{number(f'untouched change: turn {last}, baseline', *ended[:3])}.**",
+        f"{number('untouched change: turn 1, baseline', began, '.3f')} to "
+        f"{number(f'untouched change: turn {last}, baseline', ended, '.3f')}.**",
         "With remap it is "
-        + by_interval(less.low, less.high, above="larger", below="smaller", open="about the same")
+        + less.says(above="larger", below="smaller", open="about the same")
         + f" at the end ({untouched}), and of what should be in the scene "
-        + by_interval(kept.low, kept.high, above="more", below="less", open="about as much")
+        + kept.says(above="more", below="less", open="about as much")
         + f" is still seen ({right}).",
         numbers=number.table,
     )
@@ -60,14 +54,11 @@ def curves(table: pd.DataFrame) -> Figure:
     for ax, column in zip(axes, list(COLUMNS)[:2], strict=True):
         for place, method in enumerate(methods):
             mine = table[table["method"] == method]
-            found = [
-                mean_interval(part[column].to_numpy(float)) for _, part in mine.groupby("turn")
-            ]
+            found = [mean_of(part, method, column) for _, part in mine.groupby("turn")]
             at = np.arange(1, len(found) + 1) + 0.06 * (place - len(methods) / 2)
-            middle = np.array([one.mean for one in found])
-            reach = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
             ax.errorbar(
-                at, middle, yerr=reach, color=figures.PALETTE[place % len(figures.PALETTE)],
+                at, [one.mean for one in found], yerr=figures.reach(found),
+                color=figures.PALETTE[place % len(figures.PALETTE)],
                 marker=figures.MARKERS[place % len(figures.MARKERS)], ms=5, lw=1.5, label=method,
             )  # fmt: skip
         ax.set_xlabel("turn")
@@ -110,9 +101,6 @@ def last_turn(table: pd.DataFrame) -> pd.DataFrame:
         mine = end[end["method"] == method]
         rows.append(
             {"method": method}
-            | {
-                label: spanned(*mean_interval(mine[column].to_numpy(float))[:3])
-                for column, label in COLUMNS.items()
-            }
+            | {label: f"{mean_of(mine, method, column):.3f}" for column, label in COLUMNS.items()}
         )
     return pd.DataFrame(rows).set_index("method")

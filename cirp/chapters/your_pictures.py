@@ -16,10 +16,10 @@ from cirp.experiments.engine import score_methods
 from cirp.experiments.needs import ASKED
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import Watched, watch, with_words
-from cirp.figures.sentences import Numbers, Paragraph, by_interval, say
+from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import named, wide
 from cirp.metrics import similarity
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare, mean_of
 
 OURS = configurations.OURS
 PAPER = 7.5  # text guidance of InstructPix2Pix where nobody has looked for a better one
@@ -63,28 +63,27 @@ def scores(s: Study, chosen: Methods) -> pd.DataFrame:
 
 def finding(table: pd.DataFrame) -> Paragraph:
     """Remap minus baseline: how much of the picture changes, and how similar it stays."""
-    said, count = {}, table["id"].nunique()
-    for metric in (TOTAL, "clip_i_source", "dinov2_source"):
-        images = by_image(table, metric)
-        ours, base = (images[name].to_numpy(float) for name in (OURS, report.BASELINE))
-        said[metric] = (ours, base)
-    ours, base = said[TOTAL]
+    count = table["id"].nunique()
     if count < FEW:
+        ours, base = (mean_of(table, name, TOTAL).mean for name in (OURS, report.BASELINE))
         return say(
-            f"**On {count} picture{'s' * (count > 1)} remap changes {ours.mean():.3f} of the "
-            f"picture, InstructPix2Pix {base.mean():.3f} (mean absolute change of a pixel, 0 to "
+            f"**On {count} picture{'s' * (count > 1)} remap changes {ours:.3f} of the "
+            f"picture, InstructPix2Pix {base:.3f} (mean absolute change of a pixel, 0 to "
             "1).** Of so few no interval is given."
         )
     number, less = Numbers(), "remap minus InstructPix2Pix"
-    change, clip, dino = (paired_interval(*both) for both in said.values())
+    change, clip, dino = (
+        compare(table, OURS, report.BASELINE, metric)
+        for metric in (TOTAL, "clip_i_source", "dinov2_source")
+    )
     much, likeness, looks = (
-        number(f"{what}: {less}", *found[:3], signed=True)
+        number(f"{what}: {less}", found, "+.3f")
         for what, found in (("change of the picture (L1)", change),
                             ("CLIP-I to source", clip), ("DINOv2 to source", dino))
     )  # fmt: skip
     return say(
         f"**On {count} pictures remap changes "
-        + by_interval(change.low, change.high, above="more", below="less", open="about as much")
+        + change.says(above="more", below="less", open="about as much")
         + f" of the picture than InstructPix2Pix does ({much}).**",
         f"CLIP-I to the input differs by {likeness}, DINOv2 by {looks}. Less change is not yet a "
         "better edit: look.",

@@ -20,7 +20,8 @@ from cirp.statistics.bootstrap import (
     SUCCESS,
     Interval,
     by_image,
-    mean_interval,
+    compare,
+    mean_of,
     paired_interval,
 )
 
@@ -70,24 +71,19 @@ def rivals(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame
 
     Better and worse are intervals that leave zero out.
     """
-    success, outside = by_image(table, SUCCESS), by_image(table, PRIMARY)
     rows = []
-    for name in success.columns.drop(ours):
-        done = paired_interval(
-            success[name].to_numpy(float), success[ours].to_numpy(float), metric=SUCCESS
-        )
-        change = paired_interval(outside[name].to_numpy(float), outside[ours].to_numpy(float))
+    for name in dict.fromkeys(table.loc[table["method"] != ours, "method"]):
+        done, change = (compare(table, name, ours, metric) for metric in (SUCCESS, PRIMARY))
         gains = (done.low > 0, change.high < 0)
         losses = (done.high < 0, change.low > 0)
         rows.append(
-            {"method": name, "success": done.mean, "success_low": done.low,
-             "success_high": done.high, "outside": change.mean, "outside_low": change.low,
-             "outside_high": change.high, "beats": any(gains) and not any(losses)}
+            {"method": name, "success": done, "outside": change,
+             "beats": any(gains) and not any(losses)}
         )  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def most_success(table: pd.DataFrame, method: str) -> frontier.Estimate:
+def most_success(table: pd.DataFrame, method: str) -> Interval:
     """The most success on a method's dial minus the most on the baseline's, paired."""
     groups = [frontiers.values(table, name) for name in (method, configurations.BASELINE)]
     return frontier.estimate(lambda mine, base: mine[-1][0] - base[-1][0], groups)
@@ -103,15 +99,13 @@ def reached(
     margins = plan().margins
     shown = frontiers.at_shown(frontiers.local(table))
     kept = most_success(table, ours)
-    found: Mapping[str, tuple[tuple[float, float, float], float]] = {
-        "most edit success minus the baseline's": (
-            (kept.value, kept.low, kept.high), -margins.success,
-        ),
+    found: Mapping[str, tuple[Interval, float]] = {
+        "most edit success minus the baseline's": (kept, -margins.success),
         "share of the way to its own oracle's outside change": (
-            closing(table, ours)[:3], margins.closed,
+            closing(table, ours), margins.closed,
         ),
         "overlap of its region with the true one (IoU)": (
-            mean_interval(by_image(shown, "region_iou")[ours].to_numpy(float))[:3],
+            mean_of(shown, ours, "region_iou"),
             margins.region_iou,
         ),
     }  # fmt: skip

@@ -14,7 +14,7 @@ from cirp.experiments import aims, configurations, frontiers
 from cirp.experiments.engine import Cell, planned
 from cirp.experiments.plan import plan
 from cirp.figures.sentences import judged
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_interval, paired_interval
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_of
 
 ASKED = tuple(plan().confirmation.methods)
 (RIVAL,) = set(ASKED) - {configurations.BASELINE, configurations.OURS}
@@ -41,33 +41,25 @@ def reached(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFram
     """One row per question of the plan: the interval, and what it says."""
     own = table[~table["told"] & ~table["pasted"]]
     told = by_image(table[table["told"] & ~table["pasted"]], PRIMARY)
-    success, outside = by_image(own, SUCCESS), by_image(own, PRIMARY)
+    outside = by_image(own, PRIMARY)
     margins = plan().margins
     rows = []
     for other in (configurations.BASELINE, RIVAL):
-        done = _paired(success, ours, other)
-        change = _paired(outside, ours, other)
+        done, change = (compare(own, ours, other, metric) for metric in (SUCCESS, PRIMARY))
         rows += [
-            _row(f"edit success minus that of {other}", done, -margins.success),
-            _row(f"outside change minus that of {other}", change, 0.0, at_most=True, digits=4),
+            _row(f"edit success minus that of {other}", done, -margins.success, spec="+.3f"),
+            _row(f"outside change minus that of {other}", change, 0.0, at_most=True, spec="+.4f"),
         ]
     way = aims.closed(outside[configurations.BASELINE], outside[ours], told[ours])
     rows += [
         _row("share of the way to its own oracle's outside change", way, margins.closed),
         _row(
             "overlap of its region with the true one (IoU)",
-            mean_interval(by_image(own, "region_iou")[ours].to_numpy(float)), margins.region_iou,
+            mean_of(own, ours, "region_iou"), margins.region_iou,
         ),
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def _paired(wide: pd.DataFrame, ours: str, other: str):
-    return paired_interval(wide[ours].to_numpy(float), wide[other].to_numpy(float))
-
-
-def _row(asked: str, found, wanted: float, *, at_most: bool = False, digits: int = 3) -> dict:
-    return {
-        "asked": asked,
-        **judged(found[:3], wanted, at_most=at_most, digits=digits, signed="minus" in asked),
-    }
+def _row(asked: str, found, wanted: float, *, at_most: bool = False, spec: str = ".3f") -> dict:
+    return {"asked": asked, **judged(found, wanted, spec, at_most=at_most)}

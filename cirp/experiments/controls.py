@@ -143,8 +143,7 @@ def rates(table: pd.DataFrame) -> pd.DataFrame:
     for name, mine in table.groupby("method", sort=False):
         for kind, some in (("", mine), *mine.groupby("edit_type")):
             found = mean_interval(some[SUCCESS].to_numpy(float), metric=SUCCESS)
-            rows.append({"control": name, "kind": kind, "passes": found.mean, "low": found.low,
-                         "high": found.high, "n": found.n})  # fmt: skip
+            rows.append({"control": name, "kind": kind, "passes": found})
     return pd.DataFrame(rows)
 
 

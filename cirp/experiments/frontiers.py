@@ -157,7 +157,6 @@ def summary(
                 found[f"{name} - baseline"] = frontier.interval(
                     lambda mine, base, m=measure: m(mine) - m(base), edges
                 )
-            for column, one in found.items():
-                row |= {column: one.value, f"{column}, low": one.low, f"{column}, high": one.high}
+            row |= found
         rows.append(row)
     return pd.DataFrame(rows)

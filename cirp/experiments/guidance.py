@@ -31,4 +31,7 @@ def cells(steps: int = STEPS) -> Sequence[Cell]:
     return [cell(t, i, steps) for t in PLANE["text_scale"] for i in PLANE["image_scale"]]
 
 
-EXPERIMENT = Experiment("guidance", cells, lambda: load_drawn("validation", 96), columns=COLUMNS)
+EXPERIMENT = Experiment(
+    "guidance", cells, lambda: load_drawn("validation", 96), columns=COLUMNS,
+    checked=("success", PRIMARY, "clip_i_source", "dinov2_source", "l1_source"),
+)  # fmt: skip

@@ -140,9 +140,6 @@ def at_equal_success(table: pd.DataFrame, *, resamples: int = 2000) -> pd.DataFr
                     frontier.outside_at(wanted, one) - frontier.outside_at(wanted, clean)
                 ),
             }
-            row: dict[str, float] = {"training seed": seed, "leak": leak, "level": wanted}
-            for name, measure in found.items():
-                one = frontier.interval(measure, own)
-                row |= {name: one.value, f"{name}, low": one.low, f"{name}, high": one.high}
-            rows.append(row)
+            row: dict[str, object] = {"training seed": seed, "leak": leak, "level": wanted}
+            rows.append(row | {name: frontier.interval(of, own) for name, of in found.items()})
     return pd.DataFrame(rows)

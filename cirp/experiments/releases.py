@@ -13,7 +13,6 @@ import pandas as pd
 from cirp.data.edits import EditItem
 from cirp.experiments import configurations, frontiers
 from cirp.experiments.engine import Cell, Experiment, planned, scores
-from cirp.figures.sentences import spanned
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 OWN_WORDS = "words found by itself"
@@ -93,9 +92,7 @@ def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
         digits = METRICS[row["measure"]][1]
         own = found.setdefault((row["method"], row["undone"]), {})
         own[row["measure"]] = f"{row['mean']:.{digits}f}"
-        own[f"{row['measure']}, minus as it is here"] = spanned(
-            *row["apart"][:3], digits=digits, signed=True
-        )
+        own[f"{row['measure']}, minus as it is here"] = f"{row['apart']:+.{digits}f}"
     rows = [{"method": m, "undone": part, **own} for (m, part), own in found.items()]
     return pd.DataFrame(rows).fillna("").set_index("method")
 

@@ -13,7 +13,7 @@ from cirp.editing.masks import given
 from cirp.experiments import cache, configurations
 from cirp.experiments.configurations import BASELINE
 from cirp.experiments.engine import Cell, Experiment, Job, planned
-from cirp.statistics.bootstrap import PRIMARY
+from cirp.statistics.bootstrap import PRIMARY, Interval
 
 BATCH = 16
 TRACES = {
@@ -81,8 +81,8 @@ def correlations(
         drawn = [rng.integers(len(x), size=len(x)) for _ in range(resamples)]
         low, high = np.nanquantile([rank_correlation(x[d], y[d]) for d in drawn], [0.025, 0.975])
         partial = np.nan if name == "area outside" else partial_correlation(x, y, area)
-        rows.append({"trace": meaning, "spearman": rank_correlation(x, y), "low": low,
-                     "high": high, "area given": partial, "n": len(x)})  # fmt: skip
+        rho = Interval(rank_correlation(x, y), low, high, len(x), 0, "percentile")
+        rows.append({"trace": meaning, "spearman": rho, "area given": partial, "n": len(x)})
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,14 @@
 Nothing here computes a result: arrays, images and tables come in, ink goes out.
 """
 
-from cirp.figures.charts import forest, intervals, number_grid, over_time, ranks, trade_off
+from cirp.figures.charts import (
+    forest,
+    number_grid,
+    over_time,
+    ranks,
+    reach,
+    trade_off,
+)
 from cirp.figures.pictures import grid, image_grid, outline, overlay, row_label, show
 from cirp.figures.style import (
     BASELINE,
@@ -38,13 +45,13 @@ __all__ = [
     "forest",
     "grid",
     "image_grid",
-    "intervals",
     "log_y",
     "number_grid",
     "outline",
     "over_time",
     "overlay",
     "ranks",
+    "reach",
     "row_label",
     "save",
     "show",

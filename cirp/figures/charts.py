@@ -3,7 +3,7 @@
 Tables come in as `cirp.statistics` makes them: one row a point, intervals as `low` and `high`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -13,33 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cirp.figures.style import CONTROL, MARKERS, PALETTE
-
-
-def intervals(
-    ax: Axes,
-    table: pd.DataFrame,
-    *,
-    value: str = "mean",
-    label: str = "method",
-    low: str = "low",
-    high: str = "high",
-    colours: Mapping[str, str] | None = None,
-    unit: str = "",
-) -> None:
-    """Horizontal bars of means with their intervals, one row of `table` each, top to bottom.
-
-    Rows without an interval (NaN) are drawn as a bar alone.
-    """
-    places = np.arange(len(table))[::-1]
-    shades = [(colours or {}).get(name, PALETTE[0]) for name in table[label]]
-    ax.barh(places, table[value], color=shades, alpha=0.85, height=0.62)
-    ax.errorbar(
-        table[value], places, xerr=_reach(table, value, low, high), fmt="none", ecolor="#222222",
-        capsize=3, linewidth=1.2,
-    )  # fmt: skip
-    ax.set_yticks(places, table[label])
-    ax.set_xlabel(unit)
-    ax.grid(axis="y", visible=False)
+from cirp.statistics.bootstrap import Interval
 
 
 def forest(
@@ -48,12 +22,10 @@ def forest(
     *,
     label: str = "metric",
     value: str = "difference",
-    low: str = "low",
-    high: str = "high",
     unit: str = "difference, with 95 % interval",
     sides: tuple[str, str] | None = None,
 ) -> None:
-    """Paired differences with intervals, against a line at zero (`statistics.compare`'s columns).
+    """Paired differences, each an `Interval`, against a line at zero.
 
     An interval that reaches zero is drawn hollow. A row with `primary` true is in bold. `sides` say
     what a difference to the left and to the right of zero means.
@@ -61,9 +33,10 @@ def forest(
     places = np.arange(len(table))[::-1]
     ax.axvline(0, color="#444444", linewidth=1)
     for place, (_, row) in zip(places, table.iterrows(), strict=True):
-        crosses = not (row[low] > 0 or row[high] < 0)
+        found = row[value]
+        crosses = not (found.low > 0 or found.high < 0)
         ax.errorbar(
-            row[value], place, xerr=_reach(row.to_frame().T, value, low, high), fmt="o",
+            found.mean, place, xerr=reach([found]), fmt="o",
             color=PALETTE[0], markerfacecolor="white" if crosses else PALETTE[0],
             capsize=3, linewidth=1.6, markersize=6,
         )  # fmt: skip
@@ -100,6 +73,12 @@ def ranks(
     ax.set_ylim(-0.6, len(means) - 0.4)
     ax.set_xlabel(unit)
     ax.grid(axis="y", visible=False)
+
+
+def reach(found: Sequence[Interval]) -> np.ndarray:
+    """Return how far each interval reaches below and above its mean, as errorbar wants it."""
+    ends = np.array([[one.mean - one.low, one.high - one.mean] for one in found]).T
+    return np.nan_to_num(ends, nan=0.0).clip(min=0)
 
 
 def _reach(table: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:

@@ -3,24 +3,7 @@
 import pandas as pd
 from IPython.display import Markdown
 
-NO_BREAK = "\u00a0"  # an interval does not break over lines
-
-
-def spanned(value: float, low: float, high: float, *, digits: int = 3, signed: bool = False) -> str:
-    """ "0.115 [0.046, 0.158]", in one piece."""
-    sign = "+" if signed else ""
-    text = f"{value:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return text.replace(" ", NO_BREAK).replace("-", "\u2212")
-
-
-def estimate_in(row: pd.Series, name: str) -> tuple[float, float, float]:
-    """The columns "name", "name, low" and "name, high" of a row, as `spanned` takes them."""
-    return row[name], row[f"{name}, low"], row[f"{name}, high"]
-
-
-def by_interval(low: float, high: float, *, above: str, below: str, open: str) -> str:
-    """The words for a difference: `above` zero, `below` it, or `open`, as its interval says."""
-    return above if low > 0 else below if high < 0 else open
+from cirp.statistics.bootstrap import Interval
 
 
 def verdict(low: float, high: float, wanted: float, *, at_most: bool = False) -> str:
@@ -31,13 +14,13 @@ def verdict(low: float, high: float, wanted: float, *, at_most: bool = False) ->
 
 
 def judged(
-    span: tuple[float, float, float], wanted: float, *, at_most: bool = False, **how
+    found: Interval, wanted: float, spec: str = ".3f", *, at_most: bool = False
 ) -> dict[str, str]:
-    """Cells of a table: what was wanted, what was reached (`spanned` with `how`), the verdict."""
+    """Return cells of a table: what was wanted, what was reached, and the verdict."""
     return {
         "wanted": f"{'at most' if at_most else 'at least'} {wanted:g}",
-        "reached": spanned(*span, **how),
-        "verdict": verdict(*span[1:], wanted, at_most=at_most),
+        "reached": f"{found:{spec}}",
+        "verdict": verdict(found.low, found.high, wanted, at_most=at_most),
     }
 
 
@@ -47,9 +30,9 @@ class Numbers:
     def __init__(self) -> None:
         self.said: dict[str, str] = {}
 
-    def __call__(self, what: str, value: float, low: float, high: float, **how) -> str:
-        """`spanned`, remembered under what it is of."""
-        return self.plain(what, spanned(value, low, high, **how))
+    def __call__(self, what: str, found: Interval, spec: str = ".3f") -> str:
+        """Return the interval as text, remembered under what it is of."""
+        return self.plain(what, f"{found:{spec}}")
 
     def plain(self, what: str, text: str) -> str:
         """A number without an interval.

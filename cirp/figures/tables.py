@@ -1,13 +1,12 @@
 """Tables as a reader sees them: names in words, means with their intervals."""
 
+import math
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from cirp.figures.sentences import spanned
-from cirp.statistics.bootstrap import summarise
+from cirp.statistics.bootstrap import Interval, average_seeds, mean_interval, summarise
 
 ANSWERS = ("success", "clip_direction", "clip_t")  # whether the edit happened, best first
 CHANGES = ("l1_source_outside_excess", "l1_source")  # what it changed, likewise
@@ -84,44 +83,27 @@ def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method")
     A metric of which nothing is known at all is left out, with a line that says so.
     """
     columns = known(table, columns)
-    found = points(table, columns, method=method)
+    labels = list(dict.fromkeys(table[method]))
+    images = average_seeds(table, columns, method=method)
     text = {
         named(name): [
-            "-" if np.isnan(m) else f"{m:.3f}" if np.isnan(lo) else spanned(m, lo, hi)
-            for m, lo, hi in zip(
-                found[name], found[f"{name}_low"], found[f"{name}_high"], strict=True
-            )
+            f"{mean_interval(mine[name].to_numpy(float), metric=name):.3f}"
+            for mine in (images[images[method] == label] for label in labels)
         ]
         for name in columns
     }
-    return pd.DataFrame(text, index=pd.Index(found[method], name=""))
+    return pd.DataFrame(text, index=pd.Index(labels, name=""))
 
 
-def in_intervals(
-    table: pd.DataFrame, columns: Mapping[str, str], *, digits: int = 3, bounds: str | None = None
-) -> pd.DataFrame:
-    """The table with each value and its interval in one column, in words.
+def in_words(table: pd.DataFrame, columns: Mapping[str, str], spec: str = ".3f") -> pd.DataFrame:
+    """Return these columns (name -> heading) as text: intervals and numbers by `spec`."""
 
-    `columns`: name -> heading. The bounds of a value "x" are "x, low" or "x_low"; those of the
-    value `bounds` are plainly "low" and "high". What has no bounds stays as it is.
-    """
-    found = {}
-    for name, heading in columns.items():
-        ends = [(f"{name}, {end}", f"{name}_{end}", end) for end in ("low", "high")]
-        low, high = (next((one for one in some if one in table), None) for some in ends)
-        if low is None or (low == "low" and bounds != name):
-            values = table[name]
-            found[heading] = values.round(digits) if values.dtype.kind == "f" else values
-            continue
-        spans = zip(table[name], table[low], table[high], strict=True)
-        found[heading] = [
-            ""
-            if pd.isna(v)
-            else f"{v:.{digits}f}"
-            if pd.isna(a)
-            else spanned(v, a, b, digits=digits)
-            for v, a, b in spans
-        ]
+    def text(value: object) -> object:
+        if isinstance(value, Interval):
+            return "" if math.isnan(value.mean) else f"{value:{spec}}"
+        return f"{value:{spec}}" if isinstance(value, float) else value
+
+    found = {heading: table[name].map(text) for name, heading in columns.items()}
     return pd.DataFrame(found, index=table.index)
 
 

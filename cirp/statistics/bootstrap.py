@@ -37,6 +37,7 @@ YES_OR_NO = (
 """Metrics that are 0 or 1 of an image and seed."""
 
 RESAMPLES = 9999
+NO_BREAK, MINUS = "\u00a0", "\u2212"  # an interval does not break over lines
 
 Values = Float[np.ndarray, " image"]
 
@@ -55,6 +56,18 @@ class Interval(NamedTuple):
     n: int  # values used
     dropped: int  # values that were NaN or infinite
     kind: str  # "bca", "percentile" (where BCa is undefined), "constant", "exact" or "none"
+
+    def __format__(self, spec: str) -> str:
+        """Write the mean and its interval: f"{x:+.3f}" is "+0.115 [+0.046, +0.158]"."""
+        spec = spec or ".3f"
+        text = f"{self.mean:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+        if math.isnan(self.low):
+            text = "-" if math.isnan(self.mean) else f"{self.mean:{spec}}"
+        return text.replace(" ", NO_BREAK).replace("-", MINUS) if text != "-" else text
+
+    def says(self, *, above: str, below: str, open: str) -> str:
+        """Return the words for a difference: `above` zero, `below` it, or `open`."""
+        return above if self.low > 0 else below if self.high < 0 else open
 
 
 def mean_interval(
@@ -207,7 +220,19 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-def compare(
+def mean_of(table: pd.DataFrame, method: str, metric: str) -> Interval:
+    """Return the mean of a metric over the images of one method; seeds are averaged."""
+    images = by_image(table[table["method"] == method], metric)
+    return mean_interval(images[method].to_numpy(float), metric=metric)
+
+
+def compare(table: pd.DataFrame, a: str, b: str, metric: str) -> Interval:
+    """Return the mean of method `a` minus method `b`, paired by image; seeds are averaged."""
+    images = by_image(table[table["method"].isin([a, b])], metric)
+    return paired_interval(images[a].to_numpy(float), images[b].to_numpy(float), metric=metric)
+
+
+def compare_metrics(
     table: pd.DataFrame,
     a: str,
     b: str,
@@ -222,10 +247,10 @@ def compare(
     """Method `a` against method `b`, paired by image: one row per metric, the primary one first.
 
     `table` has one row per method, image and seed. Columns of the result: `metric`, `primary`,
-    `mean_a`, `mean_b` (over the pairs used), `difference` = mean of a - b with `low` and `high`,
+    `mean_a`, `mean_b` (over the pairs used), `difference` (the `Interval` of the mean of a - b),
     `p` of the permutation test, `p_holm` (Holm's correction over the secondary metrics; the primary
     one keeps its p), `n` pairs, `dropped` images (undefined on either side, or present on one
-    only), `kind` of the interval.
+    only).
 
     Raises `ValueError` for an unknown method or metric, and if `primary` is not among `metrics`.
     """
@@ -255,13 +280,10 @@ def compare(
                 "primary": metric == primary,
                 "mean_a": float(left[used].mean()) if used.any() else math.nan,
                 "mean_b": float(right[used].mean()) if used.any() else math.nan,
-                "difference": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
+                "difference": interval,
                 "p": paired_permutation(left, right, resamples=resamples),
                 "n": interval.n,
                 "dropped": interval.dropped,
-                "kind": interval.kind,
             }
         )
     result = pd.DataFrame(rows)

@@ -10,22 +10,14 @@ The unit of every interval is the image: resampling draws images, and all points
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from cirp.statistics.bootstrap import Interval
+
 Values = Float[np.ndarray, "point image"]
 Edge = list[tuple[float, float]]  # (success, outside change), from least change to most success
-
-
-class Estimate(NamedTuple):
-    """A number of the sample, and the 95 % percentile interval over resampled images."""
-
-    value: float
-    low: float
-    high: float
-    undefined: float  # share of resamples in which it is not defined
 
 
 def hull(success: Float[np.ndarray, " point"], outside: Float[np.ndarray, " point"]) -> Edge:
@@ -92,18 +84,22 @@ def resampled(
     return [tuple(edge_of(s[:, some], o[:, some]) for s, o in groups) for some in draws]
 
 
-def interval(measure: Callable[..., float], edges: Sequence[tuple[Edge, ...]]) -> Estimate:
-    """`measure(edge, edge, ...)`, one edge for each group, with its interval over the draws."""
+def interval(measure: Callable[..., float], edges: Sequence[tuple[Edge, ...]]) -> Interval:
+    """Return `measure(edge, edge, ...)`, one edge a group, with its interval over the draws.
+
+    `n` counts the draws in which it is defined, `dropped` the others.
+    """
     value, *found = (float(measure(*some)) for some in edges)
-    if np.isnan(found).all():
-        return Estimate(value, math.nan, math.nan, 1.0)
+    undefined = int(np.isnan(found).sum())
+    if undefined == len(found):
+        return Interval(value, math.nan, math.nan, 0, undefined, "none")
     low, high = np.nanquantile(found, [0.025, 0.975])
-    return Estimate(value, float(low), float(high), float(np.isnan(found).mean()))
+    return Interval(value, float(low), float(high), len(found) - undefined, undefined, "percentile")
 
 
 def estimate(
     measure: Callable[..., float], groups: Sequence[tuple[Values, Values]], *,
     resamples: int = 2000, seed: int = 0,
-) -> Estimate:  # fmt: skip
+) -> Interval:  # fmt: skip
     """`interval` of one measure alone; of several, resample once."""
     return interval(measure, resampled(groups, resamples=resamples, seed=seed))

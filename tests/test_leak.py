@@ -49,8 +49,8 @@ def test_a_second_training_is_compared_at_the_same_level_and_each_with_its_own_c
     assert found["level"].nunique() == 1
     assert found.loc[(0, 1.0), "level"] == pytest.approx(0.9 * 0.7)  # of the least able one
     assert found.loc[(0, 1.0), "outside - leak 0"].low > 0
-    low, high = found.loc[(1, 1.0), ["outside - leak 0, low", "outside - leak 0"].high]
-    assert low < 0 < high
+    again = found.loc[(1, 1.0), "outside - leak 0"]
+    assert again.low < 0 < again.high
     said = leak_chapter.finding(both, found.reset_index()).data
     assert "because its training pairs did" in said and "it cannot be told" in said
     assert "the intervals of none and all do not touch" in said.split("Trained once more")[0]

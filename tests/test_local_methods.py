@@ -279,7 +279,7 @@ def test_zone_sees_where_the_end_is_looked_at_and_the_beginning_is_not():
 
     found = zone.contrast(Seen())
     torch.testing.assert_close(found, torch.tensor([[[2 / 3, 1.0, 0.0]]]))
-    assert zone.mask(Seen(), threshold=0.7).tolist() == [[[0.0, 1.0, 0.0]]]
+    assert zone.mask(Seen(), zone.Settings(threshold=0.7)).tolist() == [[[0.0, 1.0, 0.0]]]
 
 
 def test_the_end_of_a_prompt_is_its_end_of_text(models):
@@ -311,13 +311,15 @@ def test_pixels_that_attend_to_each_other_get_nearer_values():
 def test_lime_chooses_the_clusters_of_the_highest_attention(models):
     start = begin_edit(models, [task()])
     seen = look(models, [task()], start, steps=4, first=2, skip=1, features=True)
-    found = lime.mask(seen, clusters=4, points=1)
+    found = lime.mask(seen, lime.Settings(clusters=4, points=1))
     heat = seen.words()[0]
     assert found[0].flatten()[heat.flatten().argmax()] == 1
     assert 0 < found.mean() < 1
-    torch.testing.assert_close(lime.mask(seen, clusters=1, points=1), torch.ones_like(found))
+    torch.testing.assert_close(
+        lime.mask(seen, lime.Settings(clusters=1, points=1)), torch.ones_like(found)
+    )
     with pytest.raises(ValueError, match=r"no layer has outputs at strides \(16,\)"):
-        lime.mask(seen, feature_strides=(16,))
+        lime.mask(seen, lime.Settings(feature_strides=(16,)))
 
 
 def test_lime_leaves_unrelated_tokens_no_attention_inside_in_any_branch(models):

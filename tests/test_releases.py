@@ -38,7 +38,10 @@ def test_zones_released_contrast_is_twice_the_difference_of_maps_over_their_maxi
     # begin / 4 - end / .2, from 0 to .5: -.25 -> 0, 0, 0, .75 -> .5
     found = zone.contrast_released(looked(first, last))
     assert found[0].tolist() == [[1.0, 1.0], [1.0, 0.0]]
-    assert zone.mask(looked(first, last), released=True)[0].tolist() == [[1, 1], [1, 0]]
+    assert zone.mask(looked(first, last), zone.Settings(released=True))[0].tolist() == [
+        [1, 1],
+        [1, 0],
+    ]
 
 
 def test_ledits_intersects_only_late_and_does_not_blur_the_guidance():
@@ -58,7 +61,7 @@ def test_attention_as_it_is_is_never_sure_so_neighbours_decide():
     once = locatedit.refined(heat, graph)
     assert torch.allclose(locatedit.refined(0.5 * heat, graph), 0.5 * once, atol=5e-3)
     seen = Looked(words=heat, attention=graph)
-    raw = locatedit.mask(seen, stretched=False, threshold=0.5)
+    raw = locatedit.mask(seen, locatedit.Settings(stretched=False, threshold=0.5))
     expected = (once - once.amin()) / (once.amax() - once.amin()) >= 0.5
     assert raw[0].bool().equal(expected[0])
 

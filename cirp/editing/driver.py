@@ -11,20 +11,21 @@ from dataclasses import dataclass, replace
 import torch
 
 from cirp.attention.control import Control, controlled
+from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
     Latents,
     State,
+    combine,
+    denoise,
     encode,
-    instruct_steps,
     noised,
     scheduler_of,
 )
-from cirp.diffusion.tasks import (
-    Task,
-    initial_noise,
-)
+from cirp.diffusion.tasks import Task, initial_noise
+from cirp.diffusion.text import encode_prompts
 
+EVERY, SHOWN = (TEXT, IMAGE, NEITHER), (TEXT, IMAGE)
 After = Callable[[State], Latents | None]
 
 
@@ -55,53 +56,107 @@ def begin_edit(models: Models, tasks: Sequence[Task]) -> Start:
     return Start(source, noise, generators, models.vae.config.scaling_factor)
 
 
+class EditorRun:
+    """One run of InstructPix2Pix that can be stopped after a step, looked at, and go on.
+
+    `image_until` is the share of the steps that have image guidance. After it the UNet is given
+    two rows in place of three: image guidance is then 1. The other arguments are as of
+    `run_editor`.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        tasks: Sequence[Task],
+        start: Start,
+        *,
+        steps: int,
+        text_scale: float = 7.5,
+        image_scale: float = 1.5,
+        prompt: str = "instruction",
+        image_until: float = 1.0,
+        guide: Callable[[dict[int, Latents]], Latents] | None = None,
+        strength: float | None = None,
+        concatenate: bool = True,
+    ) -> None:
+        pipe = models.instruct
+        self.models, self.unet, self.guide = models, pipe.unet, guide
+        self.scales = dict(text_scale=text_scale, image_scale=image_scale)
+        self.scheduler = scheduler_of(pipe, steps)
+        if strength is None:
+            self.latents = start.noise * self.scheduler.init_noise_sigma
+            self.timesteps = self.scheduler.timesteps
+        else:
+            self.latents, self.timesteps = noised(
+                self.scheduler, start.clean, start.noise, strength
+            )
+        self.generators = [copy_of(g) for g in start.generators]  # a second run draws the same
+        empty = encode_prompts([""], pipe).repeated(len(tasks))
+        said = encode_prompts([getattr(task, prompt) for task in tasks], pipe)
+        self.text = {TEXT: said, IMAGE: empty, NEITHER: empty}
+        nothing = torch.zeros_like(start.source)
+        shown = start.source if concatenate else nothing
+        self.image = {TEXT: shown, IMAGE: shown, NEITHER: nothing}
+        self.last = max(1, round(image_until * len(self.timesteps)))  # step with image guidance
+        self.done = self.rows = 0
+
+    def _guided(self, predictions: dict[int, Latents]) -> Latents:
+        known = predictions
+        if NEITHER not in known:  # image guidance of 1
+            known = {**known, NEITHER: known[IMAGE]}
+        if self.guide is not None:
+            return self.guide(known)
+        return combine(known[TEXT], known[IMAGE], known[NEITHER], **self.scales)
+
+    def until(
+        self, step: int | None = None, controls: Sequence[Control] = (), react: After | None = None
+    ) -> None:
+        """Run the steps up to number `step`, by default all that are left."""
+        step = len(self.timesteps) if step is None else min(step, len(self.timesteps))
+        skipped = len(self.scheduler.timesteps) - len(self.timesteps)
+        for branches, last in ((EVERY, min(step, self.last)), (SHOWN, step)):
+            times = self.timesteps[self.done : last]
+            if not len(times):
+                continue
+            loop = denoise(
+                self.models, self.unet, self.scheduler, times, self.latents, self.generators,
+                branches=branches, text=self.text, image=self.image, guide=self._guided,
+            )  # fmt: skip
+            named = None if branches == EVERY else branches
+            around = controlled(self.unet, *controls, branches=named)
+            with around if controls else nullcontext():
+                self.latents, rows = drive(loop, self.latents, react, skipped + self.done)
+            self.done, self.rows = last, self.rows + rows
+
+
 def run_editor(
     models: Models,
     tasks: Sequence[Task],
     start: Start,
     *,
-    steps: int,
-    text_scale: float = 7.5,
-    image_scale: float = 1.5,
-    prompt: str = "instruction",
     controls: Sequence[Control] = (),
-    guide: Callable | None = None,
     after: Callable[[object], After] | None = None,
     first: int | None = None,
-    strength: float | None = None,
-    concatenate: bool = True,
+    **how,
 ) -> tuple[Latents, int]:
     """A run of InstructPix2Pix: the last latents, and the UNet rows an image took.
 
     From pure noise, or from the source noised to `strength` of the schedule. Without `concatenate`
-    the UNet is shown zeros in place of the source, its own "no image".
+    the UNet is shown zeros in place of the source, its own "no image". `guide` makes one prediction
+    of those of the branches, in place of the two scales.
 
     `after(scheduler)` gives a function that is called with each step's state and may answer with
     other latents to go on with; steps are numbered in the whole schedule, whose first ones a
-    `strength` leaves out. `first` stops after so many steps.
+    `strength` leaves out. `first` stops after so many steps. `how` is as of `EditorRun`.
     """
-    scheduler = scheduler_of(models.instruct, steps)
-    if strength is None:
-        latents, timesteps = start.noise * scheduler.init_noise_sigma, scheduler.timesteps
-    else:
-        latents, timesteps = noised(scheduler, start.clean, start.noise, strength)
-    again = [copy_of(g) for g in start.generators]  # a second run draws the same
-    loop = instruct_steps(
-        models, scheduler, timesteps[:first], latents, start.source if concatenate else None,
-        [getattr(task, prompt) for task in tasks], again,
-        text_scale=text_scale, image_scale=image_scale, guide=guide,
-    )  # fmt: skip
-    react = after(scheduler) if after else None
-    skipped = len(scheduler.timesteps) - len(timesteps)
-    with controlled(models.instruct.unet, *controls) if controls else nullcontext():
-        return drive(loop, latents, react, skipped)
+    run = EditorRun(models, tasks, start, **how)
+    run.until(first, controls, after(run.scheduler) if after else None)
+    return run.latents, run.rows
 
 
 def copy_of(one: torch.Generator) -> torch.Generator:
     """A generator in the same state."""
-    again = torch.Generator(one.device)
-    again.set_state(one.get_state())
-    return again
+    return one.clone_state()
 
 
 def drive(loop, latents: Latents, react: After | None, skipped: int = 0) -> tuple[Latents, int]:

@@ -22,8 +22,9 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import State
 from cirp.diffusion.tasks import Task
 from cirp.editing.driver import Start, run_editor
-from cirp.editing.masks import Found, Masks, abstaining, regions
+from cirp.editing.masks import Found, Masks, abstaining
 from cirp.editing.method import Looking
+from cirp.editing.regional import Work
 
 
 class RecordSelf(Control):
@@ -129,6 +130,7 @@ def look(
     text_scale: float = 7.5,
     image_scale: float = 1.5,
     prompt: str = "instruction",
+    image_until: float = 1.0,
     self_stride: int | None = None,
     features: bool = False,
     controls: Sequence[Control] = (),
@@ -162,7 +164,8 @@ def look(
     with outputs(unet, lambda _: features) as kept:
         latents, rows = run_editor(
             models, tasks, start, steps=steps, text_scale=text_scale, image_scale=image_scale,
-            prompt=prompt, controls=[*gathered, *controls], after=watch, first=first,
+            prompt=prompt, image_until=image_until, controls=[*gathered, *controls], after=watch,
+            first=first,
         )  # fmt: skip
     count = len(tasks)
     image_rows = slice(count, 2 * count)  # text, image, neither
@@ -193,26 +196,25 @@ def _folded(out: Float[Tensor, "image query channel"], grid) -> Tensor:
     return out.mT.unflatten(-1, grid_of(out.shape[1], grid))
 
 
-def seen_regions(
-    models: Models,
-    tasks: Sequence[Task],
-    start: Start,
-    settings: Looking,
-    mask: Callable[[Look], Masks],
-    *,
-    evidence: Callable[[Look], Masks] | None = None,
+def by_look(
+    mask: Callable[[Look, Looking], Masks],
+    evidence: Callable[[Look, Looking], Masks] | None = None,
     **how,
-) -> Found:
-    """The tasks' own masks, or what `mask` makes of a look at the first steps, as settings say.
+) -> Callable[[Work, Looking], Found]:
+    """Return how a region is found by a look at the first steps: `mask` makes it of what is seen.
 
     Everything may change where the `evidence`, by default the words' map, is diffuse. `how` is
-    `look`'s, beside what the settings say.
+    `look`'s; what is a function is called with the settings.
     """
 
-    def find() -> Found:
+    def find(work: Work, settings: Looking) -> Found:
+        own = {name: value(settings) if callable(value) else value for name, value in how.items()}
         first = min(settings.look_steps, settings.steps)
-        seen = look(models, tasks, start, first=first, **settings.guidance, **how)
-        maps = evidence(seen) if evidence else seen.words(settings.strides)
-        return abstaining(mask(seen), maps, settings.abstain, seen.rows)
+        seen = look(
+            work.models, work.tasks, work.start, first=first,
+            **{**settings.guidance, "image_until": 1.0, **own},
+        )  # fmt: skip
+        maps = evidence(seen, settings) if evidence else seen.words(settings.strides)
+        return abstaining(mask(seen, settings), maps, settings.abstain, seen.rows)
 
-    return regions(tasks, start, settings.region, find)
+    return find

@@ -96,7 +96,13 @@ class MethodSettings(BaseModel):
         return self.model_dump(exclude=silent)
 
 
-class Guided(MethodSettings):
+class Pasting(MethodSettings):
+    """What every method has whose edits can be compared with their source at the end."""
+
+    paste_own: Flag = added(False, "the source's pixels wherever the edit changes nothing")
+
+
+class Guided(Pasting):
     """What every run of InstructPix2Pix has."""
 
     steps: Count = Field(50, description="sampling steps")
@@ -105,6 +111,7 @@ class Guided(MethodSettings):
     prompt: Literal["instruction", "caption"] = Field(
         "instruction", description="what the text branch is given"
     )
+    image_until: Portion = added(1.0, "share of the steps with image guidance, which is 1 after")
 
     @property
     def runs(self) -> str:
@@ -112,8 +119,8 @@ class Guided(MethodSettings):
 
     @property
     def guidance(self) -> dict[str, Any]:
-        """Steps, scales and prompt, as `driver.run_editor` takes them."""
-        names = ("steps", "text_scale", "image_scale", "prompt")
+        """Steps, scales, prompt and stages, as `driver.EditorRun` takes them."""
+        names = ("steps", "text_scale", "image_scale", "prompt", "image_until")
         return {name: getattr(self, name) for name in names}
 
 

@@ -22,12 +22,13 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, decode
+from cirp.diffusion.sampling import Latents, State
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import Start, begin_edit, run_editor
+from cirp.editing.driver import Start, begin_edit
 from cirp.editing.first_pass import positions
-from cirp.editing.masks import Masks, given, normalised, peak
+from cirp.editing.masks import Found, Masks, given, normalised, peak
 from cirp.editing.method import Count, Flag, Looking, Scale, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 
 def mask(heat: Masks, *, slope: float = 10.0) -> Masks:
@@ -123,10 +124,8 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """One pass: the mask is read while it is used."""
-    start = begin_edit(models, tasks)
-    seen = Watching(models, tasks, start, settings)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=[seen.record, *controls],
-        guide=seen.guide, after=seen.count,
-    )  # fmt: skip
-    return Made(decode(latents, models), rows, seen.masks, seen.diffuse)
+    work = Work(models, tasks, begin_edit(models, tasks))
+    seen = Watching(models, tasks, work.start, settings)
+    constraint = Constraint([seen.record], seen.guide, seen.count)
+    latents, rows = run_constrained(work, settings, constraint, controls)
+    return finished(work, latents, rows, settings, Found(seen.masks, seen.diffuse))

@@ -5,25 +5,12 @@ where; with the words' own map, binarised, the simplest thing attention can do. 
 in the last steps only, as Grounded InstructPix2Pix does.
 """
 
-from collections.abc import Sequence
-
 from pydantic import Field
 
-from cirp.attention.control import Control
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
-from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, seen_regions
+from cirp.editing.first_pass import Look, by_look
 from cirp.editing.masks import Masks, blurred, keep_outside, normalised
-from cirp.editing.method import Looking, Portion, Scale, Share, method
-
-
-def mask(
-    seen: Look, *, threshold: float = 0.4, sigma: float = 0.5, strides: Sequence[int] | None = None
-) -> Masks:
-    """Where the words' map, blurred and stretched to 0..1, reaches the threshold."""
-    return (normalised(blurred(seen.words(strides), sigma)) >= threshold).float()
+from cirp.editing.method import Looking, Portion, Scale, Share
+from cirp.editing.regional import Constraint, Work, regional
 
 
 class Settings(Looking):
@@ -34,20 +21,13 @@ class Settings(Looking):
     sigma: Scale = Field(0.5, description="blur of the map, latent cells")
 
 
-@method("blending", Settings)
-def edit(
-    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
-) -> Made:
+def mask(seen: Look, settings: Settings) -> Masks:
+    """Where the words' map, blurred and stretched to 0..1, reaches the threshold."""
+    heat = blurred(seen.words(settings.strides), settings.sigma)
+    return (normalised(heat) >= settings.threshold).float()
+
+
+@regional("blending", Settings, by_look(mask))
+def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     """Outside the region the noised source, step by step."""
-    start = begin_edit(models, tasks)
-    found = seen_regions(
-        models, tasks, start, settings,
-        lambda seen: mask(
-            seen, threshold=settings.threshold, sigma=settings.sigma, strides=settings.strides
-        ),
-    )  # fmt: skip
-    kept = keep_outside(found.masks, start, share=settings.share)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=controls, after=kept
-    )
-    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
+    return Constraint(after=keep_outside(masks, work.start, share=settings.share))

@@ -29,20 +29,28 @@ from torch import Tensor
 from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
 from cirp.attention.site import TEXT, Site
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, scheduler_of
-from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, positions, seen_regions
+from cirp.diffusion.sampling import scheduler_of
+from cirp.editing.first_pass import Look, by_look, positions
 from cirp.editing.masks import Masks, at, normalised
-from cirp.editing.method import Looking, Portion, Scale, Share, method
+from cirp.editing.method import Looking, Portion, Scale, Share
+from cirp.editing.regional import Constraint, Work, regional
 
 TRAINING_STEPS = 1000  # of Stable Diffusion; xi is 1 in pure noise
 
 
-def mask(seen: Look, *, threshold: float = 0.5, strides: Sequence[int] | None = None) -> Masks:
+class Settings(Looking):
+    """The released code's weights."""
+
+    share: Portion = Field(0.3, description="of the steps that are modulated, the first ones")
+    cross_weight: Scale = Field(1.0, description="of the layout in cross-attention")
+    self_weight: Scale = Field(0.3, description="of the layout in self-attention")
+    degree: Scale = Field(5.0, description="how fast both fade with the timestep")
+    threshold: Share = Field(0.5, description="of the stretched map")
+
+
+def mask(seen: Look, settings: Settings) -> Masks:
     """Where the words' map, stretched to 0..1, reaches the threshold."""
-    return (normalised(seen.words(strides)) >= threshold).float()
+    return (normalised(seen.words(settings.strides)) >= settings.threshold).float()
 
 
 def layout(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image 2 query"]:
@@ -118,34 +126,15 @@ class Modulate(Control):
         return changed
 
 
-class Settings(Looking):
-    """The released code's weights."""
-
-    share: Portion = Field(0.3, description="of the steps that are modulated, the first ones")
-    cross_weight: Scale = Field(1.0, description="of the layout in cross-attention")
-    self_weight: Scale = Field(0.3, description="of the layout in self-attention")
-    degree: Scale = Field(5.0, description="how fast both fade with the timestep")
-    threshold: Share = Field(0.5, description="of the stretched map")
-
-
-@method("dense", Settings)
-def edit(
-    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
-) -> Made:
-    """`controls` see the moved attention."""
-    start = begin_edit(models, tasks)
-    found = seen_regions(
-        models, tasks, start, settings,
-        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
-    )  # fmt: skip
-    words = [positions(models.instruct.tokenizer, task, settings.prompt) for task in tasks]
-    times = scheduler_of(models.instruct, settings.steps).timesteps
+@regional("dense", Settings, by_look(mask))
+def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
+    """Attention moved towards the layout; further controls see it moved."""
+    pipe = work.models.instruct
+    times = scheduler_of(pipe, settings.steps).timesteps
     modulate = Modulate(
-        found.masks, words, last=float(times[round(settings.steps * settings.share) - 1]),
+        masks, [positions(pipe.tokenizer, task, settings.prompt) for task in work.tasks],
+        last=float(times[round(settings.steps * settings.share) - 1]),
         cross_weight=settings.cross_weight, self_weight=settings.self_weight,
         degree=settings.degree,
     )  # fmt: skip
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=[modulate, *controls]
-    )
-    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
+    return Constraint([modulate])

@@ -31,12 +31,12 @@ from cirp.diffusion.sampling import (
     Latents,
     State,
     caption_steps,
-    decode,
 )
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit, copy_of, drive
 from cirp.editing.masks import Found, Masks, regions
-from cirp.editing.method import Count, MethodSettings, Portion, Scale, method
+from cirp.editing.method import Count, Pasting, Portion, Scale, method
+from cirp.editing.regional import Work, finished
 
 
 def mask(
@@ -79,7 +79,7 @@ def differences(
     return total / repeats
 
 
-class Settings(MethodSettings):
+class Settings(Pasting):
     """The paper's, except for the inversion."""
 
     steps: Count = Field(50, description="sampling steps of the whole schedule")
@@ -137,5 +137,5 @@ def edit(
     )  # fmt: skip
     with controlled(models.text.unet, *controls) if controls else nullcontext():
         latents, rows = drive(loop, path[-1], react)
-    rows += found.rows + settings.inversion_iterations * len(timesteps)
-    return Made(decode(latents, models), rows, found.masks)
+    rows += settings.inversion_iterations * len(timesteps)
+    return finished(Work(models, tasks, start), latents, rows, settings, found)

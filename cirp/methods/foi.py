@@ -26,7 +26,7 @@ from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, decode, denoise, scheduler_of
+from cirp.diffusion.sampling import Latents, denoise, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.diffusion.text import encode_prompts
 from cirp.editing.driver import begin_edit, copy_of, drive
@@ -40,6 +40,7 @@ from cirp.editing.method import (
     Share,
     method,
 )
+from cirp.editing.regional import Work, finished
 
 
 def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:
@@ -147,6 +148,10 @@ class Settings(Looking):
             raise ValueError(
                 f"separator={self.separator!r} parts instructions; drop prompt={self.prompt!r}"
             )
+        if self.image_until < 1:
+            raise ValueError(
+                f"image_until={self.image_until}; this method has image guidance to the end"
+            )
         return self
 
 
@@ -224,4 +229,5 @@ def edit(
         latents, rows = drive(loop, latents, None)
     union = torch.stack(list(masks.values())).amax(dim=0)
     diffuse = [any(kinds) for kinds in zip(*(f.abstained for f in found), strict=True)]
-    return Made(decode(latents, models), sum(f.rows for f in found) + rows, union, diffuse)
+    every = Found(union, diffuse, sum(one.rows for one in found))
+    return finished(Work(models, tasks, start), latents, rows, settings, every)

@@ -5,20 +5,14 @@ and something that is held. Run with the true region, with its complement, with 
 with the same dose everywhere, it says what holding does, and what its place does.
 """
 
-from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 
-from cirp.attention.control import Control
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
-from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
 from cirp.editing.holds import HoldAttention, gated
-from cirp.editing.masks import Masks, composite, given, keep_outside
-from cirp.editing.method import Flag, Guided, method
+from cirp.editing.masks import Found, Masks, keep_outside
+from cirp.editing.method import Flag, Guided
+from cirp.editing.regional import Constraint, Work, regional
 
 
 class Settings(Guided):
@@ -42,25 +36,20 @@ def dosed(masks: Masks, dose: str) -> Masks:
     return masks
 
 
-@method("held", Settings)
-def edit(
-    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
-) -> Made:
-    """Once, with what is asked for held outside of the tasks' masks."""
-    start = begin_edit(models, tasks)
-    masks = dosed(given(tasks, start.grid).to(start.source), settings.dose)
+def place(work: Work, settings: Settings) -> Found:
+    """There is nothing to find: the region is given."""
+    raise AssertionError("this method is given its region")
+
+
+@regional("held", Settings, place)
+def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
+    """What is asked for is held outside of the tasks' masks."""
+    masks = dosed(masks, settings.dose)
     scales = dict(text_scale=settings.text_scale, image_scale=settings.image_scale)
-    attention = [
-        HoldAttention(masks, cross=cross)
-        for cross, wanted in ((True, settings.cross_held), (False, settings.self_held))
-        if wanted
-    ]
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=[*attention, *controls],
-        guide=gated(masks, **scales) if settings.guidance_held else None,
-        after=keep_outside(masks, start) if settings.latents_held else None,
-    )  # fmt: skip
-    images = decode(latents, models)
-    if settings.paste:
-        images = composite(images, [task.image for task in tasks], masks)
-    return Made(images, rows, masks.to(torch.float32))
+    held = ((True, settings.cross_held), (False, settings.self_held))
+    return Constraint(
+        [HoldAttention(masks, cross=cross) for cross, wanted in held if wanted],
+        gated(masks, **scales) if settings.guidance_held else None,
+        keep_outside(masks, work.start) if settings.latents_held else None,
+        masks if settings.paste else None,
+    )

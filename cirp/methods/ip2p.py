@@ -10,10 +10,10 @@ from pydantic import Field
 
 from cirp.attention.control import Control
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
+from cirp.editing.driver import begin_edit
 from cirp.editing.method import Count, Guided, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 
 class Settings(Guided):
@@ -27,6 +27,6 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Pure noise, the source concatenated."""
-    start = begin_edit(models, tasks)
-    latents, rows = run_editor(models, tasks, start, **settings.guidance, controls=controls)
-    return Made(decode(latents, models), rows)
+    work = Work(models, tasks, begin_edit(models, tasks))
+    latents, rows = run_constrained(work, settings, Constraint(), controls)
+    return finished(work, latents, rows, settings)

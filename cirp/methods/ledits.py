@@ -17,12 +17,13 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, combine, decode, scheduler_of
+from cirp.diffusion.sampling import Latents, combine, scheduler_of
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import Start, begin_edit, run_editor
+from cirp.editing.driver import Start, begin_edit
 from cirp.editing.first_pass import positions
-from cirp.editing.masks import Masks, blurred, given, peak
+from cirp.editing.masks import Found, Masks, blurred, given, peak
 from cirp.editing.method import Flag, Regional, Scale, Strides, added, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 LATE = 800  # timestep from which the released code intersects
 
@@ -111,11 +112,9 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """The edit comes with the mean of the masks of its steps."""
-    start = begin_edit(models, tasks)
-    seen = Watching(models, tasks, start, settings)
+    work = Work(models, tasks, begin_edit(models, tasks))
+    seen = Watching(models, tasks, work.start, settings)
     reader = [seen.record] if seen.fixed is None else []
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=[*reader, *controls], guide=seen.guide
-    )
-    mean = torch.stack(seen.used).mean(dim=0)
-    return Made(decode(latents, models), rows, mean, seen.diffuse.tolist())
+    latents, rows = run_constrained(work, settings, Constraint(reader, seen.guide), controls)
+    found = Found(torch.stack(seen.used).mean(dim=0), seen.diffuse.tolist())
+    return finished(work, latents, rows, settings, found)

@@ -21,16 +21,28 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of, stride_of
 from cirp.attention.site import Site
 from cirp.attention.tokens import FUNCTION_WORDS, words
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, scheduler_of
-from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, look
-from cirp.editing.masks import Found, Masks, abstaining, at, regions
-from cirp.editing.method import Count, Looking, Portion, Scale, Strides, method
+from cirp.diffusion.sampling import scheduler_of
+from cirp.editing.first_pass import Look, by_look
+from cirp.editing.masks import Masks, at
+from cirp.editing.method import Count, Looking, Portion, Scale, Strides
+from cirp.editing.regional import Constraint, Work, regional
 
 # Words of instructions that point at nothing in the picture, beside function words.
 EMPTY = frozenset("get give move put show side take".split())
+
+
+class Settings(Looking):
+    """The released code's, strides for latents of 64 x 64."""
+
+    steps: Count = Field(30, description="sampling steps")
+    text_scale: Scale = Field(2.0, description="text guidance of the second pass")
+    share: Portion = Field(0.9, description="of the steps that are regularised, the first ones")
+    reg_strides: Strides = Field((1, 2), description="layers regularised; 16 x 16 and above")
+    clusters: Count = Field(8, description="of the features")
+    points: Count = Field(3, description="cells of highest attention that choose clusters")
+    feature_strides: Strides = Field((2, 4), description="layers whose outputs are clustered")
+    look_text_scale: Scale = Field(5.5, description="text guidance of the first pass")
+    look_steps: Count = Field(11, description="steps of the first pass")
 
 
 def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel row column"]:
@@ -46,21 +58,15 @@ def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel
     return normalize(torch.cat(chosen, dim=1), dim=1)
 
 
-def mask(
-    seen: Look,
-    *,
-    clusters: int = 8,
-    points: int = 3,
-    feature_strides: Sequence[int] = (2, 4),
-    strides: Sequence[int] | None = None,
-) -> Masks:
+def mask(seen: Look, settings: Settings) -> Masks:
     """The clusters that hold the `points` cells with the highest attention to the words."""
-    heat, found = seen.words(strides), []
-    for i, one in enumerate(features(seen, feature_strides)):
+    heat, found = seen.words(settings.strides), []
+    for i, one in enumerate(features(seen, settings.feature_strides)):
         cells = one.flatten(1).T.double().cpu().numpy()
-        labels = KMeans(min(clusters, len(cells)), n_init=3, random_state=0).fit_predict(cells)
+        count = min(settings.clusters, len(cells))
+        labels = KMeans(count, n_init=3, random_state=0).fit_predict(cells)
         labels = torch.from_numpy(labels).to(heat.device)
-        best = labels[heat[i].flatten().topk(points).indices]
+        best = labels[heat[i].flatten().topk(settings.points).indices]
         found.append(torch.isin(labels, best).view(heat.shape[1:]).float())
     return torch.stack(found)
 
@@ -101,48 +107,22 @@ class Regularise(Control):
         return scores.masked_fill(rows, torch.finfo(scores.dtype).min)
 
 
-class Settings(Looking):
-    """The released code's, strides for latents of 64 x 64."""
-
-    steps: Count = Field(30, description="sampling steps")
-    text_scale: Scale = Field(2.0, description="text guidance of the second pass")
-    share: Portion = Field(0.9, description="of the steps that are regularised, the first ones")
-    reg_strides: Strides = Field((1, 2), description="layers regularised; 16 x 16 and above")
-    clusters: Count = Field(8, description="of the features")
-    points: Count = Field(3, description="cells of highest attention that choose clusters")
-    feature_strides: Strides = Field((2, 4), description="layers whose outputs are clustered")
-    look_text_scale: Scale = Field(5.5, description="text guidance of the first pass")
-    look_steps: Count = Field(11, description="steps of the first pass")
+find = by_look(  # the features and the attention of the last of these steps alone
+    mask,
+    skip=lambda settings: min(settings.look_steps, settings.steps) - 1,
+    text_scale=lambda settings: settings.look_text_scale,
+    features=True,
+)
 
 
-@method("lime", Settings)
-def edit(
-    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
-) -> Made:
-    """Two passes."""
-    start, tokenizer = begin_edit(models, tasks), models.instruct.tokenizer
-
-    def find() -> Found:
-        first = min(settings.look_steps, settings.steps)
-        seen = look(  # the features and the attention of the last of these steps alone
-            models, tasks, start, first=first, skip=first - 1, features=True,
-            **settings.guidance | {"text_scale": settings.look_text_scale},
-        )  # fmt: skip
-        masks = mask(
-            seen, clusters=settings.clusters, points=settings.points,
-            feature_strides=settings.feature_strides, strides=settings.strides,
-        )  # fmt: skip
-        return abstaining(masks, seen.words(settings.strides), settings.abstain, seen.rows)
-
-    found = regions(tasks, start, settings.region, find)
+@regional("lime", Settings, find)
+def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
+    """The second pass, in which unrelated tokens get no attention inside."""
+    pipe = work.models.instruct
     last = max(round(settings.share * settings.steps), 1) - 1
-    until = float(scheduler_of(models.instruct, settings.steps).timesteps[last])
-    length = tokenizer.model_max_length
-    out = [unrelated(tokenizer, getattr(task, settings.prompt), length) for task in tasks]
-    regularise = Regularise(
-        found.masks, torch.stack(out), strides=settings.reg_strides, until=until
+    until = float(scheduler_of(pipe, settings.steps).timesteps[last])
+    length = pipe.tokenizer.model_max_length
+    out = [unrelated(pipe.tokenizer, getattr(task, settings.prompt), length) for task in work.tasks]
+    return Constraint(
+        [Regularise(masks, torch.stack(out), strides=settings.reg_strides, until=until)]
     )
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=[regularise, *controls]
-    )
-    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)

@@ -22,12 +22,13 @@ from cirp.attention.control import Control
 from cirp.attention.record import Record, grid_of
 from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, decode
+from cirp.diffusion.sampling import Latents, State
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import After, Start, begin_edit, run_editor
-from cirp.editing.first_pass import Look, RecordSelf, positions, seen_regions
-from cirp.editing.masks import Found, Masks, abstaining, at, keep_outside, normalised
+from cirp.editing.driver import After, Start, begin_edit
+from cirp.editing.first_pass import Look, RecordSelf, by_look, positions
+from cirp.editing.masks import Found, Masks, abstaining, at, keep_outside, normalised, regions
 from cirp.editing.method import Count, Flag, Looking, Share, added, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 
 def laplacian(attention: Float[Tensor, "image query key"]) -> Float[Tensor, "image query key"]:
@@ -52,26 +53,6 @@ def refined(
     return solved.view_as(heat).to(heat)
 
 
-def mask(
-    seen: Look,
-    *,
-    strides: Sequence[int] | None = None,
-    threshold: float = 0.2204,
-    stretched: bool = True,
-    **how,
-) -> Masks:
-    """The refined map of the words, stretched to 0..1 and binarised, on the latents' grid.
-
-    The released code solves for attention as it is; `stretched` brings it to 0..1 before, where
-    `centre` and `steepness` tell sure from unsure.
-    """
-    attention = seen.self_attention
-    grid = grid_of(attention.shape[1], seen.grid)
-    heat = at(seen.words(strides), grid)
-    heat = normalised(heat) if stretched else heat
-    return (at(normalised(refined(heat, attention, **how)), seen.grid) >= threshold).float()
-
-
 class Settings(Looking):
     """The released code's weight and threshold."""
 
@@ -83,12 +64,19 @@ class Settings(Looking):
         False, "solved after each step of the edit itself, without a first look"
     )
 
-    def mask(self, seen: Look) -> Masks:
-        """What these settings make of a look."""
-        return mask(
-            seen, weight=self.weight, threshold=self.threshold, strides=self.strides,
-            stretched=self.stretched,
-        )  # fmt: skip
+
+def mask(seen: Look, settings: Settings) -> Masks:
+    """The refined map of the words, stretched to 0..1 and binarised, on the latents' grid.
+
+    The released code solves for attention as it is; `stretched` brings it to 0..1 before, where
+    `centre` and `steepness` of `refined` tell sure from unsure.
+    """
+    attention = seen.self_attention
+    grid = grid_of(attention.shape[1], seen.grid)
+    heat = at(seen.words(settings.strides), grid)
+    heat = normalised(heat) if settings.stretched else heat
+    solved = normalised(refined(heat, attention, weight=settings.weight))
+    return (at(solved, seen.grid) >= settings.threshold).float()
 
 
 class Refining:
@@ -110,10 +98,13 @@ class Refining:
     def after(self, scheduler) -> After:
         def react(state: State) -> Latents:
             seen, s = self.seen(state), self.settings
-            self.found = abstaining(s.mask(seen), seen.words(s.strides), s.abstain)
+            self.found = abstaining(mask(seen, s), seen.words(s.strides), s.abstain)
             return keep_outside(self.found.masks, self.start)(scheduler)(state)
 
         return react
+
+
+find = by_look(mask, self_stride=lambda settings: settings.self_stride)
 
 
 @method("locatedit", Settings)
@@ -121,19 +112,13 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Latent blending in the refined region; found after each step, the last step's is shown."""
-    start = begin_edit(models, tasks)
+    work = Work(models, tasks, begin_edit(models, tasks))
     if settings.each_step and settings.region == "found":
-        seen = Refining(models, tasks, start, settings)
-        own = [seen.record, seen.attention, *controls]
-        latents, rows = run_editor(
-            models, tasks, start, **settings.guidance, controls=own, after=seen.after
-        )
-        return Made(decode(latents, models), rows, seen.found.masks, seen.found.abstained)
-    found = seen_regions(
-        models, tasks, start, settings, settings.mask, self_stride=settings.self_stride
-    )
-    kept = keep_outside(found.masks, start)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=controls, after=kept
-    )
-    return Made(decode(latents, models), found.rows + rows, found.masks, found.abstained)
+        seen = Refining(models, tasks, work.start, settings)
+        constraint = Constraint([seen.record, seen.attention], after=seen.after)
+        latents, rows = run_constrained(work, settings, constraint, controls)
+        return finished(work, latents, rows, settings, seen.found)
+    found = regions(tasks, work.start, settings.region, lambda: find(work, settings))
+    kept = Constraint(after=keep_outside(found.masks, work.start))
+    latents, rows = run_constrained(work, settings, kept, controls)
+    return finished(work, latents, rows, settings, found)

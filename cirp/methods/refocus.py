@@ -38,21 +38,35 @@ from torch.nn.functional import adaptive_max_pool2d
 from cirp.attention.control import Attn, Control, controlled
 from cirp.attention.site import TEXT, Site
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, decode, scheduler_of
+from cirp.diffusion.sampling import Latents, State, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.diffusion.text import Text, encode_prompts, predict
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, positions, seen_regions
-from cirp.editing.masks import Masks, normalised
+from cirp.editing.driver import begin_edit
+from cirp.editing.first_pass import Look, by_look, positions
+from cirp.editing.masks import Masks, normalised, regions
 from cirp.editing.method import Count, Looking, Portion, Scale, Share, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 Schedule = Scale | Annotated[tuple[Scale, ...], Field(min_length=1)]
 Losses = Float[Tensor, " image"]
 
 
-def mask(seen: Look, *, threshold: float = 0.5, strides: Sequence[int] | None = None) -> Masks:
+class Settings(Looking):
+    """The released code's: ten of 50 steps have its step sizes and iterations."""
+
+    share: Portion = Field(0.2, description="of the steps that are refocused, the first ones")
+    step_size: Schedule = Field((4.0, 3.0), description="one for all, or several spread over them")
+    iterations: Schedule = Field((2, 2, 6, 6, 6, 3, 3, 3, 3, 3), description="of the descent")
+    enough: Scale = Field(0.1, description="an image whose loss is no more than this stops")
+    car_weight: Scale = Field(1.0, description="of the loss of cross-attention")
+    sar_weight: Scale = Field(1.0, description="of the loss of self-attention")
+    stride: Count | None = Field(None, description="of the maps; None: coarsest")
+    threshold: Share = Field(0.5, description="of the stretched map")
+
+
+def mask(seen: Look, settings: Settings) -> Masks:
     """Where the words' map, stretched to 0..1, reaches the threshold."""
-    return (normalised(seen.words(strides)) >= threshold).float()
+    return (normalised(seen.words(settings.strides)) >= settings.threshold).float()
 
 
 def car(maps: Float[Tensor, "token query"], inside: Bool[Tensor, " query"]) -> Float[Tensor, ""]:
@@ -205,17 +219,7 @@ def attention_losses(
     return losses, mixed.nonzero().flatten().tolist()
 
 
-class Settings(Looking):
-    """The released code's: ten of 50 steps have its step sizes and iterations."""
-
-    share: Portion = Field(0.2, description="of the steps that are refocused, the first ones")
-    step_size: Schedule = Field((4.0, 3.0), description="one for all, or several spread over them")
-    iterations: Schedule = Field((2, 2, 6, 6, 6, 3, 3, 3, 3, 3), description="of the descent")
-    enough: Scale = Field(0.1, description="an image whose loss is no more than this stops")
-    car_weight: Scale = Field(1.0, description="of the loss of cross-attention")
-    sar_weight: Scale = Field(1.0, description="of the loss of self-attention")
-    stride: Count | None = Field(None, description="of the maps; None: coarsest")
-    threshold: Share = Field(0.5, description="of the stretched map")
+find = by_look(mask)
 
 
 @method("refocus", Settings)
@@ -231,12 +235,10 @@ def edit(
     known = strides_of(pipe.unet)
     if settings.stride is not None and settings.stride not in known:
         raise ValueError(f"stride={settings.stride}; this UNet has attention at {known}")
-    start = begin_edit(models, tasks)
+    work = Work(models, tasks, begin_edit(models, tasks))
+    start = work.start
     count = round(settings.steps * settings.share)
-    found = seen_regions(
-        models, tasks, start, settings,
-        lambda seen: mask(seen, threshold=settings.threshold, strides=settings.strides),
-    )  # fmt: skip
+    found = regions(tasks, start, settings.region, lambda: find(work, settings))
     losses, active = attention_losses(
         models, twin(pipe.unet), encode_prompts([getattr(t, settings.prompt) for t in tasks], pipe),
         start.source, found.masks,
@@ -272,9 +274,6 @@ def edit(
 
     scheduler = scheduler_of(pipe, settings.steps)
     first = refocused(scheduler, start.noise * scheduler.init_noise_sigma, 0)
-    start = replace(start, noise=first / scheduler.init_noise_sigma)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=controls, after=before_next
-    )
-    rows += found.rows + int(taken.max())
-    return Made(decode(latents, models), rows, found.masks, found.abstained)
+    work = replace(work, start=replace(start, noise=first / scheduler.init_noise_sigma))
+    latents, rows = run_constrained(work, settings, Constraint(after=before_next), controls)
+    return finished(work, latents, rows + int(taken.max()), settings, found)

@@ -6,6 +6,7 @@ code blends with the source one noise level too high; here it is at the level th
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from pydantic import Field
@@ -17,7 +18,7 @@ from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, instruct_steps, noised
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import Start, begin_edit, copy_of, run_editor
+from cirp.editing.driver import Start, begin_edit, copy_of
 from cirp.editing.masks import (
     Found,
     Masks,
@@ -28,6 +29,7 @@ from cirp.editing.masks import (
     regions,
 )
 from cirp.editing.method import Flag, Portion, Regional, Share, added, method
+from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
 
 def relevance(
@@ -79,7 +81,8 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Latent blending in the region of the relevance map."""
-    start, seen = begin_edit(models, tasks), []
+    work, seen = Work(models, tasks, begin_edit(models, tasks)), []
+    start = work.start
 
     def find() -> Found:
         change = relevance(models, tasks, start, level=settings.level, prompt=settings.prompt)
@@ -88,18 +91,15 @@ def edit(
         return abstaining(masks, change, settings.abstain, rows=3)
 
     found = regions(tasks, start, settings.region, find)
-    kept = keep_outside(found.masks, start)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=controls, after=kept
-    )
-    images = decode(latents, models)
-    if settings.paste:
-        masks = found.masks
-        if settings.smooth and seen:
-            factor = models.instruct.vae_scale_factor
-            pixels = tuple(side * factor for side in start.grid)
-            fine = interpolate(relative(seen[0])[:, None].float(), size=pixels, mode="bilinear")
-            whole = torch.tensor(found.abstained)[:, None, None].to(fine.device)
-            masks = ((fine[:, 0] >= settings.threshold) | whole).float()
-        images = composite(images, [task.image for task in tasks], masks)
-    return Made(images, found.rows + rows, found.masks, found.abstained)
+    kept = Constraint(after=keep_outside(found.masks, start))
+    latents, rows = run_constrained(work, settings, kept, controls)
+    paste = found.masks if settings.paste else None
+    made = finished(work, latents, rows, settings, found, paste)
+    if not (settings.paste and settings.smooth and seen):
+        return made
+    factor = models.instruct.vae_scale_factor
+    pixels = tuple(side * factor for side in start.grid)
+    fine = interpolate(relative(seen[0])[:, None].float(), size=pixels, mode="bilinear")
+    whole = torch.tensor(found.abstained)[:, None, None].to(fine.device)
+    smooth = ((fine[:, 0] >= settings.threshold) | whole).float()
+    return replace(made, images=composite(decode(latents, models), work.sources, smooth))

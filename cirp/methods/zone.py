@@ -10,14 +10,18 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from cirp.attention.control import Control
-from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
-from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.first_pass import Look, seen_regions
-from cirp.editing.masks import Masks, blurred, composite, normalised
-from cirp.editing.method import Flag, Looking, Scale, Share, added, method
+from cirp.editing.first_pass import Look, by_look
+from cirp.editing.masks import Masks, blurred, normalised
+from cirp.editing.method import Flag, Looking, Scale, Share, added
+from cirp.editing.regional import Constraint, Work, regional
+
+
+class Settings(Looking):
+    """The released code's threshold."""
+
+    threshold: Share = Field(108 / 255, description="of the stretched contrast")
+    soften: Scale = Field(0.5, description="blur of the mask's edge, latent cells")
+    released: Flag = added(False, "the contrast as in the released code")
 
 
 def _ends(seen: Look, strides: Sequence[int] | None) -> tuple[Masks, Masks]:
@@ -41,42 +45,14 @@ def contrast_released(seen: Look, strides: Sequence[int] | None = None) -> Masks
     return 1 - 2 * (first - last).clamp(0, 0.5)
 
 
-def mask(
-    seen: Look,
-    *,
-    threshold: float = 108 / 255,
-    strides: Sequence[int] | None = None,
-    released: bool = False,
-) -> Masks:
+def mask(seen: Look, settings: Settings) -> Masks:
     """Where the contrast exceeds the threshold; as `released`, where its inverse does not."""
-    if released:
-        return (contrast_released(seen, strides) >= 1 - threshold).float()
-    return (contrast(seen, strides) > threshold).float()
+    if settings.released:
+        return (contrast_released(seen, settings.strides) >= 1 - settings.threshold).float()
+    return (contrast(seen, settings.strides) > settings.threshold).float()
 
 
-class Settings(Looking):
-    """The released code's threshold."""
-
-    threshold: Share = Field(108 / 255, description="of the stretched contrast")
-    soften: Scale = Field(0.5, description="blur of the mask's edge, latent cells")
-    released: Flag = added(False, "the contrast as in the released code")
-
-
-@method("zone", Settings)
-def edit(
-    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
-) -> Made:
+@regional("zone", Settings, by_look(mask, lambda seen, settings: contrast(seen, settings.strides)))
+def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     """The baseline's edit, and outside the mask the source's own pixels."""
-    start = begin_edit(models, tasks)
-    found = seen_regions(
-        models, tasks, start, settings,
-        lambda seen: mask(
-            seen, threshold=settings.threshold, strides=settings.strides,
-            released=settings.released,
-        ),
-        evidence=lambda seen: contrast(seen, settings.strides),
-    )  # fmt: skip
-    latents, rows = run_editor(models, tasks, start, **settings.guidance, controls=controls)
-    soft = blurred(found.masks, settings.soften)
-    images = composite(decode(latents, models), [task.image for task in tasks], soft)
-    return Made(images, found.rows + rows, soft, found.abstained)
+    return Constraint(paste=blurred(masks, settings.soften))

@@ -39,9 +39,9 @@ def test_within_a_region_that_is_everything_nothing_is_held(models, hold):
 
 def test_what_others_hold_is_what_they_are(models):
     one = task(mask=box())
-    (whole,) = remap.edit(models, [one], region="given", **FAST)
-    mine = made(models, one, guidance_held=True, cross_held=True, latents_held=True, paste=True)
-    assert (mine == array(whole.image)).all()
+    own = dict(remap=False, image_until=1.0, paste=False)
+    (whole,) = remap.edit(models, [one], region="given", **own, **FAST)
+    assert np.abs(made(models, one, latents_held=True) - array(whole.image)).max() <= 1
     (blend,) = blending.edit(models, [one], region="given", **FAST)
     assert (made(models, one, latents_held=True) == array(blend.image)).all()
 

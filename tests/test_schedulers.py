@@ -15,9 +15,9 @@ from PIL import Image
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import State
+from cirp.diffusion.sampling import State, clean_guess, mixture
 from cirp.diffusion.tasks import Task
-from cirp.explorer.runs import Request, clean_guess, mixture, run
+from cirp.explorer.runs import Request, run
 from cirp.methods import METHODS
 from tests.conftest import painted
 from tests.tiny import tiny_ip2p, tiny_sd

@@ -8,7 +8,7 @@ rows are text 0, text 1, text 2, image 0, ... `Site.rows` says which rows a bran
         pipe(instruction, image=source)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
@@ -186,7 +186,9 @@ def _kept(control: Control, before: Attn, after) -> Attn:
 
 @contextmanager
 def controlled(
-    unet: nn.Module, *controls: Control, branches: tuple[int, ...] | None = None
+    unet: nn.Module,
+    *controls: Control,
+    branches: tuple[int, ...] | Callable[[], tuple[int, ...]] | None = None,
 ) -> Iterator[None]:
     """Pass every attention map of `unet` through `controls`, left to right; undo it on exit.
 
@@ -199,7 +201,7 @@ def controlled(
             guided pipelines: (TEXT, IMAGE, NEITHER) if the UNet takes image latents beside the
             noisy ones (twice as many channels in as out), else (NEITHER, TEXT). A diffusers
             pipeline without guidance is known by its call; in a loop of your own without
-            guidance say `branches=(TEXT,)`.
+            guidance say `branches=(TEXT,)`. A function is asked at every call of the UNet.
 
     Raises before anything is changed: `TypeError` if `unet` is compiled or no such UNet,
     `NotImplementedError` if a layer's attention is of a kind that cannot be controlled. Raises
@@ -224,7 +226,7 @@ def controlled(
                 "only kinds that can be controlled"
             )
         given = dict(zip(("sample", "timestep"), args, strict=False)) | kwargs
-        text, asked = given.get("encoder_hidden_states"), order
+        text, asked = given.get("encoder_hidden_states"), order() if callable(order) else order
         if branches is None and guidance_of_caller(unet) is False:
             asked = (TEXT,)
         now.update(told(given["sample"], given["timestep"], asked), text=text)

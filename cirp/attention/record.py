@@ -118,6 +118,7 @@ class Record(Control):
     def _forget(self) -> None:
         self._last: float | None = None  # the timestep of the last map
         self._text: Tensor | None = None  # of the last map; kept, so that no other takes its place
+        self._prompts: Tensor | None = None  # its rows of the text branch
         self._course = 0  # of time in this run: -1 falls, 1 rises, 0 not known yet
         self._entered = False
 
@@ -150,6 +151,7 @@ class Record(Control):
             self._runs.append(_Run(site.latent, site.images))
             self._course = 0
         self._last, self._text, self._entered = site.timestep, site.text, False
+        self._prompts = _prompts(site)
         run = self._runs[-1]
         if (run.latent, run.images) != (site.latent, site.images):
             raise ValueError(
@@ -166,7 +168,7 @@ class Record(Control):
         # some schedulers' timesteps wobble by rounding: 712.99994, then 713.0
         moved = 0 if abs(apart) <= WOBBLE else int(math.copysign(1, apart))
         anew = site.text is not self._text
-        if anew and not _equal(site.text, self._text):
+        if anew and not _equal(_prompts(site), self._prompts):
             return True
         if self._course and moved not in (0, self._course):
             return True
@@ -277,6 +279,13 @@ class Record(Control):
                 return run, i
             i -= run.images
         raise ValueError(f"image {image} was not recorded; there are 0 to {self.images - 1}")
+
+
+def _prompts(site: Site) -> Tensor | None:
+    """What the text branch is told: a run may go on with fewer of the other branches."""
+    if site.text is None or TEXT not in site.branches:
+        return site.text
+    return site.text[site.rows(TEXT)]
 
 
 def _equal(one: Tensor | None, other: Tensor | None) -> bool:

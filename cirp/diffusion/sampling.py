@@ -11,6 +11,7 @@ on with:
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 
@@ -136,6 +137,35 @@ def denoise(
         after = scheduler.step(guided, t, latents, **extra, return_dict=False)[0]
         changed = yield State(step, float(t), latents, predictions, guided, after)
         latents = after if changed is None else changed
+
+
+def clean_guess(scheduler, state: State, prediction: Latents | None = None) -> Latents:
+    """Return the clean latents that a prediction amounts to, under any scheduler.
+
+    By default the guided prediction of the step.
+
+    Raises `ValueError` for a kind of prediction that is not known here.
+    """
+    signal, noise = mixture(scheduler, state.timestep)
+    kind, x = scheduler.config.prediction_type, state.latents
+    said = state.guided if prediction is None else prediction
+    if kind == "epsilon":
+        return (x - noise * said) / signal
+    if kind == "v_prediction":
+        return (signal * x - noise * math.hypot(signal, noise) * said) / (signal**2 + noise**2)
+    if kind == "sample":
+        return said
+    raise ValueError(f"prediction_type {kind!r}; known are epsilon, v_prediction and sample")
+
+
+def mixture(scheduler, timestep: float) -> tuple[float, float]:
+    """Return how much signal and noise latents hold at a timestep, as the scheduler mixes them."""
+    fresh = copy.copy(scheduler)
+    fresh._begin_index = None  # else some schedulers answer for the step that they are at
+    one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    nearest = (scheduler.timesteps.cpu() - timestep).abs().argmin()
+    at = scheduler.timesteps[nearest : nearest + 1].cpu()
+    return float(fresh.add_noise(one, zero, at)), float(fresh.add_noise(zero, one, at))
 
 
 def instruct_steps(

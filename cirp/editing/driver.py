@@ -5,7 +5,7 @@ latents after each step.
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -98,7 +98,7 @@ class EditorRun:
         shown = start.source if concatenate else nothing
         self.image = {TEXT: shown, IMAGE: shown, NEITHER: nothing}
         self.last = max(1, round(image_until * len(self.timesteps)))  # step with image guidance
-        self.done = self.rows = 0
+        self.branches, self.done, self.rows = EVERY, 0, 0
 
     def _guided(self, predictions: dict[int, Latents]) -> Latents:
         known = predictions
@@ -108,9 +108,13 @@ class EditorRun:
             return self.guide(known)
         return combine(known[TEXT], known[IMAGE], known[NEITHER], **self.scales)
 
-    def until(
-        self, step: int | None = None, controls: Sequence[Control] = (), react: After | None = None
-    ) -> None:
+    def controlled(self, *controls: Control) -> AbstractContextManager:
+        """Pass attention through these controls for as long as the block lasts."""
+        if not controls:
+            return nullcontext()
+        return controlled(self.unet, *controls, branches=lambda: self.branches)
+
+    def until(self, step: int | None = None, react: After | None = None) -> None:
         """Run the steps up to number `step`, by default all that are left."""
         step = len(self.timesteps) if step is None else min(step, len(self.timesteps))
         skipped = len(self.scheduler.timesteps) - len(self.timesteps)
@@ -122,10 +126,8 @@ class EditorRun:
                 self.models, self.unet, self.scheduler, times, self.latents, self.generators,
                 branches=branches, text=self.text, image=self.image, guide=self._guided,
             )  # fmt: skip
-            named = None if branches == EVERY else branches
-            around = controlled(self.unet, *controls, branches=named)
-            with around if controls else nullcontext():
-                self.latents, rows = drive(loop, self.latents, react, skipped + self.done)
+            self.branches = branches
+            self.latents, rows = drive(loop, self.latents, react, skipped + self.done)
             self.done, self.rows = last, self.rows + rows
 
 
@@ -150,7 +152,8 @@ def run_editor(
     `strength` leaves out. `first` stops after so many steps. `how` is as of `EditorRun`.
     """
     run = EditorRun(models, tasks, start, **how)
-    run.until(first, controls, after(run.scheduler) if after else None)
+    with run.controlled(*controls):
+        run.until(first, after(run.scheduler) if after else None)
     return run.latents, run.rows
 
 

@@ -99,6 +99,19 @@ def outputs(unet, wanted: Callable[[str], bool]):
         yield kept
 
 
+def written(
+    out: Float[Tensor, "row query channel"], latent: tuple[int, int]
+) -> Float[Tensor, "image _row _column"]:
+    """How much of a cross-attention layer's output is due to the text, by cell; its mean is 1.
+
+    `out` has the rows of the branch with the text, then as many of the branch without.
+    """
+    text, image = out.float().chunk(2)
+    apart = (text - image).norm(dim=-1).unflatten(-1, grid_of(out.shape[1], latent))
+    least = torch.finfo(apart.dtype).tiny
+    return apart / apart.mean((-2, -1), keepdim=True).clamp_min(least)
+
+
 def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
     """A task's prompt and the words of it that carry the edit."""
     return (

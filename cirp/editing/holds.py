@@ -6,7 +6,11 @@ prediction's change with the text (`gated`), the attention of the branch with th
 (`masks.composite`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cache
+
+import torch
 
 from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
@@ -47,3 +51,28 @@ def gated(
         )  # fmt: skip
 
     return guide
+
+
+@contextmanager
+def written_outside(unet, masks: Masks) -> Iterator[None]:
+    """Outside the masks cross-attention writes for the text branch what it does without the text.
+
+    The outputs of the layers are mixed, not their maps, so that attention stays as fast as it is.
+    The batch begins with the rows of the text branch, then those of the image branch.
+    """
+    count = len(masks)
+
+    @cache
+    def inside(queries: int) -> Masks:
+        return at(masks, grid_of(queries, masks.shape[-2:])).flatten(1)[..., None]
+
+    def hook(_, __, out):
+        said, plain = out[:count], out[count : 2 * count]
+        mixed = plain + inside(out.shape[1]).to(out) * (said - plain)
+        return torch.cat([mixed, out[count:]])
+
+    with ExitStack() as stack:
+        for name, layer in unet.named_modules():
+            if name.endswith("attn2"):
+                stack.callback(layer.register_forward_hook(hook).remove)
+        yield

@@ -138,7 +138,7 @@ def own_change(
     high: float = 24.0,
     feather: float = 0.375,
     least: float = 0.375,
-) -> Masks:
+) -> Float[Tensor, "image height width"]:
     """Return where each edit differs from its source by more than the autoencoder does, by pixel.
 
     Only within the `allowed` cells. `low` and `high` are as of `matte`, in levels of 255; `feather`

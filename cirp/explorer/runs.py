@@ -3,8 +3,6 @@
 Everything that comes from a page or a widget is untrusted; `Request` says what is accepted.
 """
 
-import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated
@@ -19,7 +17,7 @@ from transformers import CLIPTokenizer
 from cirp.attention.control import Control
 from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, State, decode
+from cirp.diffusion.sampling import Latents, State, clean_guess, decode
 from cirp.diffusion.tasks import Task, mask_picture
 from cirp.editing.driver import After, begin_edit, run_editor
 from cirp.editing.holds import HoldAttention, gated
@@ -206,34 +204,8 @@ def run(
 def found_region(models: Models, task: Task) -> Mask:
     """Where remap finds that the instruction acts, by pixel."""
     own = METHODS["remap"].configured()
-    seen = remap.asked(models, [task], begin_edit(models, [task]), own)
-    return np.asarray(mask_picture(remap.region(seen, own)[0], task.image.size)) > 127
-
-
-def clean_guess(scheduler, state: State) -> Latents:
-    """Return the clean latents that a step's prediction amounts to, under any scheduler.
-
-    Raises `ValueError` for a kind of prediction that is not known here.
-    """
-    signal, noise = mixture(scheduler, state.timestep)
-    kind, x, said = scheduler.config.prediction_type, state.latents, state.guided
-    if kind == "epsilon":
-        return (x - noise * said) / signal
-    if kind == "v_prediction":
-        return (signal * x - noise * math.hypot(signal, noise) * said) / (signal**2 + noise**2)
-    if kind == "sample":
-        return said
-    raise ValueError(f"prediction_type {kind!r}; known are epsilon, v_prediction and sample")
-
-
-def mixture(scheduler, timestep: float) -> tuple[float, float]:
-    """Return how much signal and noise latents hold at a timestep, as the scheduler mixes them."""
-    fresh = copy.copy(scheduler)
-    fresh._begin_index = None  # else some schedulers answer for the step that they are at
-    one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
-    nearest = (scheduler.timesteps.cpu() - timestep).abs().argmin()
-    at = scheduler.timesteps[nearest : nearest + 1].cpu()
-    return float(fresh.add_noise(one, zero, at)), float(fresh.add_noise(zero, one, at))
+    seen = remap.look_at(models, [task], own)
+    return np.asarray(mask_picture(remap.mask(seen, own)[0], task.image.size)) > 127
 
 
 def opening(request: Request, *imports: str) -> list[str]:

@@ -1,52 +1,94 @@
-"""remap: the edit is moved to where the instruction writes, and the rest is kept.
+"""remap: the edit is moved to where the instruction acts, and the rest is kept.
 
-Ours. Before anything is edited the model is asked about the *noised source*, with the instruction
-and without it, at a few levels of noise (`cirp.editing.noise_probe`). It answers in two ways:
+Ours. One run of the editor, without a look before it, and two regions.
 
-- the prediction's change with the text, |e(I,T) - e(I,0)|: what the instruction would do. Asked of
-  the source it is far more local than within a run, where every step adds to what strayed before;
-- what cross-attention *writes*, |output(T) - output(0)| in the finest layers. Where a word looks,
-  its attention, is a poor guide; how much of what is written there is due to the words, a good one.
+1. The run's first step is looked at. There the model has said three things about every cell of the
+   latents: how much the text changes the prediction, |e(I,T) - e(I,0)|; how far the picture that it
+   foresees is from the source, |x0(I,T) - source|; and how much cross-attention *writes* because
+   of the text, |output(T) - output(0)| in the finest layers. Their geometric mean is the evidence.
+2. The *generous* region is where the evidence exceeds half of Otsu's threshold: a region that is
+   too tight cuts the edit. If the foreseen picture is far from the source in half of the cells,
+   the instruction is about the whole picture, and nothing is constrained.
+3. For the rest of the run, outside of that region, cross-attention writes for the text branch what
+   it writes for the branch without instruction (the remapping), and the latents are the noised
+   source's. Image guidance is asked for in the first half of the steps only, which saves rows.
+4. The *exact* region is found at the end, by pixel: where the edit differs from the source by more
+   than the autoencoder does. Elsewhere the source's pixels are pasted, with a soft edge.
 
-Their geometric mean is the evidence, split by Otsu's threshold, so that no number is to be chosen
-per image. But an instruction may be about the whole picture. Then the text changes the prediction
-nearly everywhere even at the highest levels of noise: if half of the cells exceed `scope` there,
-the region is everything but the cells that the text leaves alone. No mask, no other model, no
-training, and not even a list of the words that matter.
-
-Then the edit runs once. Inside the region: the baseline's own guidance. Outside: in
-cross-attention the text branch attends as the branch without instruction does, text guidance is
-zero, latents are the noised source's, and at the end the pixels are the source's.
+A UNet that predicts noise foresees nothing in pure noise. The step that is looked at is then the
+first whose latents hold enough of a signal (`signal`), and the run goes on from there.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field, Strict
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from cirp.attention.control import Control
+from cirp.attention.record import stride_of
+from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode
+from cirp.diffusion.sampling import clean_guess, decode, mixture
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import Start, begin_edit, run_editor
-from cirp.editing.holds import HoldAttention, gated
+from cirp.editing.driver import EditorRun, begin_edit, noised_source
+from cirp.editing.first_pass import outputs, written
+from cirp.editing.holds import written_outside
 from cirp.editing.masks import (
     Found,
     Masks,
     abstaining,
+    at,
     blurred,
     composite,
+    given,
     keep_outside,
     normalised,
-    regions,
+    own_change,
 )
-from cirp.editing.method import Count, Flag, Regional, Scale, Share, Strides, method
-from cirp.editing.noise_probe import probe
+from cirp.editing.method import Flag, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.regional import Work
+
+SIGNS = ("change", "foreseen", "written")
+
+
+class Settings(Regional):
+    """Chosen on validation edits."""
+
+    image_until: Portion = Field(
+        0.5, description="share of the steps with image guidance, which is 1 after"
+    )
+    signs: Annotated[tuple[Literal["change", "foreseen", "written"], ...], Field(min_length=1)] = (
+        Field(SIGNS, description="what the evidence is made of")
+    )
+    signal: Share = Field(
+        0.2, description="least share of signal at the look, if the UNet predicts noise"
+    )
+    strides: Strides = Field(None, description="layers whose writing counts; None: finest")
+    sigma: Scale = Field(1.0, description="blur of the evidence, latent cells")
+    grow: Scale = Field(0.5, description="of Otsu's threshold; under 1 takes more")
+    scope: Annotated[float, Strict()] | None = Field(
+        0.28, description="distance of the foreseen picture above which the whole picture is meant"
+    )
+    low: Scale = Field(10.0, description="change of a pixel, of 255, that is no edit")
+    high: Scale = Field(24.0, description="change of a pixel that surely is one")
+    remap: Flag = Field(True, description="what cross-attention writes outside is kept")
+    hold: Flag = Field(True, description="latents outside are the noised source's")
+    paste: Flag = Field(True, description="pixels outside the exact region are the source's")
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What the step that is looked at shows of a batch of edits, on the latents' grid."""
+
+    change: Masks  # of the prediction, because of the text
+    foreseen: Masks  # distance of the foreseen picture from the source
+    written: Masks  # by cross-attention, because of the text
 
 
 def otsu(maps: Masks) -> Float[Tensor, "image 1 1"]:
@@ -55,152 +97,108 @@ def otsu(maps: Masks) -> Float[Tensor, "image 1 1"]:
     return torch.tensor(found)[:, None, None].to(maps)
 
 
-@dataclass(frozen=True)
-class Signs:
-    """What the noised source shows of a batch of edits, on the latents' grid."""
-
-    near: Masks  # change of the prediction at the lower levels of noise
-    written: Masks  # by cross-attention
-    far: Masks  # change of the prediction at the highest levels
-    rows: int  # UNet rows an image took
+def evidence(seen: Signs, settings: Settings) -> Masks:
+    """The geometric mean of the signs, blurred and stretched to 0..1."""
+    logs = [getattr(seen, name).clamp_min(1e-12).log() for name in settings.signs]
+    return normalised(blurred(torch.stack(logs).mean(dim=0).exp(), settings.sigma))
 
 
-def signs(
-    models: Models,
-    tasks: Sequence[Task],
-    start: Start,
-    *,
-    near: Sequence[float] = (0.5, 0.7, 0.8),
-    far: Sequence[float] = (0.9, 1.0),
-    writing: float = 0.6,
-    draws: int = 4,
-    strides: Sequence[int] | None = None,
-    prompt: str = "instruction",
-) -> Signs:
-    """Ask about the source at each level once; `near` and `far` are means over theirs."""
-    asked = {
-        level: probe(models, tasks, start, level=level, draws=draws, prompt=prompt, strides=strides)
-        for level in sorted({*near, *far, writing})
-    }
+def is_global(seen: Signs, settings: Settings) -> Bool[Tensor, " image"]:
+    """Whether half of the cells are foreseen over `scope` away from the source."""
+    if settings.scope is None:
+        return torch.zeros(len(seen.change), dtype=torch.bool, device=seen.change.device)
+    return seen.foreseen.flatten(1).median(dim=1).values > settings.scope
+
+
+def mask(seen: Signs, settings: Settings) -> Masks:
+    """Where the evidence reaches `grow` times Otsu's threshold; everything if that is meant."""
+    found = evidence(seen, settings)
+    local = found >= settings.grow * otsu(found)
+    return (local | is_global(seen, settings)[:, None, None]).float()
+
+
+def step_of_look(scheduler, signal: float) -> int:
+    """The first step that can be looked at: step 0, unless the UNet predicts noise."""
+    if scheduler.config.get("prediction_type", "epsilon") != "epsilon":
+        return 0
+    for step, time in enumerate(scheduler.timesteps):
+        clean, noise = mixture(scheduler, float(time))
+        if clean / (clean**2 + noise**2) ** 0.5 >= signal:
+            return step
+    return len(scheduler.timesteps) - 1
+
+
+def look(run: EditorRun, work: Work, settings: Settings, controls: Sequence[Control] = ()) -> Signs:
+    """Run the editor up to the step that can be looked at, and say what that step shows."""
+    step = step_of_look(run.scheduler, settings.signal)
+    run.until(step)
+    seen, grid = [], work.start.grid
+    with outputs(run.unet, lambda name: name.endswith("attn2")) as kept:
+        run.until(step + 1, seen.append)
+    (state,) = seen
+    said, plain = state.predictions[TEXT], state.predictions[IMAGE]
+    foreseen = clean_guess(run.scheduler, state, said) - work.start.clean
+    by_stride = [(stride_of(out.shape[1], grid), out) for out in kept.values()]
+    known = sorted({stride for stride, _ in by_stride})
+    wrote = [
+        at(written(out[: 2 * len(said)], grid), grid)
+        for stride, out in by_stride
+        if stride in (settings.strides or known[:1])
+    ]
+    if not wrote:
+        raise ValueError(
+            f"no cross-attention layer has a stride of {settings.strides} latent cells; this UNet "
+            f"has {', '.join(map(str, known))}"
+        )
     return Signs(
-        torch.stack([asked[level].guidance for level in near]).mean(dim=0),
-        asked[writing].written,
-        torch.stack([asked[level].guidance for level in far]).mean(dim=0),
-        sum(one.rows for one in asked.values()),
+        (said - plain).abs().mean(dim=1),
+        foreseen.abs().mean(dim=1),
+        torch.stack(wrote).mean(dim=0),
     )
 
 
-def evidence(seen: Signs, *, weight: float = 0.5, sigma: float = 1.0) -> Masks:
-    """The weighted geometric mean of what is written and of the prediction's change, in 0..1.
-
-    `weight` is that of the writing, between 0 and 1; `sigma` in latent cells.
-    """
-    both = seen.near ** (1 - weight) * seen.written**weight
-    return normalised(blurred(both, sigma))
+def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> Signs:
+    """What the look of an edit by these settings shows."""
+    work = Work(models, tasks, begin_edit(models, tasks))
+    return look(EditorRun(models, tasks, work.start, **settings.guidance), work, settings)
 
 
-def median(maps: Masks) -> Float[Tensor, "image 1 1"]:
-    """Each map's median."""
-    return maps.flatten(1).median(dim=1).values[:, None, None]
-
-
-def is_global(seen: Signs, scope: float | None) -> Tensor:
-    """Whether the text changes half of the cells by over `scope` at the highest levels; by image.
-
-    None: never.
-    """
-    if scope is None:
-        return torch.zeros(len(seen.far), dtype=torch.bool, device=seen.far.device)
-    return (median(seen.far) > scope).flatten()
-
-
-def mask(
-    seen: Signs,
-    *,
-    weight: float = 0.5,
-    sigma: float = 1.0,
-    grow: float = 1.0,
-    scope: float | None = 0.27,
-    spare: float = 0.65,
-) -> Masks:
-    """Where the evidence reaches `grow` times Otsu's threshold (under 1 takes more).
-
-    For an instruction about the whole picture: where the far change reaches `spare` times its
-    median.
-    """
-    found = evidence(seen, weight=weight, sigma=sigma)
-    local = found >= grow * otsu(found)
-    whole = seen.far >= spare * median(seen.far)
-    return torch.where(is_global(seen, scope)[:, None, None], whole, local).float()
-
-
-Level = Annotated[float, Strict(), Field(gt=0, le=1)]  # of noise, a share of the schedule
-
-
-class Settings(Regional):
-    """Chosen on validation edits."""
-
-    near: Annotated[tuple[Level, ...], Field(min_length=1)] = Field(
-        (0.5, 0.7, 0.8), description="levels of noise at which local edits are asked for"
-    )
-    far: Annotated[tuple[Level, ...], Field(min_length=1)] = Field(
-        (0.9, 1.0), description="levels at which edits of the whole picture show"
-    )
-    writing: Level = Field(0.6, description="level at which attention's writing is looked at")
-    draws: Count = Field(4, description="noises at each level")
-    strides: Strides = Field(None, description="layers whose writing counts; None: finest")
-    weight: Share = Field(0.5, description="of the writing, against the guidance")
-    sigma: Scale = Field(1.0, description="blur of the evidence, latent cells")
-    grow: Scale = Field(1.0, description="of Otsu's threshold; under 1 takes more")
-    scope: Annotated[float, Strict()] | None = Field(
-        0.27, description="guidance above which the whole picture is meant"
-    )
-    spare: Scale = Field(0.65, description="of the median, under which a whole-picture edit stops")
-    soften: Scale = Field(0.0, description="blur of the mask's edge, latent cells")
-    remap: Flag = Field(
-        True, description="cross-attention; False leaves it to guidance and latents"
-    )
-    paste: Flag = Field(True, description="the source's own pixels outside")
-
-
-def asked(models: Models, tasks: Sequence[Task], start: Start, settings: Settings) -> Signs:
-    """`signs` as the settings ask for them."""
-    return signs(
-        models, tasks, start, near=settings.near, far=settings.far, writing=settings.writing,
-        draws=settings.draws, strides=settings.strides, prompt=settings.prompt,
-    )  # fmt: skip
-
-
-def region(seen: Signs, settings: Settings) -> Masks:
-    """`mask` as the settings split it."""
-    return mask(
-        seen, weight=settings.weight, sigma=settings.sigma, grow=settings.grow,
-        scope=settings.scope, spare=settings.spare,
-    )  # fmt: skip
-
-
-@method("remap", Settings, version=2)
+@method("remap", Settings, version=3)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
-    """Ask the noised source where; then edit with everything else held."""
-    start = begin_edit(models, tasks)
+    """Look where in the first step, keep the rest in the others, then paste by pixel."""
+    work = Work(models, tasks, begin_edit(models, tasks))
+    run = EditorRun(models, tasks, work.start, **settings.guidance)
+    with run.controlled(*controls):
+        found, whole = _run(run, work, settings)
+    images = decode(run.latents, models)
+    exact = own_change(
+        models, work.start, images, work.sources, found.masks, low=settings.low, high=settings.high
+    )
+    exact[whole] = 1.0
+    if settings.paste or settings.paste_own:
+        images = composite(images, work.sources, exact)
+    return Made(images, run.rows, exact, found.abstained)
 
-    def find() -> Found:
-        seen = asked(models, tasks, start, settings)
-        sure = evidence(seen, weight=settings.weight, sigma=settings.sigma)
-        return abstaining(region(seen, settings), sure, settings.abstain, seen.rows)
 
-    found = regions(tasks, start, settings.region, find)
-    masks = blurred(found.masks, settings.soften)
-
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance,
-        guide=gated(masks, text_scale=settings.text_scale, image_scale=settings.image_scale),
-        controls=[*([HoldAttention(masks)] if settings.remap else []), *controls],
-        after=keep_outside(masks, start),
-    )  # fmt: skip
-    images = decode(latents, models)
-    if settings.paste:
-        images = composite(images, [task.image for task in tasks], masks)
-    return Made(images, found.rows + rows, masks, found.abstained)
+def _run(run: EditorRun, work: Work, settings: Settings) -> tuple[Found, Bool[Tensor, " image"]]:
+    """Look, then run to the end; the generous regions, and which edits are of the whole picture."""
+    start, tasks = work.start, work.tasks
+    seen = look(run, work, settings)
+    if settings.region == "given":
+        found = Found(given(tasks, start.grid).to(start.source), [False] * len(tasks))
+        whole = torch.zeros(len(tasks), dtype=torch.bool)
+    else:
+        masks = mask(seen, settings)
+        found = abstaining(masks, evidence(seen, settings), settings.abstain)
+        whole = is_global(seen, settings).cpu() | torch.tensor(found.abstained)
+    react = None
+    if settings.hold:
+        inside = found.masks[:, None].to(run.latents)
+        kept = noised_source(run.scheduler, start.clean, start.noise, run.done - 1)
+        run.latents = inside * run.latents + (1 - inside) * kept
+        react = keep_outside(found.masks, start)(run.scheduler)
+    with written_outside(run.unet, found.masks) if settings.remap else nullcontext():
+        run.until(None, react)
+    return found, whole

@@ -10,7 +10,6 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import mask_picture
-from cirp.editing.driver import begin_edit
 from cirp.editing.masks import normalised
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import is_local
@@ -20,37 +19,38 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
-    """A row per edit: what remap asks the model, what both answers say, and the region."""
+    """A row per edit: what the first step shows, and the two regions."""
     own = METHODS["remap"].configured(**settings)
     tasks = [cache.task(item, seed) for item in items]
-    seen = remap.asked(models, tasks, begin_edit(models, tasks), own)
+    seen = remap.look_at(models, tasks, own)
+    made = METHODS["remap"](models, tasks, progress=False, **settings)
     maps = {
-        "prediction changes": normalised(seen.near),
+        "prediction changes": normalised(seen.change),
+        "foreseen picture differs": seen.foreseen,
         "attention writes": normalised(seen.written),
-        "both": remap.evidence(seen, weight=own.weight, sigma=own.sigma),
-        "in much noise": seen.far,
+        "evidence": remap.evidence(seen, own),
     }
-    regions = remap.region(seen, own)
-    whole = remap.is_global(seen, own.scope).tolist()
-    brightest = float(seen.far.amax())  # one scale for all rows: how much is what counts there
-    titles = ["should change", *maps, "region"]
-    fig, axes = figures.grid(len(items), len(titles), side=1.6)
+    generous, whole = remap.mask(seen, own), remap.is_global(seen, own).tolist()
+    furthest = float(seen.foreseen.amax())  # one scale for all rows: how far is what counts there
+    titles = ["should change", *maps, "generous region", "exact region"]
+    fig, axes = figures.grid(len(items), len(titles), side=1.4)
     axes = np.atleast_2d(axes)
     for row, item in enumerate(items):
         truth, image = item.mask(), item.source()
         figures.show(axes[row, 0], image, mask=truth)
         for column, (name, heat) in enumerate(maps.items(), start=1):
             shown = heat[row].float().cpu().numpy()
-            peak = brightest if name == "in much noise" else None
+            peak = furthest if name == "foreseen picture differs" else None
             figures.overlay(axes[row, column], image, shown, mask=truth, peak=peak)
-        found = np.asarray(mask_picture(regions[row], image.size)) > 127
-        figures.show(axes[row, -1], image, mask=found)
-        axes[row, -1].text(
+        first = np.asarray(mask_picture(generous[row], image.size)) > 127
+        figures.show(axes[row, -2], image, mask=first)
+        figures.show(axes[row, -1], made[row].image, mask=np.asarray(made[row].mask) > 127)
+        axes[row, -2].text(
             0.5, -0.03, "about the picture" if whole[row] else "about a part",
-            transform=axes[row, -1].transAxes, ha="center", va="top", fontsize=8,
+            transform=axes[row, -2].transAxes, ha="center", va="top", fontsize=8,
         )  # fmt: skip
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(title, fontsize=9, loc="center")
+        ax.set_title(figures.fill(title, 18), fontsize=9, loc="center")
     return fig
 
 
@@ -76,7 +76,7 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
         f"**On {len(iou)} local test edits the region found overlaps with the true one by "
         f"{number('overlap (IoU): remap', found, '.2f')}; the best of the other methods "
         f"reaches {best} ({others.idxmax()}).**",
-        "Once guidance and latents are held, leaving cross-attention as it is changes outside "
+        "With the latents held, leaving cross-attention as it is changes outside "
         f"change by {outside} and success by {success}: remapping the maps themselves "
         + maps["outside"].says(above="is worth something",
             below="costs something", open="adds nothing that can be told",

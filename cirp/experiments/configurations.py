@@ -45,7 +45,8 @@ KNOBS: Mapping[str, tuple[dict, dict, dict]] = {
     "Watch Your Steps": (dict(threshold=0.3), {}, dict(threshold=0.7)),
     "DiffEdit": (dict(threshold=0.3), {}, dict(threshold=0.7)),
     "latent blending, words' mask": (dict(threshold=0.3), {}, dict(threshold=0.6)),
-    OURS: (dict(grow=0.7), {}, dict(grow=1.4)),
+    # what counts as changed at the end: the method's dial is its paste, not its first region
+    OURS: (dict(low=16.0, high=36.0), {}, dict(low=4.0, high=12.0)),
 }
 SHOWN = (
     2  # place on a dial of the point that a method is shown at: its middle knob, its first scale
@@ -126,17 +127,37 @@ def ideas(steps: int = STEPS) -> Methods:
     method, settings = found(steps)[OURS]
     tried = {
         "remap as it is": {},
-        "change of the prediction alone": dict(weight=0.0),
-        "what attention writes alone": dict(weight=1.0),
-        "noise drawn once, not four times": dict(draws=1),
+        "evidence: the change of the prediction alone": dict(signs=("change",)),
+        "evidence: the foreseen picture alone": dict(signs=("foreseen",)),
+        "evidence: what attention writes alone": dict(signs=("written",)),
         "never the whole picture": dict(scope=None),
-        "a wider region": dict(grow=0.7),
-        "a narrower region": dict(grow=1.4),
+        "a wider generous region": dict(grow=0.25),
+        "a narrower generous region": dict(grow=0.75),
         "attention not remapped": dict(remap=False),
+        "latents not held": dict(hold=False),
+        "neither remapped nor held": dict(remap=False, hold=False),
         "source not pasted": dict(paste=False),
+        "a looser paste": dict(low=5.0, high=12.0),
+        "a tighter paste": dict(low=15.0, high=36.0),
+        "image guidance to the end": dict(image_until=1.0),
         "told the true region": dict(region="given"),
     }
     return {name: (method, {**settings, **own}) for name, own in tried.items()}
+
+
+PASTED = ", pasted by its own change"
+FEWER = "InstructPix2Pix, fewer rows"
+
+
+def shared(steps: int = STEPS) -> Methods:
+    """What remap has and others could have: fewer rows, and pasting by the edit's own change."""
+    known = found(steps)
+    method, settings = known[BASELINE]
+    pasted = {
+        name + PASTED: (known[name][0], {**known[name][1], "paste_own": True})
+        for name in (BASELINE, "Watch Your Steps", "ZONE mask", "DiffEdit")
+    }
+    return {FEWER: (method, {**settings, "image_until": 0.5}), **pasted}
 
 
 def controls(steps: int = STEPS) -> Methods:

@@ -61,6 +61,8 @@ def _cells(steps: int) -> Iterator[tuple[Cell, bool]]:
         yield cell(label, configurations.SHOWN, True, one, True, local_edits)
     for label, one in configurations.controls(steps).items():
         yield cell(label, 0, False, one, True)
+    for label, one in configurations.shared(steps).items():
+        yield cell(label, 0, False, one, True, local_edits)
 
 
 def cells(steps: int = configurations.STEPS) -> list[Cell]:

@@ -67,6 +67,7 @@ def test_rows_that_another_judge_has_scored_are_made_again(job):
     newer.fingerprint = "new judge"
     other = replace(job, features=newer)
     assert computed(other, TWO, table) == {"x", "y", "z"}
+    assert computed(replace(job, features=None), TWO, table) == set()  # their edits are the same
     unscored = replace(LIVE, scored=False)
     assert computed(other, TWO, unscored.rows(job, TWO), unscored) == set()
 

@@ -235,7 +235,8 @@ def standing(
     """
     if any(name not in known for name in (*records.PROVENANCE, *cell.columns)):
         return None
-    needed = {k: v for k, v in facts.items() if k not in (*records.ROUNDING, "seed", "item")}
+    free = (*records.ROUNDING, "seed", "item", *["instruments"] * (job.features is None))
+    needed = {name: value for name, value in facts.items() if name not in free}
     own = {k: "" if v != v else v for k, v in cell.columns.items()}  # NaN is unequal to itself
     mine = known[records.same(known, {"method": cell.label, **own, **needed})]
     mine = mine[mine["id"].isin(list(hashes)) & mine["seed"].isin(list(job.seeds))]

@@ -34,7 +34,7 @@
 # | ZONE {cite}`li2024zone` | end of text against begin of text | pixels pasted |
 # | Watch Your Steps {cite}`mirzaei2023wys` | change of the prediction with the text | latents blended, pixels pasted |
 # | DiffEdit {cite}`couairon2023diffedit` | change of the prediction with the caption | inverted latents kept outside |
-# | remap (ours) | what the text changes in the noised source, and what attention writes; Otsu's threshold {cite}`otsu1979` | attention, guidance, latents, pixels |
+# | remap (ours) | what the text changes in the prediction, the foreseen picture and attention's writing, in the first step; half of Otsu's threshold {cite}`otsu1979` | attention's writing, latents, pixels |
 #
 # *The answer in numbers: {numref}`tab-answer-09`.*
 

@@ -445,9 +445,9 @@ def test_otsus_threshold_parts_two_groups():
     assert between(float(found[0])) == max(between(t) for t in (0.05, 0.15, 0.5, 0.85, 0.95))
 
 
-def signs(change, foreseen, wrote) -> remap.Signs:
+def signs(change, foreseen, wrote) -> remap.FirstStep:
     maps = [torch.tensor([one], dtype=torch.float32) for one in (change, foreseen, wrote)]
-    return remap.Signs(*maps)
+    return remap.FirstStep(*maps)
 
 
 def chosen(**settings) -> remap.Settings:

@@ -83,7 +83,7 @@ class Settings(Regional):
 
 
 @dataclass(frozen=True)
-class Signs:
+class FirstStep:
     """What the step that is looked at shows of a batch of edits, on the latents' grid."""
 
     change: Masks  # of the prediction, because of the text
@@ -97,20 +97,20 @@ def otsu(maps: Masks) -> Float[Tensor, "image 1 1"]:
     return torch.tensor(found)[:, None, None].to(maps)
 
 
-def evidence(seen: Signs, settings: Settings) -> Masks:
+def evidence(seen: FirstStep, settings: Settings) -> Masks:
     """The geometric mean of the signs, blurred and stretched to 0..1."""
     logs = [getattr(seen, name).clamp_min(1e-12).log() for name in settings.signs]
     return normalised(blurred(torch.stack(logs).mean(dim=0).exp(), settings.sigma))
 
 
-def is_global(seen: Signs, settings: Settings) -> Bool[Tensor, " image"]:
+def is_global(seen: FirstStep, settings: Settings) -> Bool[Tensor, " image"]:
     """Whether half of the cells are foreseen over `scope` away from the source."""
     if settings.scope is None:
         return torch.zeros(len(seen.change), dtype=torch.bool, device=seen.change.device)
     return seen.foreseen.flatten(1).median(dim=1).values > settings.scope
 
 
-def mask(seen: Signs, settings: Settings) -> Masks:
+def mask(seen: FirstStep, settings: Settings) -> Masks:
     """Where the evidence reaches `grow` times Otsu's threshold; everything if that is meant."""
     found = evidence(seen, settings)
     local = found >= settings.grow * otsu(found)
@@ -128,7 +128,7 @@ def step_of_look(scheduler, signal: float) -> int:
     return len(scheduler.timesteps) - 1
 
 
-def look(run: EditorRun, work: Work, settings: Settings, controls: Sequence[Control] = ()) -> Signs:
+def look(run: EditorRun, work: Work, settings: Settings) -> FirstStep:
     """Run the editor up to the step that can be looked at, and say what that step shows."""
     step = step_of_look(run.scheduler, settings.signal)
     run.until(step)
@@ -150,14 +150,14 @@ def look(run: EditorRun, work: Work, settings: Settings, controls: Sequence[Cont
             f"no cross-attention layer has a stride of {settings.strides} latent cells; this UNet "
             f"has {', '.join(map(str, known))}"
         )
-    return Signs(
+    return FirstStep(
         (said - plain).abs().mean(dim=1),
         foreseen.abs().mean(dim=1),
         torch.stack(wrote).mean(dim=0),
     )
 
 
-def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> Signs:
+def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> FirstStep:
     """What the look of an edit by these settings shows."""
     work = Work(models, tasks, begin_edit(models, tasks))
     return look(EditorRun(models, tasks, work.start, **settings.guidance), work, settings)

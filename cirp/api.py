@@ -149,7 +149,7 @@ class Recording:
         return {word: self.word_map(word, image, **choice) for word in chosen}
 
     def _end(self, image: int) -> int:
-        """The position of the end-of-text token."""
+        """Return the position of the end-of-text token."""
         return len(self.pipe.tokenizer(self.prompt(image)).input_ids) - 1
 
     def _positions(self, word: str, image: int, occurrence: int | None) -> list[int]:

@@ -22,7 +22,7 @@ class Prompt:
 
 
 def read(tokenizer: CLIPTokenizer, text: str) -> Prompt:
-    """Raises `ValueError` if the caption is over the tokenizer's limit."""
+    """Raise `ValueError` if the caption is over the tokenizer's limit."""
     return Prompt(text, tokenizer(text).input_ids, words(tokenizer, text))
 
 
@@ -64,7 +64,9 @@ def alignment(
 def changed(
     tokenizer: CLIPTokenizer, source: Prompt, target: Prompt
 ) -> tuple[list[int], list[int]]:
-    """The tokens of the words that only the source has, and of those that only the target has.
+    """Return the tokens of the words that only the source has.
+
+    And of those that only the target has.
 
     Function words count only if nothing else differs.
     """

@@ -11,7 +11,7 @@ from cirp.attention.site import INSTRUCT_BRANCHES, named
 
 
 def told(sample: Tensor, timestep: Tensor | float | int, branches: tuple[int, ...]) -> dict:
-    """What a call of the UNet says about all of its sites."""
+    """Return what a call of the UNet says about all of its sites."""
     times = torch.as_tensor(timestep).flatten()
     if times.unique().numel() != 1:
         raise ValueError(f"the rows of the batch are at different timesteps: {times.tolist()}")

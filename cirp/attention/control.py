@@ -42,10 +42,10 @@ class Control:
     branches: tuple[int, ...] | None = None  # that a control which only reads asks for; None is all
 
     def begin(self) -> None:
-        """Called each time a `controlled` block with this control is entered."""
+        """Prepare for a `controlled` block, each time one is entered."""
 
     def interrupted(self) -> None:
-        """Called when a `controlled` block with this control is left by an exception."""
+        """Clean up after a `controlled` block that is left by an exception."""
 
     def wants(self, site: Site) -> bool:
         """Whether the stages are called at `site`; unwanted sites cost nothing."""
@@ -76,6 +76,7 @@ class ControlledAttention:
         **rest,
     ) -> Tensor:  # diffusers chose these names and passes them by keyword
         if not self.now:
+        """Compute one layer's attention as diffusers calls it, through all controls."""
             raise RuntimeError(
                 "call unet(...), not unet.forward(...): the timestep is read on call"
             )
@@ -116,7 +117,10 @@ def _by_head(x: Float[Tensor, "row position width"], heads: int) -> Float[Tensor
 
 @contextmanager
 def _projected(attn: Attention) -> Iterator[list[Tensor]]:
-    """The queries and keys that the stock processor makes meanwhile: no need to make them twice."""
+    """Return the queries and keys that the stock processor makes meanwhile.
+
+    No need to make them twice.
+    """
     made: list[Tensor] = [None, None]
 
     def keep(i: int):
@@ -134,7 +138,10 @@ def _projected(attn: Attention) -> Iterator[list[Tensor]]:
 
 
 def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slice]:
-    """The site as readers see it, with no branch that none of them asks for, and its rows."""
+    """Return the site as readers see it.
+
+    With no branch that none of them asks for, and its rows.
+    """
     asked = {branch for control in controls for branch in (control.branches or site.branches)}
     if asked >= set(site.branches) or not asked <= set(site.branches):
         return site, slice(None)
@@ -148,7 +155,10 @@ def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slic
 def _maps(
     attn: Attention, query: Tensor, key: Tensor, controls: Sequence[Control], site: Site
 ) -> Attn:
-    """The controlled maps, outside of autocast, which would round the scores to half precision."""
+    """Return the controlled maps.
+
+    Outside of autocast, which would round the scores to half precision.
+    """
     with torch.autocast(query.device.type, enabled=False):
         return _staged(_scores(attn, query, key), controls, site)
 

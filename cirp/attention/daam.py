@@ -42,12 +42,12 @@ def _heatmap():
 
 
 def daam_layers(record: Record) -> list[str]:
-    """The layers daam looks at, in its order; a layer's place here is daam's `layer_idx`."""
+    """Return the layers daam looks at, in its order; a layer's place here is daam's `layer_idx`."""
     return record.outer_layers
 
 
 def raw_heat_maps(record: Record, *, image: int = 0, branch: int = TEXT) -> "RawHeatMapCollection":
-    """Sums over time by (factor, layer, head), as `daam.trace(...).all_heat_maps`.
+    """Return sums over time by (factor, layer, head), as `daam.trace(...).all_heat_maps`.
 
     The factor is the layer's stride on the latent that was really used; daam's own is one on the
     64 x 64 or 96 x 96 latent it assumes. Raises `ImportError` without daam.
@@ -113,7 +113,7 @@ _KEEPS: dict[str, Callable[[int], slice]] = {
 
 
 def sliced(record: Record, rule: str) -> dict[str, Float[Tensor, "kept token row column"]]:
-    """What one of the rules of `daam_slices` keeps of each layer: raw sums over time.
+    """Return what one of the rules of `daam_slices` keeps of each layer: raw sums over time.
 
     Raises `ValueError` if the rule is unknown, or the record is not of one image and all three
     branches in diffusers' order.

@@ -35,7 +35,9 @@ def iou(heat: Heat, mask: Mask, *, threshold: float) -> float:
 
 
 def best_iou(heat: Heat, mask: Mask) -> tuple[float, float]:
-    """The highest IoU any threshold gives, and that threshold as a share of the map's maximum.
+    """Return the highest IoU any threshold gives.
+
+    And that threshold as a share of the map's maximum.
 
     It is chosen with the mask in sight, so this is a bound on what thresholding can do, the same
     bound for every method, and not what it does on new images. NaN if the mask is empty.
@@ -68,7 +70,9 @@ def pointing(heat: Heat, mask: Mask, *, tolerance: float = 0.0) -> float:
 
 
 def energy_inside(heat: Heat, mask: Mask) -> float:
-    """The share of the map's sum that lies in the mask; an even map scores the share of area.
+    """Return the share of the map's sum that lies in the mask.
+
+    An even map scores the share of area.
 
     NaN if the map is 0 everywhere or the mask is empty.
     """
@@ -98,7 +102,10 @@ def average_precision(heat: Heat, mask: Mask) -> float:
 
 
 def peak_to_mean(heat: Heat) -> float:
-    """The map's maximum over its mean: 1 for an even map, which points nowhere. NaN if all 0."""
+    """Return the map's maximum over its mean: 1 for an even map, which points nowhere.
+
+    NaN if all 0.
+    """
     heat, _ = _checked(heat, np.ones(tuple(heat.shape), dtype=bool))
     return float(heat.max() / heat.mean()) if heat.any() else math.nan
 
@@ -126,7 +133,7 @@ def scores(heat: Heat, mask: Mask, *, threshold: float = 0.4, tolerance: float =
 
 
 def baselines(shape: tuple[int, int], *, seed: int) -> dict[str, Float[np.ndarray, "row column"]]:
-    """Maps that have not seen the image: even, a Gaussian in the centre, and white noise.
+    """Return maps that have not seen the image: even, a Gaussian in the centre, and white noise.
 
     The Gaussian's standard deviation is a quarter of each side.
     """

@@ -46,7 +46,7 @@ def resized(
     *,
     resize: Resize = "bilinear",
 ) -> Float[Tensor, "map token new_row new_column"]:
-    """Maps at `size` (rows, columns); cells are areas, so their borders stay where they are.
+    """Return maps at `size` (rows, columns); cells are areas, so their borders stay where they are.
 
     "bilinear" averages when it makes smaller; "bicubic" is DAAM's: no averaging, and what the cubic
     undershoots is set to 0.
@@ -62,7 +62,7 @@ def fuse(
     *,
     resize: Resize = "bilinear",
 ) -> Float[Tensor, "token new_row new_column"]:
-    """The mean of maps of several resolutions, each resized to `size` first.
+    """Return the mean of maps of several resolutions, each resized to `size` first.
 
     Each part says how many maps it is the sum of. Parts are added one by one: at most one is held
     at the final size.
@@ -155,7 +155,7 @@ def word_map(
     occurrence: int | None = None,
     **selection,
 ) -> Float[Tensor, "row column"]:
-    """The map of one word or phrase: the mean over its tokens.
+    """Return the map of one word or phrase: the mean over its tokens.
 
     `prompt` is what the recorded branch was given; `selection` is `token_maps`'.
 

@@ -63,6 +63,7 @@ class Mean:
 
     @property
     def value(self) -> Tensor:
+        """The mean of all that was added."""
         return self.total / self.count
 
 
@@ -123,14 +124,16 @@ class Record(Control):
         self._entered = False
 
     def begin(self) -> None:
+        """Note where the runs of this block begin."""
         self._entered, self._before = True, len(self._runs)
 
     def interrupted(self) -> None:
-        """What a run left unfinished is no image."""
+        """Return what a run left unfinished is no image."""
         del self._runs[self._before :]
         self._forget()
 
     def on_probs(self, probs: Attn, site: Site) -> Attn:
+        """Add one layer's map to what is known of its run, and leave it as it is."""
         run = self._run(site)
         grid = grid_of(probs.shape[2], site.latent)
         rows = [probs[site.rows(branch)][..., : self.tokens] for branch in self.branches]
@@ -220,6 +223,7 @@ class Record(Control):
         return sum(mean.total.nbytes for mean in means)
 
     def stride(self, layer: str) -> int:
+        """Return the stride of a layer, in latent cells."""
         run, _ = self._find(0)
         return stride_of(self._mean(run, layer).total.shape[3], run.latent)
 
@@ -282,7 +286,7 @@ class Record(Control):
 
 
 def _prompts(site: Site) -> Tensor | None:
-    """What the text branch is told: a run may go on with fewer of the other branches."""
+    """Return what the text branch is told: a run may go on with fewer of the other branches."""
     if site.text is None or TEXT not in site.branches:
         return site.text
     return site.text[site.rows(TEXT)]
@@ -295,7 +299,7 @@ def _equal(one: Tensor | None, other: Tensor | None) -> bool:
 
 
 def _bin(timestep: float, edges: Sequence[float | int]) -> float:
-    """The lower edge of the bin of `timestep`."""
+    """Return the lower edge of the bin of `timestep`."""
     if not edges[0] <= timestep <= edges[-1]:
         raise ValueError(f"timestep {timestep} lies outside the edges {edges} of the times")
     return float([edge for edge in edges[:-1] if edge <= timestep][-1])

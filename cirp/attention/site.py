@@ -25,7 +25,7 @@ class Site:
     text: Tensor | None = field(default=None, compare=False, repr=False)  # the UNet's, all rows
 
     def rows(self, branch: int) -> slice:
-        """The rows of a map that belong to `branch`, one for each image.
+        """Return the rows of a map that belong to `branch`, one for each image.
 
         Raises `ValueError` if the batch has no such branch.
         """
@@ -38,9 +38,11 @@ class Site:
 
 
 def named(branches: Sequence[int]) -> str:
+    """Return the names of branches, for messages."""
     return "(" + ", ".join(str(_NAMES.get(branch, branch)) for branch in branches) + ")"
 
 
 def usual_branches(unet: nn.Module) -> tuple[int, ...]:
+    """Return the branches of diffusers' guided pipelines with this UNet, in their order."""
     takes_image = unet.config.in_channels == 2 * unet.config.out_channels
     return INSTRUCT_BRANCHES if takes_image else TEXT_TO_IMAGE_BRANCHES

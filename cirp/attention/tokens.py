@@ -57,7 +57,7 @@ class Word(NamedTuple):
 
 
 def check_length(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
-    """The number of tokens of `prompt`, begin and end of text included.
+    """Return the number of tokens of `prompt`, begin and end of text included.
 
     Raises `ValueError` if the text tower cannot take them all: diffusers would cut the rest off
     and only log it.
@@ -84,7 +84,9 @@ def words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[Word]:
 def word_positions(
     tokenizer: PreTrainedTokenizerBase, prompt: str, word: str, *, occurrence: int | None = None
 ) -> list[int]:
-    """The positions of the tokens of `word`, a word or phrase of `prompt`; case does not matter.
+    """Return the positions of the tokens of `word`, a word or phrase of `prompt`.
+
+    Case does not matter.
 
     A word of several tokens has several positions; the caller averages over them. If the word
     stands there more than once, `occurrence` picks one, from 0; by default all are taken together,
@@ -110,7 +112,10 @@ def word_positions(
 
 
 def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """The tokens of the content words. Raises `ValueError` if the prompt is over the limit."""
+    """Return the tokens of the content words.
+
+    Raises `ValueError` if the prompt is over the limit.
+    """
     return sorted({p for word in _content(tokenizer, prompt) for p in word.positions})
 
 
@@ -153,7 +158,7 @@ def _normal(text: str) -> str:
 
 
 def _whole(phrase: str) -> re.Pattern:
-    """The phrase with any white space between its parts and no letter or digit beside it."""
+    """Return the phrase with any white space between its parts and no letter or digit beside it."""
     phrase = phrase.strip()
     before = r"(?<!\w)" if re.match(r"\w", phrase) else ""
     after = r"(?!\w)" if re.search(r"\w\Z", phrase) else ""

@@ -20,7 +20,7 @@ NO_MASK = "None of these edits has a mask to score against (data/README.md)."
 
 
 def word_maps(watched: Sequence[Watched], *, titles: Sequence[str] = ()) -> Figure | None:
-    """A row per edit: the picture, and where each word that carries the edit looks."""
+    """Return a row per edit: the picture, and where each word that carries the edit looks."""
     if not watched:
         print("left out: words of captions. None of these edits names target words in one.")
         return None
@@ -105,7 +105,7 @@ def time_figure(watched: Sequence[Watched]) -> Figure | None:
 
 
 def slices_figure(pair: Sequence[Watched], slices: Sequence[Mapping], *, position: int) -> Figure:
-    """A token position's map by slicing rule (columns) under two instructions (rows)."""
+    """Return a token position's map by slicing rule (columns) under two instructions (rows)."""
     rules = list(slices[0])
     fig, axes = figures.grid(len(pair), len(rules) + 1, side=1.7)
     for row, (one, found) in enumerate(zip(pair, slices, strict=True)):
@@ -119,7 +119,7 @@ def slices_figure(pair: Sequence[Watched], slices: Sequence[Mapping], *, positio
 
 
 def attention_explorer(watched: Watched):
-    """The interactive explorer of one edit: word, resolution and time."""
+    """Return the interactive explorer of one edit: word, resolution and time."""
     record = watched.record
     maps = {}
     for stride in record.strides:
@@ -153,7 +153,7 @@ def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[i
 
 
 def cost_table() -> pd.DataFrame:
-    """What recording costs, as `cirp cost attention` measured it."""
+    """Return what recording costs, as `cirp cost attention` measured it."""
     found = results.known("attention_cost").set_index("way")
     columns = {
         "seconds": "seconds", "time_over_stock": "time / without",

@@ -23,7 +23,7 @@ def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -
 
 
 def finding(found: pd.DataFrame) -> Paragraph:
-    """The chapter's answer; `found` is `factorial.against_baseline`."""
+    """Return the chapter's answer; `found` is `factorial.against_baseline`."""
     sentences, number = [], Numbers()
     for held, called in (
         ("latents", "the latents"),

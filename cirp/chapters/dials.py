@@ -26,7 +26,7 @@ def instruction_of(item: EditItem) -> str:
 
 
 def run_live(item: EditItem, seed: int, settings: Mapping) -> str:
-    """The explorer's page, opened at this run of InstructPix2Pix."""
+    """Return the explorer's page, opened at this run of InstructPix2Pix."""
     names = ("steps", "text_scale", "image_scale")
     asked = {"item": item.id, "instruction": item.record.instruction, "seed": seed}
     asked |= {name: settings[name] for name in names if name in settings}
@@ -43,7 +43,7 @@ def dials(
     label: Callable[[EditItem], str] = instruction_of,
     live: Callable[[EditItem, int, Mapping], str] | None = None,
 ) -> GuidanceExplorer:
-    """A player over the items and every combination of the dials' values.
+    """Return a player over the items and every combination of the dials' values.
 
     `cell(value, ...)` says what is run with one value of each dial, in their order; `live(item,
     seed, settings)` where it can be run anew.
@@ -83,5 +83,5 @@ def dial(
     *,
     seed: int = 0,
 ) -> GuidanceExplorer:
-    """A player over the items and the values of one dial."""
+    """Return a player over the items and the values of one dial."""
     return dials({name: tuple(values)}, values.__getitem__, items, features, seed=seed)

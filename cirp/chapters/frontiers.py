@@ -21,7 +21,7 @@ SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
 
 def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
-    """The chapter's answer: where ours stands, and how many others beat the baseline."""
+    """Return the chapter's answer: where ours stands, and how many others beat the baseline."""
     rows = summary.set_index("method")
     ours = rows.loc[configurations.OURS]
     others = rows.drop([configurations.BASELINE, configurations.OURS])
@@ -120,7 +120,7 @@ def _by_area(summary: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
-    """The frontiers in numbers, best first."""
+    """Return the frontiers in numbers, best first."""
     shown = _by_area(summary, "area")[::-1]
     columns = {
         "most success": "most edit success",
@@ -151,7 +151,10 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def confirmed(table: pd.DataFrame) -> Markdown:
-    """What the edits that nobody had looked at say of remap; `table` is that of `confirmation`."""
+    """Return what the edits that nobody had looked at say of remap.
+
+    `table` is that of `confirmation`.
+    """
     asked = confirmation.reached(table)
     base = configurations.BASELINE
     kept, less = (
@@ -188,7 +191,7 @@ def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rank_figure(table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
-    """A panel a metric (name -> "higher" or "lower" is better): mean ranks over images.
+    """Return a panel a metric (name -> "higher" or "lower" is better): mean ranks over images.
 
     Methods whose bars overlap are not told apart at 5 % (Friedman and Nemenyi).
     """

@@ -19,7 +19,7 @@ from cirp.statistics import frontier
 
 
 def finding(table: pd.DataFrame, found: pd.DataFrame) -> Paragraph:
-    """The chapter's answer; `found` is `leak.at_equal_success`."""
+    """Return the chapter's answer; `found` is `leak.at_equal_success`."""
     by_seed = {seed: rows.set_index("leak") for seed, rows in found.groupby("training seed")}
     first, *others = by_seed.values()
     clean, full = (first.loc[share] for share in (leak.LEAKS[0], leak.LEAKS[-1]))
@@ -80,7 +80,7 @@ def _again(rows: pd.DataFrame, number: Numbers) -> str:
 
 
 def edges(table: pd.DataFrame) -> Figure:
-    """The frontiers of both trainings, with the level at which they are compared."""
+    """Return the frontiers of both trainings, with the level at which they are compared."""
     fig, ax = plt.subplots(figsize=(6.8, 4.2))
     colours = (figures.PALETTE[2], figures.PALETTE[0], figures.PALETTE[1])
     first = min(table["training_seed"])
@@ -107,7 +107,7 @@ def edges(table: pd.DataFrame) -> Figure:
 
 
 def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
-    """The same edits by the three editors, each above the map of what it changed."""
+    """Return the same edits by the three editors, each above the map of what it changed."""
     settings = dict(
         steps=configurations.STEPS, text_scale=configurations.TEXT_SCALE,
         image_scale=configurations.IMAGE_SCALE,
@@ -160,7 +160,7 @@ def losses(folder: Path) -> pd.DataFrame:
 
 
 def losses_figure(table: pd.DataFrame) -> Figure:
-    """A line an editor; what changes on the left, what must not on the right."""
+    """Return a line an editor; what changes on the left, what must not on the right."""
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.4), sharey=True)
     colours = (figures.PALETTE[2], figures.PALETTE[0], figures.PALETTE[1])
     for ax, side in zip(axes, ("inside", "outside"), strict=True):

@@ -29,7 +29,7 @@ def logged(folder: Path) -> pd.DataFrame:
 
 
 def finding(table: pd.DataFrame) -> Paragraph:
-    """What a doubling of the samples adds, and how far that would lead."""
+    """Return what a doubling of the samples adds, and how far that would lead."""
     fit = linregress(np.log2(table["samples"]), table["success"])
     reach = t.ppf(0.975, len(table) - 2) * fit.stderr
     number = Numbers()
@@ -58,7 +58,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
 
 
 def by_kind(table: pd.DataFrame) -> Figure:
-    """A panel a kind of edit: share that succeeds over the samples, with exact intervals."""
+    """Return a panel a kind of edit: share that succeeds over the samples, with exact intervals."""
     each = EDITS // len(EDIT_KINDS)
     fig, axes = plt.subplots(2, 4, figsize=(9.6, 4.2), sharex=True, sharey=True)
     thousands = table["samples"] / 1000
@@ -91,7 +91,7 @@ def by_noise(table: pd.DataFrame) -> Figure:
 
 
 def strip(folder: Path) -> Figure:
-    """The monitor's first edit of each kind after more and more samples."""
+    """Return the monitor's first edit of each kind after more and more samples."""
     sheets = sorted((folder / LOG).glob("edits-*.webp"))
     counts = [int(sheet.stem.removeprefix("edits-")) for sheet in sheets]
     pages = [Image.open(sheet) for sheet in sheets]
@@ -109,5 +109,8 @@ def strip(folder: Path) -> Figure:
 
 
 def tried(folder: Path) -> pd.DataFrame:
-    """What was tried with which model, what it cost, what it did, and whether it was kept."""
+    """Return what was tried with which model.
+
+    What it cost, what it did, and whether it was kept.
+    """
     return pd.read_csv(folder / "tried" / "levers.csv").set_index("what")

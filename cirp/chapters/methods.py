@@ -21,7 +21,10 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
 def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
-    """A row per edit, a column per method; the line is the region each method worked with."""
+    """Return a row per edit, a column per method.
+
+    The line is the region each method worked with.
+    """
     names = list(made)
     fig, axes = figures.grid(len(items), len(names) + 2, side=1.15)
     axes = np.atleast_2d(axes)
@@ -107,7 +110,7 @@ def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def finding(table: pd.DataFrame) -> Paragraph:
-    """What the methods have in common at the point each is shown at, on local test edits."""
+    """Return what the methods have in common at the point each is shown at, on local test edits."""
     others = [m for m in frontiers.with_dials(table) if m != configurations.BASELINE]
     rows = _against_baseline(table, others)
     quieter = [m for m, (_, out) in rows.items() if out.high < 0]
@@ -176,7 +179,7 @@ def compared(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
 
 
 def listing(thing) -> Markdown:
-    """The source of a function or class as it runs, to be read beside its equation."""
+    """Return the source of a function or class as it runs, to be read beside its equation."""
     return Markdown(f"```python\n{inspect.getsource(thing).rstrip()}\n```")
 
 

@@ -23,12 +23,12 @@ OURS = configurations.OURS
 
 
 def frontiers_table(s: Study) -> pd.DataFrame | None:
-    """The table of `frontiers`; None in a book of other edits or models."""
+    """Return the table of `frontiers`; None in a book of other edits or models."""
     return results.of_book(s, "frontiers")
 
 
 def finding(table: pd.DataFrame | None) -> Paragraph:
-    """The book in three sentences."""
+    """Return the book in three sentences."""
     if table is None:
         return say("*The book's own findings are left out here: these are other edits or models.*")
     shown = frontiers.at_shown(frontiers.local(table))

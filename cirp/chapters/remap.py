@@ -19,7 +19,7 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
-    """A row per edit: what the first step shows, and the two regions."""
+    """Return a row per edit: what the first step shows, and the two regions."""
     own = METHODS["remap"].configured(**settings)
     tasks = [cache.task(item, seed) for item in items]
     seen = remap.look_at(models, tasks, own)
@@ -55,14 +55,17 @@ def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: 
 
 
 def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list[EditItem]:
-    """The items whose regions were found worst, of those that have a region."""
+    """Return the items whose regions were found worst, of those that have a region."""
     order = table.groupby("id")["region_iou"].mean().dropna().sort_values(kind="stable").index
     known = {item.id: item for item in items if not item.record.is_global}
     return [known[name] for name in order if name in known][:count]
 
 
 def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
-    """The chapter's answer: the region it finds, and what remapping attention itself adds."""
+    """Return the chapter's answer.
+
+    The region it finds, and what remapping attention itself adds.
+    """
     shown = frontiers.at_shown(frontiers.local(table))
     iou = by_image(shown, "region_iou")
     found = mean_of(shown, configurations.OURS, "region_iou")

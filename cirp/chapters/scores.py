@@ -68,7 +68,10 @@ def _signed(value: float) -> str:
 
 
 def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
-    """What fading the edit out does to similarity, and how similarity goes with outside change."""
+    """Return what fading the edit out does to similarity.
+
+    And how similarity goes with outside change.
+    """
     wide = blends.pivot_table(index="id", columns="alpha", values="clip_i_source")
     faded = paired_interval(wide[max(wide)].to_numpy(float), wide[min(wide)].to_numpy(float))
     base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
@@ -94,7 +97,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
 
 
 def whose(study) -> Markdown:
-    """What the two blocks of the report's table are numbers of."""
+    """Return what the two blocks of the report's table are numbers of."""
     ours = "the miniature" if study.models.is_miniature else f"`{study.shown_as}`"
     return say(
         f"Theirs was measured on real models and ten photographs, ours on {ours}: **the two blocks "
@@ -103,7 +106,7 @@ def whose(study) -> Markdown:
 
 
 def report_table(table: pd.DataFrame, models: str = "miniature") -> pd.DataFrame:
-    """The report's table: theirs on real models, and ours, measured on `models`."""
+    """Return the report's table: theirs on real models, and ours, measured on `models`."""
     rows = [
         ("the report, real models, 10 images", "InstructPix2Pix", "89.45", "89.60", ""),
         ("the report, real models, 10 images", "noisy input", "91.79", "90.50", ""),
@@ -153,7 +156,7 @@ def paired_table(found: pd.DataFrame | None) -> pd.DataFrame | None:
 
 
 def forest_figure(found: pd.DataFrame | None) -> Figure | None:
-    """The differences with their intervals."""
+    """Return the differences with their intervals."""
     if found is None:
         return None
     fig, ax = plt.subplots(figsize=(6.6, 3.2))
@@ -175,7 +178,7 @@ def by_kind(table: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The eight cells with input form, text scale and prompt as columns of their own."""
+    """Return the eight cells with input form, text scale and prompt as columns of their own."""
     columns = known(table, ["success", PRIMARY, "clip_i_source", "dinov2_source", "clip_t"])
     found = points(table, columns)
     parts = _factors(table).loc[found["method"]].reset_index(drop=True)
@@ -185,14 +188,17 @@ def ablation_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _factors(table: pd.DataFrame) -> pd.DataFrame:
-    """The three things that the ablation changes, by label."""
+    """Return the three things that the ablation changes, by label."""
     own = settings_by_label(table, "variant", "text_scale", "prompt")
     noised = own["variant"].notna().map({True: "noised", False: "concatenated"})
     return own.drop(columns="variant").assign(input=noised)[["input", "text_scale", "prompt"]]
 
 
 def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """What each of the three changes does by itself: mean over the other two, paired by image."""
+    """Return what each of the three changes does by itself.
+
+    Mean over the other two, paired by image.
+    """
     columns = known(table, columns)
     images = average_seeds(table, columns)
     images = images.join(_factors(table), on="method")
@@ -268,7 +274,7 @@ def where_table(table: pd.DataFrame) -> pd.DataFrame | None:
 
 
 def truth_table(study) -> pd.DataFrame | None:
-    """The exact targets, scored as if an editor had made them."""
+    """Return the exact targets, scored as if an editor had made them."""
     items = [item for item in study.everything if item.record.target_file_name]
     if not items:
         print("left out: the exact answers. None of these edits has one.")

@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 def finding(table: pd.DataFrame) -> Paragraph:
-    """The chapter's answer, after the last turn."""
+    """Return the chapter's answer, after the last turn."""
     last = int(table["turn"].max())
     base, ours = configurations.BASELINE, configurations.OURS
     end = table[table["turn"] == last]

@@ -54,7 +54,7 @@ def kinds(columns: int = 11) -> Figure:
 
 
 def settings_and_styles() -> Figure:
-    """The settings, then one scene in every style."""
+    """Return the settings, then one scene in every style."""
     scene = Scene("grass", 3, (Thing("fox", (), 50, 88, 58, False, 2),))
     pictures = [(name, render(Scene(name, 3, ()), SIDE)) for name in SETTINGS]
     pictures += [
@@ -105,7 +105,7 @@ def leaks(count: int = 4) -> Figure:
 
 
 def bars(table: pd.DataFrame) -> pd.DataFrame:
-    """What was wanted and what was reached, without the controls."""
+    """Return what was wanted and what was reached, without the controls."""
     some = table[table["wanted"].notna() & (table["bar"] != CONTROL)]
     some = some.fillna({"kind": "", "part": ""})
     verdicts = {"yes": "reached", "no": "missed", "open": "open"}
@@ -131,7 +131,7 @@ def _spans(some: pd.DataFrame) -> list[str]:
 
 
 def _first(count: int) -> tuple[list[EditItem], list[Edit]]:
-    """The first validation edits, and what the book's editor makes of them."""
+    """Return the first validation edits, and what the book's editor makes of them."""
     models = load("miniature")
     items = cache.fitted(load_drawn("validation", -(-count // 8) * 8), models)[:count]
     method, settings = configurations.found()[configurations.BASELINE]
@@ -151,7 +151,10 @@ def nearest_by_count(count: int) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """The judge's verdict against the nearest right answer's, over the baseline's test edits."""
+    """Return the judge's verdict against the nearest right answer's.
+
+    Over the baseline's test edits.
+    """
     base = frontiers.at_shown(frontiers.local(table))
     base = base[base["method"] == configurations.BASELINE]
     says = (
@@ -162,7 +165,7 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_edits(count: int) -> Figure:
-    """The first validation edits as triples: source, the book's editor, exact answer."""
+    """Return the first validation edits as triples: source, the book's editor, exact answer."""
     items, made = _first(count)
     across = 4
     rows = -(-count // across)
@@ -180,7 +183,7 @@ def first_edits(count: int) -> Figure:
 
 
 def training(folder: Path) -> pd.DataFrame:
-    """What each stage saw, and where it ran, from its own log."""
+    """Return what each stage saw, and where it ran, from its own log."""
     rows = []
     for log in sorted(Path(folder).glob("*.json")):
         record = json.loads(log.read_text(encoding="utf-8"))
@@ -202,7 +205,7 @@ def training(folder: Path) -> pd.DataFrame:
 
 
 def curves(folder: Path) -> Figure:
-    """The loss of each stage as it was logged."""
+    """Return the loss of each stage as it was logged."""
     logs = sorted(Path(folder).glob("*.csv"))
     columns = min(4, len(logs))
     rows = -(-len(logs) // columns)

@@ -37,12 +37,15 @@ def pictures(s: Study) -> list[EditItem]:
 
 
 def methods(s: Study) -> Methods:
-    """What is run on the pictures of a study."""
+    """Return what is run on the pictures of a study."""
     return chosen(pictures(s), steps=s.steps, miniature=s.models.is_miniature)
 
 
 def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods:
-    """The baseline, remap at the same scales, the noisy input if there are captions, controls."""
+    """Return the baseline.
+
+    Remap at the same scales, the noisy input if there are captions, controls.
+    """
     text = configurations.TEXT_SCALE if miniature else PAPER
     scales = dict(steps=steps, text_scale=text, image_scale=configurations.IMAGE_SCALE)
     known, settings = configurations.found(steps)[OURS]
@@ -57,7 +60,7 @@ def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods
 
 
 def scores(s: Study, chosen: Methods) -> pd.DataFrame:
-    """A row per picture and method, computed here and now; nothing of it is recorded."""
+    """Return a row per picture and method, computed here and now; nothing of it is recorded."""
     return score_methods(s.models, s.features, pictures(s), chosen, seeds=s.seeds[:1])
 
 
@@ -97,7 +100,7 @@ def numbers(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def side_by_side(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
-    """A row per picture: input, each output, and what the first two change, on one scale."""
+    """Return a row per picture: input, each output, and what the first two change, on one scale."""
     names, both = list(made), list(made)[:2]
     fig, axes = figures.grid(len(items), 1 + len(names) + len(both), side=1.7)
     axes = np.atleast_2d(axes)
@@ -135,7 +138,10 @@ def save_first(s: Study, items: Sequence[EditItem], made: Mapping[str, Sequence[
 
 
 def watched(s: Study, items: Sequence[EditItem], chosen: Methods) -> list[Watched]:
-    """The baseline's attention on each, for the words that carry the edit or all content words."""
+    """Return the baseline's attention on each.
+
+    For the words that carry the edit or all content words.
+    """
     name, settings = chosen[report.BASELINE]
     return [
         watch(s.models, with_words(item, s.models), name, seed=s.seeds[0], settings=settings)

@@ -64,7 +64,7 @@ def pipeline(device: str) -> StableDiffusionPipeline:
 
 @contextmanager
 def watched(pipe: StableDiffusionPipeline, way: str):
-    """What the run is done within; gives the number of bytes kept afterwards."""
+    """Return what the run is done within; gives the number of bytes kept afterwards."""
     ids = pipe.tokenizer(PROMPT).input_ids
     record = Record(tokens=len(ids) if "tokens" in way else None)
     with tempfile.TemporaryDirectory() as folder:

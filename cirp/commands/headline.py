@@ -23,7 +23,10 @@ AGAINST = (
 
 
 def headline() -> str:
-    """The report's table with ours, the two questions it could not answer, and remap's standing."""
+    """Return the report's table with ours.
+
+    The two questions it could not answer, and remap's standing.
+    """
     table = records.read(RESULTS / "main.csv")
     similarity = chapter.report_table(table).to_markdown(index=False, disable_numparse=True)
     locality = tables.wide(table, ["success", PRIMARY])

@@ -27,7 +27,7 @@ OUT = RESULTS / "costs.csv"
 
 
 def prepared(device: str) -> tuple[Models, Task]:
-    """The miniature and its first edit."""
+    """Return the miniature and its first edit."""
     with quiet():
         models = load("miniature", device=device)
     (item, *_) = cache.fitted(load_edits(EDITS)[:1], models)

@@ -12,7 +12,7 @@ LEFT_OUT = ("__pycache__", "data/results/quick", ".ipynb_checkpoints")
 
 
 def newest(paths: list[str]) -> float:
-    """The latest modification under the paths, files or folders; 0 if there is none."""
+    """Return the latest modification under the paths, files or folders; 0 if there is none."""
     latest = 0.0
     for path in paths:
         files = [Path(path)] if os.path.isfile(path) else Path(path).rglob("*")

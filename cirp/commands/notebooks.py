@@ -33,14 +33,16 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def cores() -> int:
-    """The number this process may use, which in a container may be less than there are."""
+    """Return the number this process may use, which in a container may be less than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def quiet_environment(models: str) -> dict[str, str]:
-    """What a kernel is started with: all cores, nothing on stderr, no network for shipped models.
+    """Return what a kernel is started with.
+
+    All cores, nothing on stderr, no network for shipped models.
 
     The book counts any stderr as a warning, and a warning fails its build. Variables that are set
     already keep their values.
@@ -63,7 +65,7 @@ def quiet_environment(models: str) -> dict[str, str]:
 
 
 def read(source: Path) -> nbformat.NotebookNode:
-    """The notebook with ids that are the same each time it is read."""
+    """Return the notebook with ids that are the same each time it is read."""
     notebook = jupytext.read(source)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"{source.stem.replace('_', '-')}-{number:03d}"
@@ -92,7 +94,7 @@ def check(name: str, given: dict, defaults: dict) -> None:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The executed notebook as the book wants it: no run-time metadata, no dead widgets."""
+    """Return the executed notebook as the book wants it: no run-time metadata, no dead widgets."""
     for cell in notebook.cells:
         cell.metadata.pop("papermill", None)
         cell.metadata.pop("execution", None)
@@ -110,14 +112,14 @@ def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def left_out(notebook: nbformat.NotebookNode, why: str) -> nbformat.NotebookNode:
-    """The chapter's title, and the line that says why there is no more of it."""
+    """Return the chapter's title, and the line that says why there is no more of it."""
     titles = [c.source.splitlines()[0] for c in notebook.cells if c.source.startswith("# ")]
     cell = nbformat.v4.new_markdown_cell(f"{titles[0]}\n\n:::{{note}}\n{why}\n:::", id="left-out")
     return nbformat.v4.new_notebook(cells=[cell], metadata=notebook.metadata)
 
 
 def commit() -> str:
-    """The commit of the working tree, with "+" if what a run starts from was changed since.
+    """Return the commit of the working tree, with "+" if what a run starts from was changed since.
 
     Tables, figures and the README's numbers are what a full run writes, so they do not count.
     "unknown" without git.
@@ -201,7 +203,10 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
 
 
 def chosen(names: list[str], folder: Path) -> list[Path]:
-    """The notebooks of these names, in order; all without names. `ValueError` for unknown ones."""
+    """Return the notebooks of these names, in order; all without names.
+
+    `ValueError` for unknown ones.
+    """
     known = {path.stem: path for path in sorted(folder.glob("[0-9]*.py"))}
     for name in names:
         if name not in known:

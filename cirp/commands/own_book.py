@@ -94,7 +94,7 @@ def execute(names: Sequence[str], given: Mapping, folder: Path) -> tuple[list[st
 
 
 def contents(shown: Sequence[str]) -> dict:
-    """The table of contents: your pictures first."""
+    """Return the table of contents: your pictures first."""
     chapters = [{"file": f"notebooks/{name}"} for name in shown]
     return {
         "format": "jb-book", "root": "intro",
@@ -106,7 +106,10 @@ def contents(shown: Sequence[str]) -> dict:
 
 
 def front_page(out: Path, without: Mapping[str, str], *, edits: Path | None, models: str) -> str:
-    """The page that the reader sees first: the first picture, the numbers, what was left out."""
+    """Return the page that the reader sees first.
+
+    The first picture, the numbers, what was left out.
+    """
     count = len(load_edits(edits)) if edits else 50
     about = f"{count} pictures of `{(edits or Path('data/edits')).name}`, edited by `{models}`."
     if models == "miniature" and edits is not None:
@@ -131,7 +134,7 @@ def _list(without: Mapping[str, str]) -> str:
 
 
 def configuration() -> dict:
-    """The book's, for a book in which some chapters that others point at are missing."""
+    """Return the book's, for a book in which some chapters that others point at are missing."""
     known = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     known["title"] = "Your pictures"
     known["sphinx"]["config"]["suppress_warnings"] = [

@@ -17,7 +17,10 @@ BACKENDS = ("grammar", "local", "endpoint")
 
 
 def chosen(name: str, *, model: str, url: str | None, device: str) -> Backend | Grammar:
-    """The backend of this name. Raises `ValueError` for an unknown one, or one without a model."""
+    """Return the backend of this name.
+
+    Raises `ValueError` for an unknown one, or one without a model.
+    """
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; give one of {', '.join(BACKENDS)}")
     if name == "grammar":

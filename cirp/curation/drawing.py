@@ -56,6 +56,6 @@ def balanced(found: Sequence[Candidate], count: int, seed: int) -> list[Candidat
 
 
 def _in_turn(queues: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    """The first of each, the second of each, ..."""
+    """Return the first of each, the second of each, ..."""
     longest = max(map(len, queues))
     return [queue[i] for i in range(longest) for queue in queues if i < len(queue)]

@@ -65,7 +65,9 @@ def write(
 
 
 def names(found: Sequence[Candidate]) -> list[str]:
-    """The id of each: a photograph's own name, else its collection and a hash of its content.
+    """Return the id of each.
+
+    A photograph's own name, else its collection and a hash of its content.
 
     Noise follows the id, so an id must not change when another picture is added.
     """
@@ -97,7 +99,9 @@ def check_new(folder: Path) -> None:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A folder to write into that becomes `folder` when the block ends well, and is gone else.
+    """Return a folder to write into that becomes `folder` when the block ends well.
+
+    And is gone else.
 
     Raises `DataError` if `folder` is there already.
     """

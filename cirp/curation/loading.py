@@ -50,7 +50,10 @@ def rows(
 
 
 def undecoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
-    """The rows with their pictures as bytes: decoding would read any file that a row names."""
+    """Return the rows with their pictures as bytes.
+
+    Decoding would read any file that a row names.
+    """
     features = stream.features or {}
     for column, feature in features.items():
         if isinstance(feature, datasets.Image):
@@ -59,7 +62,10 @@ def undecoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
 
 
 def _commit(source: Source) -> str:
-    """The newest revision of a collection. Raises `DataError` within seconds without a network."""
+    """Return the newest revision of a collection.
+
+    Raises `DataError` within seconds without a network.
+    """
     try:
         return str(HfApi().dataset_info(source.hub, timeout=5).sha)
     except Exception as error:  # whatever the network or the hub says

@@ -33,7 +33,7 @@ ONE_A_LINE = "one edit a line, columns in the first"
 
 
 def own(folder: Path) -> Iterator[Candidate]:
-    """The pictures of a folder, in the order of its metadata or, without, of their names.
+    """Return the pictures of a folder, in the order of its metadata or, without, of their names.
 
     Raises `DataError`: which file and row, which value, what would be right.
     """
@@ -134,12 +134,15 @@ def left_alone(folder: Path) -> list[str]:
 
 
 def instruction_beside(picture: Path) -> str:
-    """The text of the file beside a picture (dog.txt, DOG.TXT), in one line; "" without one."""
+    """Return the text of the file beside a picture (dog.txt, DOG.TXT), in one line.
+
+    "" without one.
+    """
     beside = (p for p in picture.parent.iterdir() if p.stem == picture.stem and p.is_file())
     texts = sorted(path for path in beside if path.suffix.lower() == ".txt")
     return " ".join(read_text(texts[0]).split()) if texts else ""
 
 
 def as_picture(mask: np.ndarray) -> Image.Image:
-    """A mask as it lies on disk: white where the edit may change the picture."""
+    """Return a mask as it lies on disk: white where the edit may change the picture."""
     return Image.fromarray(mask.astype(np.uint8) * 255)

@@ -67,7 +67,7 @@ class Review:
         return [row["id"] for row in self.rows if row["id"] not in decided]
 
     def row(self, name: str) -> dict:
-        """What is known of an edit, with what was decided of it. Raises `DataError`."""
+        """Return what is known of an edit, with what was decided of it. Raises `DataError`."""
         for row in self.rows:
             if row["id"] == name:
                 last = self.decided.get(name)
@@ -77,11 +77,11 @@ class Review:
         raise DataError(f"no edit {name!r} in {self.folder}")
 
     def picture(self, name: str) -> Image.Image:
-        """The edit's source."""
+        """Return the edit's source."""
         return open_image(self.folder / self.row(name)["source_file_name"])
 
     def mask(self, name: str) -> Mask | None:
-        """The region as it is now."""
+        """Return the region as it is now."""
         file = self.row(name).get("mask_file_name")
         return None if file is None else open_mask(self.folder / file)
 
@@ -135,7 +135,7 @@ class Review:
             os.fsync(file.fileno())
 
     def finish(self, out: Path) -> Path:
-        """What is kept as a folder of its own, written beside its place and moved.
+        """Return what is kept as a folder of its own, written beside its place and moved.
 
         Raises `DataError` if some edits have no decision, none is kept, or `out` is there already.
         """
@@ -176,7 +176,10 @@ class Review:
         return record
 
     def _copy_origins(self, kept: set[str], half: Path) -> None:
-        """References of what is kept; the attributions as they are."""
+        """Return references of what is kept.
+
+        The attributions as they are.
+        """
         if (self.folder / REFERENCES).is_file():
             rows = (row for _, row in json_lines(self.folder / REFERENCES))
             some = [json.dumps(row) + "\n" for row in rows if row.get("id") in kept]
@@ -195,7 +198,9 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def open_review(folder: Path | str) -> Review:
-    """A folder of edits, or a draft whose instructions are not all written, with its decisions.
+    """Return a folder of edits.
+
+    Or a draft whose instructions are not all written, with its decisions.
 
     Raises `DataError` for a folder that is neither, or a log that is of another folder.
     """
@@ -223,7 +228,7 @@ def open_review(folder: Path | str) -> Review:
 
 
 def _draft_row(folder: Path, where: str, row: object) -> dict:
-    """A row of a draft, checked in all but its instruction."""
+    """Return a row of a draft, checked in all but its instruction."""
     said, filled = "", row  # what is no object is refused by `record_of`
     if isinstance(row, dict):
         said = str(row.get("instruction") or "")

@@ -36,7 +36,7 @@ class Source:
 
 
 def opened(value: object, place: str) -> Image.Image:
-    """The picture of a cell: one that is open, or the bytes of a file.
+    """Return the picture of a cell: one that is open, or the bytes of a file.
 
     A collection can name a file or address in place of pixels; that one is never read: it may be
     anybody's. Raises `DataError`.
@@ -56,7 +56,7 @@ def opened(value: object, place: str) -> Image.Image:
 
 
 def _picture(row: Mapping, column: str, where: str) -> Image.Image:
-    """An upright RGB picture; of an animation the first frame."""
+    """Return an upright RGB picture; of an animation the first frame."""
     value = opened(row[column], f"{where}: {column}")
     if getattr(value, "is_animated", False):
         value.seek(0)
@@ -118,7 +118,7 @@ def _magicbrush(row: Mapping, where: str) -> Iterator[Candidate]:
 
 
 def _dreambooth(row: Mapping, where: str) -> Iterator[Candidate]:
-    """A subject's photograph with a prompt that has a place for the subject's class."""
+    """Return a subject's photograph with a prompt that has a place for the subject's class."""
     prompt, subject = _text(row, "prompt", where), _text(row, "class", where)
     if PLACEHOLDER not in prompt:
         raise DataError(f"{where}: prompt is {prompt!r}; it needs {PLACEHOLDER} for the subject")
@@ -135,7 +135,7 @@ def _dreambooth(row: Mapping, where: str) -> Iterator[Candidate]:
 
 
 def _tedbench(row: Mapping, where: str) -> Iterator[Candidate]:
-    """A target text and Imagic's own result, which is no truth; so it is no target."""
+    """Return a target text and Imagic's own result, which is no truth; so it is no target."""
     target = _text(row, "caption", where)
     yield Candidate(
         "tedbench",
@@ -212,7 +212,7 @@ SOURCES: dict[str, Source] = {
 
 
 def candidates(name: str, rows) -> Iterator[Candidate]:
-    """The candidates of rows of a collection, in their order.
+    """Return the candidates of rows of a collection, in their order.
 
     Raises `DataError` for a collection that is not known, or a row that lacks a column.
     """

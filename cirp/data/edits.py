@@ -143,6 +143,7 @@ class EditItem:
 
     @property
     def id(self) -> str:
+        """The name of the edit."""
         return self.record.id
 
     @property
@@ -151,21 +152,24 @@ class EditItem:
         return self.fitted or self.source().size
 
     def at(self, size: tuple[int, int]) -> "EditItem":
+        """Return the edit with all its pictures at this size (width, height)."""
         return replace(self, fitted=size)
 
     def worded(self, words: list[str]) -> "EditItem":
-        """The same with these as the words of the instruction that carry the edit."""
+        """Return the same with these as the words of the instruction that carry the edit."""
         return replace(self, record=self.record.model_copy(update={"words": words}))
 
     def source(self) -> Image.Image:
+        """Return the picture before the edit."""
         return self._image(self.record.source_file_name)
 
     def target(self) -> Image.Image | None:
+        """Return the exact answer, or None where there is none."""
         name = self.record.target_file_name
         return None if name is None else self._image(name)
 
     def mask(self) -> Mask | None:
-        """True where the edit may change the image; None where nobody has said."""
+        """Return True where the edit may change the image; None where nobody has said."""
         name = self.record.mask_file_name
         return None if name is None else self._mask(name)
 
@@ -250,7 +254,7 @@ def load_edits(folder: Path | str = EDITS, limit: int | None = None) -> list[Edi
 
 
 def record_of(row: Any, where: str) -> EditRecord:
-    """A row as a record. Raises `DataError`: where, which value, what would be right."""
+    """Return a row as a record. Raises `DataError`: where, which value, what would be right."""
     try:
         return EditRecord.model_validate(row)
     except ValidationError as error:
@@ -258,7 +262,7 @@ def record_of(row: Any, where: str) -> EditRecord:
 
 
 def _one_line(error: ValidationError, row: Any) -> str:
-    """What pydantic found, as one sentence about the first problem."""
+    """Return what pydantic found, as one sentence about the first problem."""
     if not isinstance(row, dict):
         return f"{row!r} is not an object; write {{...}} with the columns of an edit"
     first, *others = error.errors()

@@ -30,7 +30,7 @@ def open_image(path: Path | str) -> Image.Image:
 
 
 def as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """The same of a picture that is open already; `name` is for the error."""
+    """Return the same of a picture that is open already; `name` is for the error."""
     return _over_white(_eight_bit(ImageOps.exif_transpose(image), image.format, name))
 
 
@@ -42,7 +42,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def open_mask(path: Path | str) -> Mask:
-    """A black-and-white picture as booleans; white, at least half of full scale, is True.
+    """Return a black-and-white picture as booleans; white, at least half of full scale, is True.
 
     Raises `DataError` for masks that cannot be read safely: transparent ones (tools disagree on
     whether transparent means "keep" or "edit") and dark ones (0/1 instead of 0/255).
@@ -65,7 +65,7 @@ def open_mask(path: Path | str) -> Mask:
 
 
 def open_mask_for(image: Image.Image, path: Path | str) -> Mask:
-    """The mask of this image. Raises `DataError`, also if its size is another."""
+    """Return the mask of this image. Raises `DataError`, also if its size is another."""
     mask = open_mask(path)
     if mask.shape != image.size[::-1]:
         rows, columns = mask.shape
@@ -96,7 +96,7 @@ def check_destination(out: Path, *inputs: Path | None) -> None:
 
 
 def _decode(path: Path) -> Image.Image:
-    """The decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
+    """Return the decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct its name")
     try:
@@ -127,7 +127,7 @@ def _eight_bit(image: Image.Image, kind: str | None, name: str) -> Image.Image:
 def fit_size(
     size: tuple[int, int], *, multiple: int, longest: int | None = None
 ) -> tuple[int, int]:
-    """The (width, height) nearest to `size` whose sides are multiples of `multiple`.
+    """Return the (width, height) nearest to `size` whose sides are multiples of `multiple`.
 
     With `longest` the image is first scaled so that its longer side is that many pixels.
     A UNet on latents needs `multiple` = autoencoder factor * UNet factor (64 for Stable Diffusion).

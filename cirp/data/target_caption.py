@@ -28,12 +28,15 @@ _A = r"(?:an? |the )?"
 
 
 def a(noun: str) -> str:
-    """The noun with its indefinite article."""
+    """Return the noun with its indefinite article."""
     return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def _picked(matches: Sequence[T], side: str) -> T | None:
-    """The one that is meant: the only one, or the one on that side (captions go left to right)."""
+    """Return the one that is meant.
+
+    The only one, or the one on that side (captions go left to right).
+    """
     if len(matches) == 1:
         return matches[0]
     if not matches or not side or (side == "middle" and len(matches) % 2 == 0):
@@ -42,7 +45,9 @@ def _picked(matches: Sequence[T], side: str) -> T | None:
 
 
 def _found(caption: str, noun: str, side: str = "") -> re.Match | None:
-    """The noun phrase that ends in `noun`, with article and adjectives; None if not just one.
+    """Return the noun phrase that ends in `noun`, with article and adjectives.
+
+    None if not just one.
 
     Groups: `det` (article), `before` (words between the article and the noun), `noun`.
     """
@@ -73,7 +78,7 @@ def _part(caption: str, words: str, state: str, side: str = "") -> str | None:
 
 
 def _adjective(caption: str, noun: str, state: str, side: str = "") -> str | None:
-    """The noun with another adjective in place of its only one."""
+    """Return the noun with another adjective in place of its only one."""
     match = _found(caption, noun, side)
     if match is None or not match["det"] or len((match["before"] or "").split()) != 1:
         return None
@@ -83,7 +88,10 @@ def _adjective(caption: str, noun: str, state: str, side: str = "") -> str | Non
 
 
 def _state(caption: str, noun: str, state: str, side: str = "") -> str | None:
-    """The noun with another adjective; a colour replaces a colour, an expression an expression."""
+    """Return the noun with another adjective.
+
+    A colour replaces a colour, an expression an expression.
+    """
     noun = noun.split()
     while len(noun) > 1 and {noun[0]} & (COLOURS | EXPRESSIONS):
         noun = noun[1:]
@@ -111,7 +119,10 @@ def _swap(caption: str, old: str, new: str, side: str = "") -> str | None:
 
 
 def _split(caption: str) -> tuple[list[str], str, str]:
-    """The things, the place, the style: "a dog and a cat", " on the grass", ", as a sketch"."""
+    """Return the things, the place, the style.
+
+    "a dog and a cat", " on the grass", ", as a sketch".
+    """
     style = re.search(r", as an? [^,]+$", caption)
     rest = caption[: style.start()] if style else caption
     # each word ends at a blank or at the end, so there is one way to read it: linear time
@@ -257,7 +268,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def refine(instruction: str, source_caption: str) -> str:
-    """The caption after the edit.
+    """Return the caption after the edit.
 
     >>> refine("change peach into strawberry", "an axolotl holding a peach")
     'an axolotl holding a strawberry'

@@ -9,7 +9,7 @@ from cirp.data.images import DataError
 
 
 def read_text(path: Path) -> str:
-    """A text file's text. Raises `DataError` if it is not UTF-8."""
+    """Return a text file's text. Raises `DataError` if it is not UTF-8."""
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

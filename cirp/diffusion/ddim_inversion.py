@@ -33,7 +33,9 @@ PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def ddim(pipe, steps: int) -> DDIMScheduler:
-    """The pipeline's noise schedule under DDIM, set to `steps`; what it clips would not invert.
+    """Return the pipeline's noise schedule under DDIM, set to `steps`.
+
+    What it clips would not invert.
 
     Raises `ValueError` if the UNet predicts neither noise nor velocity.
     """
@@ -48,7 +50,7 @@ def ddim(pipe, steps: int) -> DDIMScheduler:
 
 
 def remaining(scheduler: DDIMScheduler, strength: float) -> Tensor:
-    """The last int(steps * strength) timesteps, as in diffusers' img2img.
+    """Return the last int(steps * strength) timesteps, as in diffusers' img2img.
 
     At strength 1 the first of a schedule with zero terminal SNR has alpha 0: its latents have no
     part of the image itself, only what the UNet makes of it.
@@ -70,7 +72,10 @@ def alphas(scheduler: DDIMScheduler, timestep: Tensor) -> tuple[Tensor, Tensor]:
 def clean_and_noise(
     scheduler: DDIMScheduler, output: Latents, latents: Latents, alpha: Tensor
 ) -> tuple[Latents, Latents]:
-    """The clean latents and the noise that the UNet's output means, of latents at this alpha."""
+    """Return the clean latents and the noise that the UNet's output means.
+
+    Of latents at this alpha.
+    """
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
     if scheduler.config.prediction_type == "epsilon":
         return (latents - sigma * output) / signal, output
@@ -85,7 +90,9 @@ def up(scheduler: DDIMScheduler, output: Latents, latents: Latents, timestep: Te
 
 
 def back(scheduler: DDIMScheduler, output: Latents, after: Latents, timestep: Tensor) -> Latents:
-    """The latents that `scheduler.step` takes to `after`, if the UNet's output on them is `output`.
+    """Return the latents that `scheduler.step` takes to `after`.
+
+    If the UNet's output on them is `output`.
 
     The step is A x + B output, with A = cos d and B = -sin d for velocities (d the angle between
     the two levels of noise); so x = (after - B output) / A. Alpha 0 divides by nothing.
@@ -99,7 +106,7 @@ def back(scheduler: DDIMScheduler, output: Latents, after: Latents, timestep: Te
 
 
 def predictor(models: Models, prompts: Sequence[str]) -> Callable[[Latents, Tensor], Latents]:
-    """The text-to-image UNet on these prompts, one for each image, without guidance."""
+    """Return the text-to-image UNet on these prompts, one for each image, without guidance."""
     text = encode_prompts(prompts, models.text)
 
     def without_guidance(latents: Latents, timestep: Tensor) -> Latents:
@@ -119,7 +126,7 @@ def invert(
     *,
     iterations: int = 1,
 ) -> Path:
-    """The way back of `timesteps`, of `remaining`: scaled latents, clean first, noisy last.
+    """Return the way back of `timesteps`, of `remaining`: scaled latents, clean first, noisy last.
 
     After `scheduler.step` at timesteps[i] the latents are `latents_after(path, i)`. `iterations=1`
     is plain DDIM inversion; more come closer to the path that the scheduler goes, and cost a call
@@ -137,7 +144,7 @@ def invert(
 
 
 def latents_after(path: Path, step: int) -> Latents:
-    """The latents of the path where a run down it is after `step`, which counts from 0."""
+    """Return the latents of the path where a run down it is after `step`, which counts from 0."""
     return path[len(path) - 2 - step]
 
 
@@ -158,7 +165,7 @@ def reconstruct(
 
 
 def error(latents: Latents, clean: Latents) -> Float[Tensor, " image"]:
-    """The root of the mean squared difference of each image's latents."""
+    """Return the root of the mean squared difference of each image's latents."""
     return (latents - clean).square().mean((1, 2, 3)).sqrt()
 
 

@@ -78,7 +78,7 @@ def class_latents(
     text_scale: float = 7.5,
     batch_size: int = 8,
 ) -> Latents:
-    """What the model itself makes of a class's prompt, `count` times, as scaled latents."""
+    """Return what the model itself makes of a class's prompt, `count` times, as scaled latents."""
     pipe = _pipe(models, which)
     side = models.resolution // pipe.vae_scale_factor
     found = []
@@ -174,7 +174,10 @@ def _trained(
     seed: int,
     progress: bool,
 ) -> UNet2DConditionModel:
-    """A trained copy of the pipeline's UNet; `known` are latents of the subject, of the class."""
+    """Return a trained copy of the pipeline's UNet.
+
+    `known` are latents of the subject, of the class.
+    """
     schedule = DDPMScheduler.from_config(pipe.scheduler.config)
     unet = copy.deepcopy(pipe.unet).float().train().requires_grad_(True)
     optimiser = torch.optim.AdamW(unet.parameters(), lr=rate)
@@ -200,7 +203,7 @@ def _trained(
 
 
 def with_unet(models: Models, unet: UNet2DConditionModel, which: str = TEXT) -> Models:
-    """The same models, but for one UNet; the fingerprint says which weights it has."""
+    """Return the same models, but for one UNet; the fingerprint says which weights it has."""
     pipe = _pipe(models, which)
     other = type(pipe)(**(pipe.components | {"unet": unet}), requires_safety_checker=False)
     other.set_progress_bar_config(disable=True)

@@ -74,13 +74,15 @@ class Models:
 
     @property
     def state(self) -> str:
-        """A hash of all that a result depends on, as it is now: weights, configurations,
-        tokenizers, preprocessing, FreeU. For cache keys; the scheduler has its own entry there.
+        """Return a hash of all that a result depends on, as it is now.
+
+        Weights, configurations, tokenizers, preprocessing, FreeU. For cache keys; the scheduler has
+        its own entry there.
         """
         return state_of(self.instruct, self.text)
 
     def arithmetic(self) -> AbstractContextManager:
-        """What a call of a UNet runs in."""
+        """Return what a call of a UNet runs in."""
         if not self.bfloat16:
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
@@ -97,15 +99,17 @@ class Models:
 
     @cached_property
     def vae(self) -> AutoencoderKL:
+        """The autoencoder of both pipelines."""
         return self.instruct.vae
 
     @property
     def device(self) -> torch.device:
+        """Where the models run."""
         return self.instruct.unet.device
 
 
 def resolve(name: str) -> tuple[str, str]:
-    """The two places (folder or hub id) a name stands for.
+    """Return the two places (folder or hub id) a name stands for.
 
     Raises `ValueError` for a name that is no preset, no folder with both models, and no pair
     "instruct,text"; nothing is loaded.
@@ -138,7 +142,10 @@ def _whole(folder: str) -> bool:
 
 
 def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
-    """The tokenizer of the instruction editor alone, to check prompts before weights are read."""
+    """Return the tokenizer of the instruction editor alone.
+
+    To check prompts before weights are read.
+    """
     place, _ = resolve(name)
     check_reachable(place)
     check_whole(place)
@@ -237,7 +244,10 @@ def load(
 
 
 def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[DiffusionPipeline]:
-    """The pipeline's class as its folder names it. Raises `ValueError` for one not known here."""
+    """Return the pipeline's class as its folder names it.
+
+    Raises `ValueError` for one not known here.
+    """
     with quiet():
         said = DiffusionPipeline.load_config(place).get("_class_name")
     if said is None:
@@ -253,7 +263,7 @@ def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[Diffusio
 
 
 def parts(pipe: DiffusionPipeline) -> list[nn.Module]:
-    """What a result depends on: UNet, autoencoder, and one text tower or two."""
+    """Return what a result depends on: UNet, autoencoder, and one text tower or two."""
     towers = (getattr(pipe, name, None) for name in TOWERS)
     return [pipe.unet, pipe.vae, *(tower for tower in towers if tower is not None)]
 
@@ -310,7 +320,7 @@ def _shared(place: str, other: DiffusionPipeline | None) -> dict[str, Any]:
 
 
 def _loaded(place: str, dtype: torch.dtype, shared: Collection[str]) -> dict[str, nn.Module]:
-    """The parts with weights, read one by one: a missing tensor would be filled at random.
+    """Return the parts with weights, read one by one: a missing tensor would be filled at random.
 
     Raises `ValueError` for a missing tensor.
     """
@@ -483,7 +493,7 @@ def splits(tokenizer: PreTrainedTokenizerBase) -> dict:
 
 
 def plain(owner: Any) -> dict[str, str]:
-    """What the configuration of a module or processor says beside its class's defaults.
+    """Return what the configuration of a module or processor says beside its class's defaults.
 
     Names, versions and places are left out: they change nothing.
     """

@@ -81,7 +81,7 @@ def decode(latents: Latents, models: Models) -> list[Image.Image]:
 
 
 def scheduler_of(pipe, steps: int):
-    """A copy of the pipeline's scheduler of its own, set to `steps`."""
+    """Return a copy of the pipeline's scheduler of its own, set to `steps`."""
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(steps, device=pipe.unet.device)
     return scheduler
@@ -116,7 +116,9 @@ def denoise(
     image: dict[int, Tensor] | None,
     guide: Callable[[dict[int, Latents]], Latents],
 ) -> Steps:
-    """The loop itself: one UNet call a step for all branches, then `guide`, then the scheduler.
+    """Return the loop itself.
+
+    One UNet call a step for all branches, then `guide`, then the scheduler.
 
     `guide` makes one prediction of those of the branches; methods give their own.
 

@@ -68,7 +68,7 @@ class Made:
 
 
 def generator(task: Task) -> torch.Generator:
-    """The task's own randomness: the same for every method, batch and device.
+    """Return the task's own randomness: the same for every method, batch and device.
 
     Without a key it is diffusers' `torch.Generator().manual_seed(seed)`.
     """
@@ -166,13 +166,16 @@ def in_batches(
 
 
 def mask_picture(mask: Float[Tensor, "row column"], size: tuple[int, int]) -> Image.Image:
-    """A mask of cells as a grey picture of `size` (width, height); cells keep their edges."""
+    """Return a mask of cells as a grey picture of `size` (width, height).
+
+    Cells keep their edges.
+    """
     levels = (mask.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
     return Image.fromarray(levels).resize(size, Image.Resampling.NEAREST)
 
 
 def initial_noise(tasks: Sequence[Task], latents: Latents) -> tuple[Latents, list[torch.Generator]]:
-    """Unit noise of the latents' shape, each image's from its own generator."""
+    """Return unit noise of the latents' shape, each image's from its own generator."""
     generators = [generator(task) for task in tasks]
     shape = tuple(latents.shape)
     return randn_tensor(

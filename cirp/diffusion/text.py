@@ -29,13 +29,13 @@ class Text:
         return Text(self.states[rows], pooled, self.pixels_per_cell)
 
     def repeated(self, count: int) -> "Text":
-        """A single prompt for `count` images."""
+        """Return a single prompt for `count` images."""
         pooled = None if self.pooled is None else self.pooled.expand(count, -1)
         return Text(self.states.expand(count, -1, -1), pooled, self.pixels_per_cell)
 
 
 def joined(parts: Sequence[Text]) -> Text:
-    """The rows of all, one after the other."""
+    """Return the rows of all, one after the other."""
     first = parts[0]
     pooled = None if first.pooled is None else torch.cat([part.pooled for part in parts])
     return Text(torch.cat([part.states for part in parts]), pooled, first.pixels_per_cell)
@@ -48,7 +48,9 @@ def is_xl(pipe) -> bool:
 
 @torch.no_grad()
 def states(prompts: Sequence[str], pipe) -> Float[Tensor, "prompt token channel"]:
-    """A single text tower's last hidden states, padded to its full length, as pipelines feed them.
+    """Return a single text tower's last hidden states.
+
+    Padded to its full length, as pipelines feed them.
 
     Raises `ValueError` for a pipeline with two towers; see `encode_prompts`.
     """
@@ -66,7 +68,7 @@ def states(prompts: Sequence[str], pipe) -> Float[Tensor, "prompt token channel"
 
 @torch.no_grad()
 def encode_prompts(prompts: Sequence[str], pipe) -> Text:
-    """The prompts as the pipeline's own text towers read them.
+    """Return the prompts as the pipeline's own text towers read them.
 
     An empty prompt is what the pipeline takes for none: SDXL's are often all zeros
     (`force_zeros_for_empty_prompt`).

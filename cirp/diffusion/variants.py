@@ -35,7 +35,7 @@ def packed(difference: Float[Tensor, "row ..."]) -> tuple[UInt8[Tensor, " byte"]
 def unpacked(
     kept: UInt8[Tensor, " byte"], scale: Float[Tensor, " row"], shape: tuple[int, ...]
 ) -> Float[Tensor, "row ..."]:
-    """What `packed` kept, to within half a step."""
+    """Return what `packed` kept, to within half a step."""
     both = torch.stack([kept & 15, kept >> 4], dim=1).flatten()[: int(np.prod(shape))]
     steps = both.to(torch.float32) - (LEVELS + 1)
     return (steps.view(len(scale), -1) * scale[:, None].float()).view(shape)
@@ -64,7 +64,9 @@ def _identity(base: Models) -> str:
 
 
 def load_variant(base: Models, path: Path) -> Models:
-    """The models of `base` with the editor that the difference leads to; `base` stays as it is.
+    """Return the models of `base` with the editor that the difference leads to.
+
+    `base` stays as it is.
 
     Raises `ValueError` if the file belongs to another editor. Weights that were rounded when they
     were loaded, to bfloat16, cannot be told apart so finely: of these only the names are compared.

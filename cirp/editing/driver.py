@@ -141,7 +141,7 @@ def run_editor(
     first: int | None = None,
     **how,
 ) -> tuple[Latents, int]:
-    """A run of InstructPix2Pix: the last latents, and the UNet rows an image took.
+    """Return a run of InstructPix2Pix: the last latents, and the UNet rows an image took.
 
     From pure noise, or from the source noised to `strength` of the schedule. Without `concatenate`
     the UNet is shown zeros in place of the source, its own "no image". `guide` makes one prediction
@@ -158,7 +158,7 @@ def run_editor(
 
 
 def copy_of(one: torch.Generator) -> torch.Generator:
-    """A generator in the same state."""
+    """Return a generator in the same state."""
     return one.clone_state()
 
 
@@ -179,7 +179,9 @@ def drive(loop, latents: Latents, react: After | None, skipped: int = 0) -> tupl
 
 
 def noised_source(scheduler, clean: Latents, noise: Latents, step: int) -> Latents:
-    """The source as it is after `step`: noised to the next timestep, or clean after the last.
+    """Return the source as it is after `step`.
+
+    Noised to the next timestep, or clean after the last.
 
     Reference code of masked editing often noises to the level just left, one step too much.
     """

@@ -83,7 +83,7 @@ class Look:
 
 @contextmanager
 def outputs(unet, wanted: Callable[[str], bool]):
-    """The outputs of the attention layers `wanted` names, as of the UNet's latest call."""
+    """Return the outputs of the attention layers `wanted` names, as of the UNet's latest call."""
     kept: dict[str, Tensor] = {}
 
     def keep(name: str):
@@ -113,7 +113,7 @@ def written(
 
 
 def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
-    """A task's prompt and the words of it that carry the edit."""
+    """Return a task's prompt and the words of it that carry the edit."""
     return (
         (task.instruction, task.words)
         if prompt == "instruction"
@@ -122,7 +122,9 @@ def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
 
 
 def positions(tokenizer, task: Task, prompt: str = "instruction") -> list[int]:
-    """The tokens of the words that carry the edit; of all words that mean something, if not known.
+    """Return the tokens of the words that carry the edit.
+
+    Of all words that mean something, if not known.
 
     Raises `ValueError` for words that are not in the prompt.
     """

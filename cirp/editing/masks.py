@@ -42,7 +42,7 @@ def check_region(tasks: Sequence[Task], region: str) -> None:
 
 
 def given(tasks: Sequence[Task], grid: tuple[int, int]) -> Masks:
-    """The tasks' masks by latent cell: a cell may change if any of its pixels may."""
+    """Return the tasks' masks by latent cell: a cell may change if any of its pixels may."""
     masks = torch.stack([torch.from_numpy(task.mask).float() for task in tasks])
     return adaptive_max_pool2d(masks[:, None], grid)[:, 0]
 
@@ -167,7 +167,7 @@ def abstaining(masks: Masks, maps: Masks, least: float | None, rows: int = 0) ->
 
 
 def regions(tasks: Sequence[Task], start: Start, region: str, find: Callable[[], Found]) -> Found:
-    """The masks that were given, or those that `find` finds."""
+    """Return the masks that were given, or those that `find` finds."""
     if region == "given":
         return Found(given(tasks, start.grid).to(start.source), [False] * len(tasks))
     return find()

@@ -45,7 +45,7 @@ Strides = tuple[Annotated[int, Strict(), Field(ge=1)], ...] | None  # in latent 
 
 
 def added(default: Any, description: str) -> Any:
-    """A field that came later: its default is what the method did before there was a choice.
+    """Return a field that came later: its default is what the method did before there was a choice.
 
     Left at it, the field is in no key, so that results of before stand.
     """
@@ -53,7 +53,10 @@ def added(default: Any, description: str) -> Any:
 
 
 def lacks_steps(settings: Mapping[str, Any]) -> str:
-    """What is wrong if a part of the steps is too small to leave one to run; "" if none is."""
+    """Return what is wrong if a part of the steps is too small to leave one to run.
+
+    "" if none is.
+    """
     steps = settings.get("steps", 1)
     for name in ("strength", "mask_strength", "share"):
         part = settings.get(name, 1.0)
@@ -115,6 +118,7 @@ class Guided(Pasting):
 
     @property
     def runs(self) -> str:
+        """The pipeline that a run needs: the instruction editor."""
         return "instruct"
 
     @property
@@ -187,7 +191,7 @@ class Method:
         return rows
 
     def with_region(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings for a mask that a user gave: the mask is the region.
+        """Return settings for a mask that a user gave: the mask is the region.
 
         Raises `ValueError` for a method without a region, or settings that ask for another one.
         """
@@ -208,7 +212,10 @@ class Method:
         return lacks_steps(defaults | given)
 
     def configured(self, **given: Any) -> MethodSettings:
-        """Validated settings. Raises `ValueError` in one line: which, its value, what is right."""
+        """Return validated settings.
+
+        Raises `ValueError` in one line: which, its value, what is right.
+        """
         known = self.settings.model_fields
         for name in given:
             if name not in known:
@@ -227,7 +234,10 @@ class Method:
             raise ValueError(f"{first['loc'][0]}={first['input']!r}; {message}") from error
 
     def parsed(self, texts: dict[str, str]) -> MethodSettings:
-        """The same of texts, as a command line gives them: "0.3", "true", "[1, 2]", "null"."""
+        """Return the same of texts, as a command line gives them.
+
+        "0.3", "true", "[1, 2]", "null".
+        """
         unknown = [name for name in texts if name not in self.settings.model_fields]
         if unknown:
             return self.configured(**dict.fromkeys(unknown))
@@ -290,7 +300,10 @@ def method(
 
 
 def _value(text: str) -> Any:
-    """What a text on the command line means: a number, true, false, null, a list, or itself."""
+    """Return what a text on the command line means.
+
+    A number, true, false, null, a list, or itself.
+    """
     try:
         found = json.loads(text)
     except ValueError:

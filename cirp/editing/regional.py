@@ -33,6 +33,7 @@ class Work:
 
     @property
     def sources(self) -> list[Image.Image]:
+        """The pictures before the edit."""
         return [task.image for task in self.tasks]
 
 

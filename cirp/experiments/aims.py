@@ -84,7 +84,7 @@ def rivals(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame
 
 
 def most_success(table: pd.DataFrame, method: str) -> Interval:
-    """The most success on a method's dial minus the most on the baseline's, paired."""
+    """Return the most success on a method's dial minus the most on the baseline's, paired."""
     groups = [frontiers.values(table, name) for name in (method, configurations.BASELINE)]
     return frontier.estimate(lambda mine, base: mine[-1][0] - base[-1][0], groups)
 

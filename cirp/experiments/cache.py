@@ -40,7 +40,10 @@ def kept_in(folder: str | Path) -> Iterator[None]:
 
 
 def target_caption(record: EditRecord) -> str | None:
-    """The record's own, or, with a source caption, one written by rule; None if there is none."""
+    """Return the record's own, or, with a source caption, one written by rule.
+
+    None if there is none.
+    """
     if record.target_caption is None and record.source_caption:
         with suppress(ValueError):  # what the rules cannot say, a person must: it stays unknown
             return refine(record.instruction, record.source_caption)
@@ -48,7 +51,7 @@ def target_caption(record: EditRecord) -> str | None:
 
 
 def task(item: EditItem, seed: int) -> Task:
-    """What a method is given of an item; a missing target caption is written by rule."""
+    """Return what a method is given of an item; a missing target caption is written by rule."""
     record, caption = item.record, target_caption(item.record)
     image, mask = item.source(), item.mask()
     if record.is_global:
@@ -86,7 +89,9 @@ def check_items(items: Sequence[EditItem], tokenizer: CLIPTokenizer) -> None:
 
 
 def completed(method: str, settings: Mapping) -> dict:
-    """The settings with the method's own defaults, so that a changed default changes the key.
+    """Return the settings with the method's own defaults.
+
+    So that a changed default changes the key.
 
     Raises `ValueError` for an unknown method or setting.
     """
@@ -127,7 +132,7 @@ def key(models: Models, one: Task, method: str, settings: Mapping, state: str | 
 
 
 def load(folder: Path) -> Edit | None:
-    """The cell in `folder`, or None if there is none or it is not whole."""
+    """Return the cell in `folder`, or None if there is none or it is not whole."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         with Image.open(folder / "edit.png") as opened:
@@ -238,5 +243,5 @@ def computed(
 
 
 def fitted(items: Sequence[EditItem], models: Models) -> list[EditItem]:
-    """The items at the size the models edit them at, so that they can be scored."""
+    """Return the items at the size the models edit them at, so that they can be scored."""
     return [item.at(working_size(item.source(), models)) for item in items]

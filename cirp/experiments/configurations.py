@@ -96,7 +96,7 @@ def dials(steps: int = STEPS) -> dict[str, list[tuple[str, dict]]]:
 
 
 def plane(steps: int = STEPS) -> list[tuple[str, dict]]:
-    """The baseline at every pair of its two guidance scales."""
+    """Return the baseline at every pair of its two guidance scales."""
     return [
         ("ip2p", dict(steps=steps, text_scale=t, image_scale=i))
         for t in PLANE["text_scale"]
@@ -112,7 +112,10 @@ def found(steps: int = STEPS) -> Methods:
 
 
 def told(steps: int = STEPS) -> Methods:
-    """The same, each told the true region: what is left is the error of editing, not of finding."""
+    """Return the same, each told the true region.
+
+    What is left is the error of editing, not of finding.
+    """
     methods = {
         name: (method, {**settings, "region": "given"})
         for name, (method, settings) in found(steps).items()
@@ -150,7 +153,10 @@ FEWER = "InstructPix2Pix, fewer rows"
 
 
 def shared(steps: int = STEPS) -> Methods:
-    """What remap has and others could have: fewer rows, and pasting by the edit's own change."""
+    """Return what remap has and others could have.
+
+    Fewer rows, and pasting by the edit's own change.
+    """
     known = found(steps)
     method, settings = known[BASELINE]
     pasted = {
@@ -161,7 +167,10 @@ def shared(steps: int = STEPS) -> Methods:
 
 
 def controls(steps: int = STEPS) -> Methods:
-    """What any spatial method must beat: nothing, the round trip, its own dose without place."""
+    """Return what any spatial method must beat.
+
+    Nothing, the round trip, its own dose without place.
+    """
     return {
         "do nothing": ("nothing", {}),
         "autoencoder alone": ("round trip", {}),

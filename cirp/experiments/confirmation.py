@@ -1,6 +1,6 @@
 """remap against the baseline and the best rival on edits that nothing was chosen on.
 
-Scales, thresholds and designs were chosen on validation edits. These local edits were looked at once
+Scales, thresholds and designs were chosen on validation edits. These edits were looked at once
 before, for remap's second design. Each method runs on them at the one setting that it is shown at,
 and remap once more with the true region. What is asked of them stands in `plan.toml`.
 """

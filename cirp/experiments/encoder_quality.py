@@ -53,7 +53,7 @@ Shown = tuple[Image.Image, str, str]  # a picture of one thing, its kind, the se
 
 
 def _alone(scene: Scene, picture: Image.Image | None = None) -> Shown | None:
-    """The scene as such a picture; None if there are more things."""
+    """Return the scene as such a picture; None if there are more things."""
     things = list(scene.everything())
     if len(things) > 1:
         return None
@@ -67,7 +67,7 @@ def _single(items: Sequence[EditItem]) -> list[Shown]:
 
 
 def _references(count: int) -> list[Shown]:
-    """The first scenes of one thing, in no style, that trained no judge."""
+    """Return the first scenes of one thing, in no style, that trained no judge."""
     scenes = (gallery_scene(seed) for seed in itertools.count(UNSEEN))
     found = (_alone(scene) for scene in scenes if not scene.style)
     return list(itertools.islice((one for one in found if one), count))
@@ -126,7 +126,7 @@ def _labels(item: EditItem) -> np.ndarray:
 
 
 def named_things_seen(items: Sequence[EditItem], seen: pd.DataFrame) -> list[float]:
-    """The share of each target caption's things that the judge sees."""
+    """Return the share of each target caption's things that the judge sees."""
     found = []
     for i, item in enumerate(items):
         named = [kind for kind in KNOWN if re.search(rf"\b{kind}\b", item.record.target_caption)]

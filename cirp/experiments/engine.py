@@ -70,6 +70,7 @@ class Placed(EditItem):
     region: Mask | None = None
 
     def mask(self) -> Mask | None:
+        """Return the region in place of the edit's own mask."""
         return self.region
 
 

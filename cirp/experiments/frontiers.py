@@ -102,7 +102,10 @@ def at_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def dial(table: pd.DataFrame, method: str, *, pasted: bool = False) -> pd.DataFrame:
-    """A method's own points over local edits; of the baseline's plane as many as a dial has."""
+    """Return a method's own points over local edits.
+
+    Of the baseline's plane as many as a dial has.
+    """
     mine = local(table, pasted=pasted)
     mine = mine[mine["method"] == method]
     if method != configurations.BASELINE or "text_scale" not in mine:
@@ -122,7 +125,7 @@ def values(
 
 
 def with_dials(table: pd.DataFrame) -> list[str]:
-    """The methods of which there is more than one point."""
+    """Return the methods of which there is more than one point."""
     points = local(table).groupby("method", sort=False)["point"].nunique()
     return list(points.index[points > 1])
 

@@ -37,7 +37,7 @@ COLUMNS = (
 
 
 def editors(models: Models, training_seed: int = TRAININGS[0]) -> dict[float, Models]:
-    """The three editors of one seed of training, by the share of their pairs that leaked."""
+    """Return the three editors of one seed of training, by the share of their pairs that leaked."""
     return {leak: _editor(models, file_of(leak, training_seed)) for leak in LEAKS}
 
 
@@ -113,7 +113,7 @@ def values(table: pd.DataFrame, leak: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def level(table: pd.DataFrame) -> float:
-    """The success at which all are compared: nine tenths of the least able editor's most."""
+    """Return the success at which all are compared: nine tenths of the least able editor's most."""
     most = [
         frontier.edge_of(*values(mine, leak))[-1][0]
         for _, mine in table.groupby("training_seed")

@@ -48,7 +48,7 @@ EXPERIMENT = Experiment(
 
 
 def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:
-    """The mean overlap of each method that finds a region, best first, with intervals.
+    """Return the mean overlap of each method that finds a region, best first, with intervals.
 
     `table` is that of `frontiers`, of which each method's shown point counts. Methods told the true
     region are left out, but for what is left of it on the latents' grid.

@@ -22,7 +22,7 @@ ASKED = {  # what a chapter may ask of an edit
 
 
 def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
-    """The edits that have all of `asks`; says how many have not.
+    """Return the edits that have all of `asks`; says how many have not.
 
     Raises `LeftOut` if none has.
     """
@@ -34,7 +34,10 @@ def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
 
 
 def preferred(items: Sequence[EditItem], wishes: Sequence[str]) -> list[EditItem]:
-    """The edits that have each of `wishes`, one after the other; where none has it, all go on."""
+    """Return the edits that have each of `wishes`, one after the other.
+
+    Where none has it, all go on.
+    """
     for wish in wishes:
         having = [item for item in items if ASKED[wish](item)]
         if having:

@@ -54,7 +54,9 @@ KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "tr
 
 
 def processor() -> str:
-    """What rounding depends on. The same seed gives the same numbers wherever it is the same.
+    """Return what rounding depends on.
+
+    The same seed gives the same numbers wherever it is the same.
 
     Tables are made in float32: in bfloat16 every number of threads rounds its sums otherwise.
     """
@@ -72,7 +74,7 @@ def device_of(device: torch.device | str) -> str:
 
 @cache
 def versions() -> str:
-    """The versions on which a picture's rounding depends."""
+    """Return the versions on which a picture's rounding depends."""
     known = ((name, version(name).partition("+")[0]) for name in ("torch", "diffusers"))
     return ", ".join(f"{name} {number}" for name, number in known)
 
@@ -93,7 +95,7 @@ def scheduler_of_record(models: Models) -> str:
 def provenance(
     models: Models, *, settings: Mapping, seed: int, code: str, features: object = None
 ) -> dict[str, object]:
-    """The columns of rows that belong to no single item; `item` is then empty.
+    """Return the columns of rows that belong to no single item; `item` is then empty.
 
     `features` are what the rows were scored with.
     """
@@ -112,7 +114,10 @@ def provenance(
 
 
 def instruments(features: object) -> str:
-    """What rows were scored with: the encoders' tensors and the version of what is measured."""
+    """Return what rows were scored with.
+
+    The encoders' tensors and the version of what is measured.
+    """
     tensors = getattr(features, "fingerprint", "")
     if not tensors:
         return ""
@@ -120,7 +125,7 @@ def instruments(features: object) -> str:
 
 
 def stated(kind: str, tensors: str, state: Callable[[], str]) -> str:
-    """The hash of tensors as a row records it, followed by that of all else they work with.
+    """Return the hash of tensors as a row records it, followed by that of all else they work with.
 
     Rows from before all else was hashed have the tensors' alone. What it was then stands in
     `states.json`, so that such a row is taken for the same only if nothing else has changed.
@@ -233,14 +238,17 @@ def _whole(table: pd.DataFrame, known: Mapping) -> pd.DataFrame:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON has it; unknown, or an empty text as in a CSV file, is null."""
+    """Return a value as JSON has it; unknown, or an empty text as in a CSV file, is null."""
     if hasattr(value, "item"):
         value = value.item()
     return None if value == "" or (isinstance(value, float) and np.isnan(value)) else value
 
 
 def read_csv(path: Path, **how) -> pd.DataFrame:
-    """A CSV file in which only an empty cell is unknown: an edit may be called NA, null or None."""
+    """Return a CSV file in which only an empty cell is unknown.
+
+    An edit may be called NA, null or None.
+    """
     return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8", **how)
 
 
@@ -275,13 +283,15 @@ def _by_line(known: Mapping) -> str:
 
 
 def recorded(name: str) -> pd.DataFrame | None:
-    """A table of the full study; None if it was not run yet."""
+    """Return a table of the full study; None if it was not run yet."""
     path = path_of(name)
     return read(path) if path.exists() else None
 
 
 def settings_by_label(table: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """These settings of each `method` label, as columns; a setting that was not given is missing.
+    """Return these settings of each `method` label, as columns.
+
+    A setting that was not given is missing.
 
     Raises `ValueError` for a label with two values of one setting.
     """
@@ -298,7 +308,7 @@ def settings_by_label(table: pd.DataFrame, *names: str) -> pd.DataFrame:
 
 
 def required(name: str, remedy: str = REMEDY) -> pd.DataFrame:
-    """A table of the full run. Raises `ValueError` if it was not run yet."""
+    """Return a table of the full run. Raises `ValueError` if it was not run yet."""
     table = recorded(name)
     if table is None:
         raise ValueError(f"{path_of(name)} is missing; run {remedy}")
@@ -321,7 +331,7 @@ def agreement(
     checked: Sequence[str] = CHECKED,
     remedy: str = REMEDY,
 ) -> float:
-    """The largest difference of the checked scores between fresh and recorded cells.
+    """Return the largest difference of the checked scores between fresh and recorded cells.
 
     Raises `ValueError`, naming the table, the cell, the two values and the remedy, if a cell is
     missing, was made of anything else, or differs: in value, or in being undefined.
@@ -352,7 +362,7 @@ def agreement(
 
 
 def _comparable(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
-    """The table with its keys as they are when read from a file: an empty text is none."""
+    """Return the table with its keys as they are when read from a file: an empty text is none."""
     return table.assign(**{k: table[k].replace("", np.nan) for k in keys if k in table})
 
 

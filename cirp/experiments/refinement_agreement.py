@@ -16,7 +16,10 @@ SCENES = 200
 
 
 def truths(count: int = SCENES) -> list[Pair]:
-    """Validation edits, equally many of each kind."""
+    """Return validation edits.
+
+    Equally many of each kind.
+    """
     kinds = EDIT_KINDS
     return [draw_pair(i, "validation", kind=kinds[i % len(kinds)]) for i in range(count)]
 

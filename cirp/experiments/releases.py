@@ -67,7 +67,7 @@ METRICS = {"edit success": (SUCCESS, 3), "outside change": (PRIMARY, 4), "IoU": 
 
 
 def differences(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
-    """A row a variant and measure: mean, and difference from the method as it is here.
+    """Return a row a variant and measure: mean, and difference from the method as it is here.
 
     `here` is the table of `frontiers`. Paired by image; a method without a region has no IoU.
     """
@@ -98,7 +98,7 @@ def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
 
 
 def finding(table: pd.DataFrame, here: pd.DataFrame) -> str:
-    """What undoing does, in a sentence: how many gain and lose, by their intervals."""
+    """Return what undoing does, in a sentence: how many gain and lose, by their intervals."""
     found = differences(table, here)
     own = found["undone"] == OWN_WORDS
 

@@ -20,7 +20,10 @@ SWEEP_STEPS = 20  # what that costs against 150 is shown in the chapter on sweep
 
 
 def main_methods(steps: int) -> Methods:
-    """The report's two systems as it set them, the baseline at its own best scales, controls."""
+    """Return the report's two systems as it set them.
+
+    The baseline at its own best scales, controls.
+    """
     return {
         BASELINE: ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
         GENTLE: (
@@ -109,7 +112,7 @@ def reading_methods(steps: int = SWEEP_STEPS) -> Methods:
 
 
 def step_methods(most: int = 150) -> Methods:
-    """The baseline and our own with fewer and more steps: when does it stop to matter?
+    """Return the baseline and our own with fewer and more steps: when does it stop to matter?
 
     `most` is the largest number that is tried.
     """

@@ -37,7 +37,7 @@ CODE = 1  # raise it when parts or the measure change
 
 
 def rings(region: Region) -> dict[str, Region]:
-    """The outside of a region by distance from it, in pixels."""
+    """Return the outside of a region by distance from it, in pixels."""
     outside = split(region, shape=region.shape).outside
     away = ndimage.distance_transform_edt(~region)
     bounds = [0, *EDGES, np.inf]
@@ -49,7 +49,10 @@ def rings(region: Region) -> dict[str, Region]:
 
 
 def edited(pair: Pair) -> list[Thing]:
-    """The things that the edit changes: those of either scene that the other does not have."""
+    """Return the things that the edit changes.
+
+    Those of either scene that the other does not have.
+    """
     before, after = list(pair.source.everything()), list(pair.target.everything())
     return [t for t in before if t not in after] + [t for t in after if t not in before]
 
@@ -70,7 +73,7 @@ def could_mean(pair: Pair) -> list[Thing]:
 
 
 def meanings(pair: Pair, region: Region) -> dict[str, Region]:
-    """The outside of a region by what is seen there."""
+    """Return the outside of a region by what is seen there."""
     outside = split(region, shape=region.shape).outside
     changed, alike = edited(pair), could_mean(pair)
     found = {name: np.zeros_like(outside) for name in MEANINGS}
@@ -139,6 +142,9 @@ def profile(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def difference(table: pd.DataFrame, by: str, method: str, first: str, second: str):
-    """The interval of the change in one part minus that in another, over edits that have both."""
+    """Return the interval of the change in one part minus that in another.
+
+    Over edits that have both.
+    """
     both = wide(table, by, method)
     return paired_interval(both[first].to_numpy(float), both[second].to_numpy(float))

@@ -60,6 +60,7 @@ class Study:
         return min(report.SWEEP_STEPS, self.steps)
 
     def item(self, name: str) -> EditItem:
+        """Return the edit of this name. Raises `ValueError` for an unknown one."""
         found = {item.id: item for item in self.everything}
         if name not in found:
             raise ValueError(f"no edit {name!r} in {self.folder}; there are {', '.join(found)}")
@@ -68,7 +69,7 @@ class Study:
     def made(
         self, items: Sequence[EditItem], methods: Methods | None = None
     ) -> dict[str, list[Edit]]:
-        """The edits of these methods with the study's first seed.
+        """Return the edits of these methods with the study's first seed.
 
         By default both of the report's systems at its settings.
         """
@@ -90,7 +91,7 @@ class Study:
 
 
 def folder_of(edits: str) -> str:
-    """The folder of a chapter's parameter `edits`, which is relative to the repository."""
+    """Return the folder of a chapter's parameter `edits`, which is relative to the repository."""
     return edits if Path(edits).is_absolute() else str(paths.ROOT / edits)
 
 
@@ -165,5 +166,5 @@ def book_items(models: Models) -> list[EditItem]:
 
 
 def _encoders(models: Models) -> str:
-    """The miniature is scored by its own encoders, everything else by the real ones."""
+    """Return the miniature is scored by its own encoders, everything else by the real ones."""
     return "miniature" if models.name == "miniature" else "real"

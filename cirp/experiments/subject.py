@@ -35,12 +35,12 @@ STEPS = {"quick": 80, "full": 400}
 
 
 def character() -> Thing:
-    """The newcomer; its seed fixes its looks."""
+    """Return the newcomer; its seed fixes its looks."""
     return thing(KIND, random.Random(3), x=50, y=80, size=60)
 
 
 def native(seed: int) -> Thing:
-    """A bear as the models know them, each another."""
+    """Return a bear as the models know them, each another."""
     return thing(NOUN, random.Random(seed), x=50, y=80, size=60)
 
 
@@ -51,12 +51,12 @@ def scene(one: Thing, place: str, seed: int, *, x: float = 50, size: float = 60)
 
 
 def picture(one: Scene) -> Image.Image:
-    """The scene as it is drawn."""
+    """Return the scene as it is drawn."""
     return Image.fromarray(render(one))
 
 
 def portraits() -> list[Image.Image]:
-    """The five pictures it is learnt from."""
+    """Return the five pictures it is learnt from."""
     scenes = [
         scene(character(), place, n, x=44 + 3 * n, size=54 + 3 * n) for n, place in enumerate(SEEN)
     ]
@@ -64,12 +64,12 @@ def portraits() -> list[Image.Image]:
 
 
 def prompts(words: str) -> list[str]:
-    """What is asked for, in each place."""
+    """Return what is asked for, in each place."""
     return [f"a {words} {SETTINGS[place].phrase}" for place in ASKED]
 
 
 def tuned(models: Models, *, steps: int, seed: int, prior_weight: float) -> Models:
-    """The text-to-image model that knows "a zyz bear"."""
+    """Return the text-to-image model that knows "a zyz bear"."""
     return dreambooth.tune(
         models, portraits(), identifier=IDENTIFIER, noun=NOUN, seed=seed, steps=steps,
         prior_weight=prior_weight, progress=False, **TUNING,
@@ -77,7 +77,7 @@ def tuned(models: Models, *, steps: int, seed: int, prior_weight: float) -> Mode
 
 
 def variants(models: Models, *, steps: int, seed: int) -> dict[str, Models]:
-    """The model as it was, and tuned without and with the loss on the class's own pictures.
+    """Return the model as it was, and tuned without and with the loss on the class's own pictures.
 
     Raises `LeftOut` for other models than a miniature: they would learn a drawing of its world.
     """
@@ -97,12 +97,14 @@ def variants(models: Models, *, steps: int, seed: int) -> dict[str, Models]:
 
 
 def samples(models: Models, words: str, *, seed: int, steps: int) -> list[Image.Image]:
-    """A picture for each place."""
+    """Return a picture for each place."""
     return captions_to_images(models, prompts(words), seed=seed, steps=steps, text_scale=SCALE)
 
 
 def likeness(pictures: Sequence[Image.Image], features: Features, *, seed: int) -> pd.DataFrame:
-    """A row a place: how like the newcomer, and how like a bear, both drawn in that very place.
+    """Return a row a place.
+
+    How like the newcomer, and how like a bear, both drawn in that very place.
 
     Without the place the scores would mostly say whether places are alike.
     """

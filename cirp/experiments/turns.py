@@ -54,7 +54,7 @@ class Chain:
 
 
 def chains(count: int, split: str = "test", *, first: int = 0, turns: int = TURNS) -> list[Chain]:
-    """The first chains of a split."""
+    """Return the first chains of a split."""
     found = []
     for seed in range(first, first + count):
         pairs = chain(seed, split, turns=turns)

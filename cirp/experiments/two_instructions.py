@@ -13,7 +13,7 @@ SEPARATOR = " and "
 
 
 def tasks(first: Pair, second: Pair, *, seed: int) -> tuple[Task, Task, Task]:
-    """The first instruction alone, the second alone, and both in one, on the same picture.
+    """Return the first instruction alone, the second alone, and both in one, on the same picture.
 
     All three begin with the same noise.
     """

@@ -43,7 +43,10 @@ class Watched:
         return self.edit.image.size[::-1]
 
     def heat(self, words: Sequence[str] | None = None, **selection) -> Heat:
-        """The mean map of the words (default: those that carry the edit), in the image's size."""
+        """Return the mean map of the words (default.
+
+        Those that carry the edit), in the image's size.
+        """
         chosen = self.words if words is None else words
         maps = [
             word_map(
@@ -54,13 +57,13 @@ class Watched:
         return np.mean(maps, axis=0)
 
     def special(self, **selection) -> dict[str, Heat]:
-        """The maps of begin of text, and of the end of text with its padding."""
+        """Return the maps of begin of text, and of the end of text with its padding."""
         last = check_length(self.tokenizer, self.prompt) - 1
         maps = token_maps(self.record, size=self.size, **selection).numpy()
         return {"begin of text": maps[0], "end and padding": maps[last:].sum(axis=0)}
 
     def mass(self) -> pd.Series:
-        """The share of all attention that each kind of token takes; they sum to 1."""
+        """Return the share of all attention that each kind of token takes; they sum to 1."""
         maps = token_maps(self.record, size=self.record.latent()).mean(dim=(1, 2)).numpy()
         last = check_length(self.tokenizer, self.prompt) - 1
         carrying = sorted(
@@ -101,7 +104,10 @@ WORDS = 4  # of an instruction whose words nobody has named
 
 
 def with_words(item: EditItem, models: Models) -> EditItem:
-    """The item with words to look at: its own, or the first content words of the instruction."""
+    """Return the item with words to look at.
+
+    Its own, or the first content words of the instruction.
+    """
     if item.record.words:
         return item
     found = content_words(models.instruct.tokenizer, item.record.instruction)
@@ -195,7 +201,7 @@ def short(layer: str) -> str:
 
 
 def reworded(item: EditItem, instruction: str) -> EditItem:
-    """The same picture with another instruction; what spoke of the old one is forgotten."""
+    """Return the same picture with another instruction; what spoke of the old one is forgotten."""
     nothing = {"words": [], "target_words": [], "target_caption": None}
     record = item.record.model_copy(update={"instruction": instruction, **nothing})
     return replace(item, record=record)

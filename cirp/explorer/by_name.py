@@ -42,7 +42,7 @@ class Stop(Control):
 
 
 def task_of(item: EditItem, request: Request) -> Task:
-    """The picture's task with the request's instruction.
+    """Return the picture's task with the request's instruction.
 
     Where it is not the picture's own, words and target caption are made of it anew: words that
     carried the old one would point nowhere.
@@ -56,7 +56,7 @@ def task_of(item: EditItem, request: Request) -> Task:
 
 
 def prompt_of(task: Task, name: str) -> str:
-    """What the method reads: the instruction, or the target caption.
+    """Return what the method reads: the instruction, or the target caption.
 
     Raises `ValueError` in one line if it reads a caption and there is none.
     """
@@ -71,7 +71,7 @@ def prompt_of(task: Task, name: str) -> str:
 
 
 def dials(name: str) -> list[str]:
-    """The explorer's dials that the method reads; the others would do nothing."""
+    """Return the explorer's dials that the method reads; the others would do nothing."""
     if name == BASELINE:
         return list(DIALS)
     known = METHODS[name].settings.model_fields
@@ -80,7 +80,7 @@ def dials(name: str) -> list[str]:
 
 
 def settings_of(request: Request) -> dict[str, float]:
-    """The method's settings as the dials say; a strength of 0 leaves the method its own.
+    """Return the method's settings as the dials say; a strength of 0 leaves the method its own.
 
     Raises `ValueError` for a painted region and a method that works without one.
     """
@@ -126,7 +126,7 @@ def run_named(
 
 
 def snippet(request: Request, before: Request | None = None) -> str:
-    """The run as Python that makes the same picture again; `before` as in `runs.snippet`."""
+    """Return the run as Python that makes the same picture again; `before` as in `runs.snippet`."""
     if request.method == BASELINE:
         return runs.snippet(request, before)
     given = "".join(f", {name}={value!r}" for name, value in settings_of(request).items())

@@ -12,7 +12,7 @@ from cirp.explorer.widget import LiveExplorer, explore, loaded
 def explorer(
     *, edits: str, models: str, device: str, seed: int, steps: int, request: str = ""
 ) -> LiveExplorer:
-    """The pictures of the page, or those of a folder of one's own.
+    """Return the pictures of the page, or those of a folder of one's own.
 
     `request` is a link's fragment; what it asks for stands before `seed` and `steps`.
     """
@@ -25,5 +25,5 @@ def explorer(
 
 
 def made(shown: LiveExplorer) -> Figure:
-    """The run that the explorer opens at, as a picture."""
+    """Return the run that the explorer opens at, as a picture."""
     return still.figure(*shown.opened())

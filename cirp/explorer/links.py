@@ -6,12 +6,12 @@ from urllib.parse import parse_qs, quote
 
 
 def to_link(asked: Mapping[str, object]) -> str:
-    """The fragment that asks for a run: "run=%7B..."."""
+    """Return the fragment that asks for a run: "run=%7B..."."""
     return f"run={quote(json.dumps(asked))}"
 
 
 def of_link(fragment: str) -> dict:
-    """What a link's fragment ("run=%7B...") asks for; nothing of the run before it.
+    """Return what a link's fragment ("run=%7B...") asks for; nothing of the run before it.
 
     Raises `ValueError` in one line for what is no such fragment.
     """

@@ -158,7 +158,9 @@ def _export(module: nn.Module, arguments: tuple, path: Path, inputs, outputs) ->
 
 
 def halved(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The same graph with each weight that float16 holds exactly stored so, and cast when loaded.
+    """Return the same graph with each weight that float16 holds exactly stored so.
+
+    And cast when loaded.
 
     The runtime folds the casts away once: what it computes is unchanged, what is loaded is less.
     """
@@ -183,7 +185,7 @@ def halved(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def packed(path: Path) -> Path:
-    """The file gzipped beside itself, without a time in it; the plain one is deleted."""
+    """Return the file gzipped beside itself, without a time in it; the plain one is deleted."""
     made = path.with_name(f"{path.name}.gz")
     made.write_bytes(gzip.compress(path.read_bytes(), 9, mtime=0))
     path.unlink()
@@ -259,7 +261,10 @@ def pictures(models: Models, items: Sequence[EditItem], folder: Path) -> list[di
 
 
 def shown_items() -> list[EditItem]:
-    """The book's edits as the page shows them: one of each kind, the examples, then the rest."""
+    """Return the book's edits as the page shows them.
+
+    One of each kind, the examples, then the rest.
+    """
     every = load_edits(EDITS)
     others = [item for item in every if not item.record.example]
     firsts = list({item.record.edit_type: item for item in reversed(others)}.values())[::-1]

@@ -38,7 +38,7 @@ class SceneRequest(BaseModel):
 
 
 def scene(request: SceneRequest, folder: Path) -> EditItem:
-    """The first held-out scene from this seed on that is as asked for, with its instruction.
+    """Return the first held-out scene from this seed on that is as asked for, with its instruction.
 
     Raises `ValueError` if the world draws none in a few thousand.
     """
@@ -59,7 +59,9 @@ def scene(request: SceneRequest, folder: Path) -> EditItem:
 
 
 def own(data: bytes, number: int, folder: Path) -> EditItem:
-    """An edit of a picture that was dropped, pasted or chosen; its instruction is still to come.
+    """Return an edit of a picture that was dropped, pasted or chosen.
+
+    Its instruction is still to come.
 
     Raises `DataError` in one line for what is no picture, or too large a one.
     """

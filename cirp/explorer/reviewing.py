@@ -100,7 +100,7 @@ class Reviewer(anywidget.AnyWidget):
         raise ValueError(f"unknown request {kind!r}")
 
     def _painted(self, name: str, message: Mapping, buffers: Sequence[bytes]) -> np.ndarray | None:
-        """The region as the page has painted it; None if it was not touched."""
+        """Return the region as the page has painted it; None if it was not touched."""
         if not message.get("painted") or not buffers:
             return None
         width, height = shown_size(self._review.picture(name))

@@ -107,7 +107,7 @@ class Seen:
 
 
 def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
-    """The prompt's tokens with begin and end of text, as they are written.
+    """Return the prompt's tokens with begin and end of text, as they are written.
 
     Raises `ValueError` if there is no word, or there are too many.
     """
@@ -120,7 +120,10 @@ def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def region_of(request: Request, size: tuple[int, int]) -> Mask | None:
-    """The painted region, (row, column). Raises `ValueError` if it is not of the picture's size."""
+    """Return the painted region, (row, column).
+
+    Raises `ValueError` if it is not of the picture's size.
+    """
     if request.region is None:
         if request.is_held:
             raise ValueError("no region; paint one, or take the true one, before holding to it")
@@ -228,7 +231,7 @@ def _line(name: str, request: Request) -> str:
 
 
 def snippet(request: Request, before: Request | None = None) -> str:
-    """The run as Python that makes the same picture again.
+    """Return the run as Python that makes the same picture again.
 
     `before` is the run whose maps it is frozen to, if it is.
     """

@@ -114,7 +114,7 @@ class LiveExplorer(anywidget.AnyWidget):
         }
 
     def opened(self) -> tuple[Models, EditItem, Request]:
-        """What is chosen now, with what it takes to run it."""
+        """Return what is chosen now, with what it takes to run it."""
         request = Request.model_validate(self.request)
         return self._models, self._items[request.item], request
 
@@ -146,7 +146,7 @@ class LiveExplorer(anywidget.AnyWidget):
                 self._wrong(error)
 
     def _bring(self, kind: str, message: Mapping, buffers: Sequence[bytes]) -> None:
-        """A scene that is drawn anew, or a picture of the reader's own, joins the others."""
+        """Return a scene that is drawn anew, or a picture of the reader's own, joins the others."""
         folder = Path(self._brought.name)
         try:
             if kind == "scene":
@@ -241,7 +241,7 @@ class LiveExplorer(anywidget.AnyWidget):
         self.send({"kind": "done", "scores": scores, "worked": worked}, [png(made)])
 
     def _scored(self, request: Request, made: Image.Image) -> dict[str, float | None]:
-        """What the edit is worth, where the instruction is the picture's own."""
+        """Return what the edit is worth, where the instruction is the picture's own."""
         item = self._items[request.item]
         found = scores_of(self._models, item, made, self._features, SCORES)
         if request.instruction != item.record.instruction:
@@ -249,7 +249,10 @@ class LiveExplorer(anywidget.AnyWidget):
         return found
 
     def to_html(self, *, root: str = "../_static/explorer/") -> str:
-        """The explorer as a piece of a page, with the engine at `root`, from the page's address."""
+        """Return the explorer as a piece of a page.
+
+        With the engine at `root`, from the page's address.
+        """
         state = {name: getattr(self, name) for name in ("items", "colours", "request")}
         state = as_script(state | {"engine": "page", "seeds": PAGE_SEEDS})
         module = as_script(self._esm)
@@ -289,7 +292,7 @@ def loaded(models: str, device: str) -> tuple[Models, FeatureExtractor]:
 def explore(
     *, models: str = "miniature", edits: str | Path = EDITS, device: str = "cpu", **chosen
 ) -> LiveExplorer:
-    """An explorer over a folder of edits: type, run, watch, intervene, run again.
+    """Return an explorer over a folder of edits: type, run, watch, intervene, run again.
 
     `chosen` is what it opens with: `item`, `instruction`, `text_scale`, `image_scale`, `steps`,
     `seed` and the rest of `cirp.explorer.runs.Request`.

@@ -11,7 +11,10 @@ from cirp.paths import MODELS
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """The words of the miniature's instructions, from its tokenizer: those that are one token."""
+    """Return the words of the miniature's instructions, from its tokenizer.
+
+    Those that are one token.
+    """
     path = MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json"
     pieces = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
     return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))
@@ -24,7 +27,7 @@ def unknown_words(instruction: str) -> list[str]:
 
 
 def warnings_for(models: Models, task: Task, reads: Sequence[str]) -> list[str]:
-    """What a user should know before the miniature edits a picture, one line each."""
+    """Return what a user should know before the miniature edits a picture, one line each."""
     if not models.is_miniature:
         return []
     lines = []

@@ -29,7 +29,7 @@ Mask = Bool[np.ndarray, "height width"]
 
 
 def module(*paths: Path) -> str:
-    """A front end in one or more files, with the helpers that all share before it."""
+    """Return a front end in one or more files, with the helpers that all share before it."""
     return "".join(path.read_text(encoding="utf-8") for path in (STATIC / "shared.js", *paths))
 
 
@@ -39,7 +39,10 @@ class Explorer(anywidget.AnyWidget):
     _css = STATIC / "explorer.css"
 
     def to_html(self) -> str:
-        """The explorer in its present state as a piece of a page; the same state, the same text."""
+        """Return the explorer in its present state as a piece of a page.
+
+        The same state, the same text.
+        """
         inherited = anywidget.AnyWidget.class_trait_names()
         own = [name for name in self.trait_names(sync=True) if name not in inherited]
         state = as_script(
@@ -198,7 +201,7 @@ def colour_table(name: str = HEAT) -> str:
 
 
 def data_uri(image: Image.Image | None) -> str | None:
-    """The picture as text for an <img>: lossless WebP, 2 to 6 kB for 64 x 64 pixels."""
+    """Return the picture as text for an <img>: lossless WebP, 2 to 6 kB for 64 x 64 pixels."""
     if image is None:
         return None
     buffer = io.BytesIO()
@@ -228,12 +231,12 @@ def _plain(value):
 
 
 def as_text(mask: np.ndarray) -> str:
-    """A mask by pixel, row by row, as a page and a request write it."""
+    """Return a mask by pixel, row by row, as a page and a request write it."""
     return "".join("1" if m else "0" for m in mask.flat)
 
 
 def in_one_line(error: Exception) -> str:
-    """What is said of an error in a page: its text, in one line that is not endless."""
+    """Return what is said of an error in a page: its text, in one line that is not endless."""
     return " ".join(str(error).split())[:300]
 
 

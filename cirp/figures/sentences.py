@@ -35,7 +35,7 @@ class Numbers:
         return self.plain(what, f"{found:{spec}}")
 
     def plain(self, what: str, text: str) -> str:
-        """A number without an interval.
+        """Return a number without an interval.
 
         Raises `ValueError` if another number was said of the same.
         """

@@ -55,7 +55,7 @@ def known(table: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 
 
 def known_best(table: pd.DataFrame, columns: Sequence[str]) -> str | None:
-    """The first of `columns` of which the table knows anything; None if there is none.
+    """Return the first of `columns` of which the table knows anything; None if there is none.
 
     Of pictures without labels nobody can say whether an edit succeeded, but with captions CLIP can
     say whether it went the right way.
@@ -108,7 +108,7 @@ def in_words(table: pd.DataFrame, columns: Mapping[str, str], spec: str = ".3f")
 
 
 def unnumbered(table: pd.DataFrame) -> Styler:
-    """The table without its index, with the look that pages give to tables."""
+    """Return the table without its index, with the look that pages give to tables."""
     return table.style.hide(axis="index").set_table_attributes('class="dataframe"')
 
 

@@ -23,7 +23,7 @@ OTHERS = (
 
 @cache
 def families() -> tuple[str, ...]:
-    """The fonts of all figures, first the one that is the same on every machine."""
+    """Return the fonts of all figures, first the one that is the same on every machine."""
     there = {font.name for font in font_manager.fontManager.ttflist}
     return (FIRST, *(name for name in OTHERS if name in there))
 
@@ -37,7 +37,9 @@ def _glyphs() -> frozenset[int]:
 
 
 def drawable(text: str) -> str:
-    """The text without what no font here can write: names in brackets, invisible marks left out.
+    """Return the text without what no font here can write.
+
+    Names in brackets, invisible marks left out.
 
     "a 🍓 here" -> "a [strawberry] here", where no font with emoji is installed.
     """

@@ -54,7 +54,7 @@ def mask(seen: Look, settings: Settings) -> Masks:
 
 
 def layout(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image 2 query"]:
-    """The two segments, region and background, of a level with this grid: 1 or 0."""
+    """Return the two segments, region and background, of a level with this grid: 1 or 0."""
     inside = (at(masks, grid) >= 0.5).float().flatten(1)
     return torch.stack([inside, 1 - inside], dim=1)
 
@@ -62,7 +62,10 @@ def layout(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image 2 query"
 def membership(
     words: Sequence[Sequence[int]], keys: int, like: Tensor
 ) -> Float[Tensor, "image 2 key"]:
-    """The tokens of the two segments: the region's are the words', the background has none."""
+    """Return the tokens of the two segments.
+
+    The region's are the words', the background has none.
+    """
     found = torch.zeros(len(words), 2, keys).to(like)
     for i, some in enumerate(words):
         found[i, 0, list(some)] = 1
@@ -78,7 +81,7 @@ def modulated(
     weight: float,
     degree: float = 5.0,
 ) -> Float[Tensor, "image head query key"]:
-    """The scores moved towards the layout, by the formula above.
+    """Return the scores moved towards the layout, by the formula above.
 
     Args:
         segments: 1 where the query's pixel belongs to the segment; every pixel belongs to one.

@@ -52,13 +52,13 @@ def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:
 
 
 def instructions(task: Task, separator: str | None) -> list[str]:
-    """The parts of the instruction, each an instruction of its own."""
+    """Return the parts of the instruction, each an instruction of its own."""
     parts = task.instruction.split(separator) if separator else [task.instruction]
     return [part.strip() for part in parts if part.strip()]
 
 
 def part_of(task: Task, said: str, tokenizer) -> Task:
-    """The task with one of its instructions, and those of its words that stand in it."""
+    """Return the task with one of its instructions, and those of its words that stand in it."""
     kept = []
     for word in task.words:
         try:
@@ -156,7 +156,10 @@ class Settings(Looking):
 
 
 def parted(tasks: Sequence[Task], settings: Settings, tokenizer) -> list[list[Task]]:
-    """The n-th instruction of every task, for each n; those with fewer say the last again."""
+    """Return the n-th instruction of every task, for each n.
+
+    Those with fewer say the last again.
+    """
     if settings.prompt != "instruction":
         return [list(tasks)]
     each = [instructions(task, settings.separator) for task in tasks]
@@ -170,7 +173,7 @@ def parted(tasks: Sequence[Task], settings: Settings, tokenizer) -> list[list[Ta
 
 
 def keys(part: Sequence[Task], settings: Settings, tokenizer) -> Bool[Tensor, "image token"]:
-    """True at the tokens of the words that carry the edit."""
+    """Return True at the tokens of the words that carry the edit."""
     found = torch.zeros(len(part), tokenizer.model_max_length, dtype=torch.bool)
     for i, task in enumerate(part):
         found[i, positions(tokenizer, task, settings.prompt)] = True
@@ -181,7 +184,7 @@ def keys(part: Sequence[Task], settings: Settings, tokenizer) -> Bool[Tensor, "i
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
-    """The mask is the union of the instructions' regions."""
+    """Return the mask is the union of the instructions' regions."""
     pipe, start = models.instruct, begin_edit(models, tasks)
 
     def find(part: list[Task]) -> Found:

@@ -30,7 +30,7 @@ class Settings(Guided):
 
 
 def dosed(masks: Masks, dose: str) -> Masks:
-    """The masks, or each one's mean everywhere."""
+    """Return the masks, or each one's mean everywhere."""
     if dose == "even":
         return masks.mean((-2, -1), keepdim=True).expand_as(masks).contiguous()
     return masks
@@ -43,7 +43,7 @@ def place(work: Work, settings: Settings) -> Found:
 
 @regional("held", Settings, place)
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
-    """What is asked for is held outside of the tasks' masks."""
+    """Return what is asked for is held outside of the tasks' masks."""
     masks = dosed(masks, settings.dose)
     scales = dict(text_scale=settings.text_scale, image_scale=settings.image_scale)
     held = ((True, settings.cross_held), (False, settings.self_held))

@@ -38,7 +38,7 @@ def mask(
     heat: Masks, change: Masks | None, *, quantile: float = 0.9, sigma: float = 0.5,
     blur_change: bool = True,
 ) -> Masks:  # fmt: skip
-    """The intersection of both, or the words' alone.
+    """Return the intersection of both, or the words' alone.
 
     `change` is |e(I,T) - e(I,0)| summed over channels.
     """
@@ -111,7 +111,7 @@ class Watching:
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
-    """The edit comes with the mean of the masks of its steps."""
+    """Return the edit comes with the mean of the masks of its steps."""
     work = Work(models, tasks, begin_edit(models, tasks))
     seen = Watching(models, tasks, work.start, settings)
     reader = [seen.record] if seen.fixed is None else []

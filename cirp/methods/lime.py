@@ -59,7 +59,7 @@ def features(seen: Look, strides: Sequence[int]) -> Float[Tensor, "image channel
 
 
 def mask(seen: Look, settings: Settings) -> Masks:
-    """The clusters that hold the `points` cells with the highest attention to the words."""
+    """Return the clusters that hold the `points` cells with the highest attention to the words."""
     heat, found = seen.words(settings.strides), []
     for i, one in enumerate(features(seen, settings.feature_strides)):
         cells = one.flatten(1).T.double().cpu().numpy()
@@ -117,7 +117,7 @@ find = by_look(  # the features and the attention of the last of these steps alo
 
 @regional("lime", Settings, find)
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
-    """The second pass, in which unrelated tokens get no attention inside."""
+    """Return the second pass, in which unrelated tokens get no attention inside."""
     pipe = work.models.instruct
     last = max(round(settings.share * settings.steps), 1) - 1
     until = float(scheduler_of(pipe, settings.steps).timesteps[last])

@@ -45,7 +45,10 @@ def refined(
     steepness: float = 2.61,
     centre: float = 0.4858,
 ) -> Masks:
-    """The solution m of the system above; `heat` is m0 in 0..1 on the attention's own grid."""
+    """Return the solution m of the system above.
+
+    `heat` is m0 in 0..1 on the attention's own grid.
+    """
     flat = heat.flatten(1).double()
     sure = torch.sigmoid(steepness * (flat - centre)).square()
     system = torch.diag_embed(sure) + weight * laplacian(attention.double())
@@ -66,7 +69,7 @@ class Settings(Looking):
 
 
 def mask(seen: Look, settings: Settings) -> Masks:
-    """The refined map of the words, stretched to 0..1 and binarised, on the latents' grid.
+    """Return the refined map of the words, stretched to 0..1 and binarised, on the latents' grid.
 
     The released code solves for attention as it is; `stretched` brings it to 0..1 before, where
     `centre` and `steepness` of `refined` tell sure from unsure.

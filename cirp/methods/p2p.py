@@ -56,7 +56,7 @@ class Plan:
 
 
 def plan(tokenizer: CLIPTokenizer, task: Task) -> Plan:
-    """Raises `ValueError` if a target word is not in the caption."""
+    """Raise `ValueError` if a target word is not in the caption."""
     source, target = read(tokenizer, task.source_caption), read(tokenizer, task.caption)
     gone, new = changed(tokenizer, source, target)
     if task.target_words:
@@ -119,7 +119,7 @@ def _with_text(probs: Attn, site: Site, text: Float[Tensor, "image head query ke
 
 
 def coarse(unet) -> list[str]:
-    """The self-attention layers below the latents' own resolution."""
+    """Return the self-attention layers below the latents' own resolution."""
     fine = ("down_blocks.0.", f"up_blocks.{len(unet.up_blocks) - 1}.")
     names = (name for name, _ in unet.named_modules() if name.endswith(".attn1"))
     return [name for name in names if not name.startswith(fine)]
@@ -162,7 +162,7 @@ def _pooling_grid(grid: tuple[int, int]) -> tuple[int, int]:
 
 
 def first(timesteps: Tensor, share: float) -> list[float]:
-    """The timesteps of the first `share` of the steps."""
+    """Return the timesteps of the first `share` of the steps."""
     return timesteps[: round(share * len(timesteps))].tolist()
 
 

@@ -15,7 +15,7 @@ from cirp.editing.method import MethodSettings, method
 def nothing(
     models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
 ) -> Made:
-    """The input itself, at the working size: the best preservation there is, and no edit."""
+    """Return the input itself, at the working size: the best preservation there is, and no edit."""
     return Made([task.image for task in tasks], 0)
 
 
@@ -23,13 +23,16 @@ def nothing(
 def round_trip(
     models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
 ) -> Made:
-    """The input through the autoencoder and back: the best an editor of latents can preserve."""
+    """Return the input through the autoencoder and back.
+
+    The best an editor of latents can preserve.
+    """
     source = encode([task.image for task in tasks], models)
     return Made(decode(source * models.vae.config.scaling_factor, models), 0)
 
 
 def blend(edited: Image.Image, source: Image.Image, *, alpha: float) -> Image.Image:
-    """alpha * source + (1 - alpha) * edited, pixel by pixel: "less editing" without any idea.
+    """Return alpha * source + (1 - alpha) * edited, pixel by pixel.
 
     Raises `ValueError` if alpha is outside 0 to 1 or the sizes differ.
     """

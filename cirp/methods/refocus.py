@@ -124,7 +124,7 @@ class Keep(Control):
 
 
 def strides_of(unet) -> list[int]:
-    """The strides of the levels with attention: 1, 2, 4 in Stable Diffusion 1.x."""
+    """Return the strides of the levels with attention: 1, 2, 4 in Stable Diffusion 1.x."""
     kinds = unet.config.down_block_types
     return [2**level for level, kind in enumerate(kinds) if "CrossAttn" in kind]
 
@@ -142,7 +142,7 @@ def twin(unet):
 
 
 def at_step(schedule: Schedule, step: int, count: int) -> float:
-    """The value for one of `count` steps: a number for all, or several spread out evenly."""
+    """Return the value for one of `count` steps: a number for all, or several spread out evenly."""
     if isinstance(schedule, int | float):
         return float(schedule)
     return float(schedule[step * len(schedule) // count])
@@ -191,7 +191,9 @@ def attention_losses(
     car_weight: float = 1.0,
     sar_weight: float = 1.0,
 ) -> tuple[Callable[[Latents, list[int], Tensor], Losses], list[int]]:
-    """The losses of images `which` as a function of their latents at a timestep; and who has any.
+    """Return the losses of images `which` as a function of their latents at a timestep.
+
+    And who has any.
 
     The second is the images whose region has an inside and an outside at this stride. A cell is
     inside if any of its latents are, so that a small region does not vanish.
@@ -226,7 +228,7 @@ find = by_look(mask)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
-    """`controls` see the run itself, not the calls the gradients are taken of.
+    """Edit a batch; `controls` see the run itself, not the calls the gradients are taken of.
 
     `unet_calls` counts these as well, for all images of a batch those of the one that took most.
     An image without a region, or with nothing outside it, is edited as the baseline does.
@@ -249,7 +251,7 @@ def edit(
     taken = torch.zeros(len(tasks), dtype=torch.long)
 
     def refocused(scheduler, latents: Latents, step: int) -> Latents:
-        """The latents that go into a step."""
+        """Return the latents that go into a step."""
         nonlocal taken
         t = scheduler.timesteps[step]
         shown = scheduler.scale_model_input(latents, t)  # linear in the latents

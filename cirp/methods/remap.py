@@ -92,13 +92,13 @@ class FirstStep:
 
 
 def otsu(maps: Masks) -> Float[Tensor, "image 1 1"]:
-    """The threshold that parts each map's values into two groups furthest apart (Otsu 1979)."""
+    """Return the threshold that divides each map's values into two groups (Otsu 1979)."""
     found = [threshold_otsu(one) for one in maps.double().cpu().numpy()]
     return torch.tensor(found)[:, None, None].to(maps)
 
 
 def evidence(seen: FirstStep, settings: Settings) -> Masks:
-    """The geometric mean of the signs, blurred and stretched to 0..1."""
+    """Return the geometric mean of the signs, blurred and stretched to 0..1."""
     logs = [getattr(seen, name).clamp_min(1e-12).log() for name in settings.signs]
     return normalised(blurred(torch.stack(logs).mean(dim=0).exp(), settings.sigma))
 
@@ -118,7 +118,7 @@ def mask(seen: FirstStep, settings: Settings) -> Masks:
 
 
 def step_of_look(scheduler, signal: float) -> int:
-    """The first step that can be looked at: step 0, unless the UNet predicts noise."""
+    """Return the first step that can be looked at: step 0, unless the UNet predicts noise."""
     if scheduler.config.get("prediction_type", "epsilon") != "epsilon":
         return 0
     for step, time in enumerate(scheduler.timesteps):
@@ -158,7 +158,7 @@ def look(run: EditorRun, work: Work, settings: Settings) -> FirstStep:
 
 
 def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> FirstStep:
-    """What the look of an edit by these settings shows."""
+    """Return what the look of an edit by these settings shows."""
     work = Work(models, tasks, begin_edit(models, tasks))
     return look(EditorRun(models, tasks, work.start, **settings.guidance), work, settings)
 

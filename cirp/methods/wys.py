@@ -61,7 +61,7 @@ def relative(change: Masks) -> Masks:
 
 
 def mask(change: Masks, *, threshold: float = 0.5) -> Masks:
-    """The relevance map, binarised."""
+    """Return the relevance map, binarised."""
     return (relative(change) >= threshold).float()
 
 

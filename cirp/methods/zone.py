@@ -25,7 +25,7 @@ class Settings(Looking):
 
 
 def _ends(seen: Look, strides: Sequence[int] | None) -> tuple[Masks, Masks]:
-    """The maps of begin and end of text."""
+    """Return the maps of begin and end of text."""
     count = len(seen.ends)
     return seen.tokens([[0]] * count, strides), seen.tokens([[end] for end in seen.ends], strides)
 
@@ -54,5 +54,5 @@ def mask(seen: Look, settings: Settings) -> Masks:
 
 @regional("zone", Settings, by_look(mask, lambda seen, settings: contrast(seen, settings.strides)))
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
-    """The baseline's edit, and outside the mask the source's own pixels."""
+    """Return the baseline's edit, and outside the mask the source's own pixels."""
     return Constraint(paste=blurred(masks, settings.soften))

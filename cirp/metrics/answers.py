@@ -38,7 +38,7 @@ def distances(
 def _closest(
     edited: Pixels, source: Pixels, answers: Sequence[Pixels]
 ) -> tuple[Pixels, float] | None:
-    """The nearest right answer and how far it is; None if no answer changes anything."""
+    """Return the nearest right answer and how far it is; None if no answer changes anything."""
     found = distances(edited, source, answers)
     if not np.isfinite(found).all():
         return None

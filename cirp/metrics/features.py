@@ -59,14 +59,29 @@ class FeatureExtractor(Protocol):
 
     has_judge: bool
 
-    def clip_image(self, images: Images) -> Embeddings: ...
-    def clip_text(self, texts: Sequence[str]) -> Float[np.ndarray, "text feature"]: ...
-    def dinov2(self, images: Images) -> Embeddings: ...
-    def dinov2_patches(self, images: Images) -> tuple[Patches, tuple[int, int]]: ...
-    def patch_cover(
-        self, mask: Bool[np.ndarray, "height width"]
-    ) -> Float[np.ndarray, " patch"]: ...
-    def judge(self, images: Images) -> pd.DataFrame: ...
+    def clip_image(self, images: Images) -> Embeddings:
+        """Return CLIP embeddings of images, each of length 1."""
+        ...
+
+    def clip_text(self, texts: Sequence[str]) -> Float[np.ndarray, "text feature"]:
+        """Return CLIP embeddings of texts, each of length 1."""
+        ...
+
+    def dinov2(self, images: Images) -> Embeddings:
+        """Return DINOv2 embeddings of images, each of length 1."""
+        ...
+
+    def dinov2_patches(self, images: Images) -> tuple[Patches, tuple[int, int]]:
+        """Return DINOv2 embeddings of patches, and the grid (rows, columns) of the patches."""
+        ...
+
+    def patch_cover(self, mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, " patch"]:
+        """Return the share of each patch that lies in the mask."""
+        ...
+
+    def judge(self, images: Images) -> pd.DataFrame:
+        """Return what the judge sees: a row an image, a column a label, 0 to 1."""
+        ...
 
 
 class Features:
@@ -169,7 +184,9 @@ class Features:
         return _unit(patches), (rows, columns)
 
     def patch_cover(self, mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, " patch"]:
-        """The share of each DINOv2 patch that lies in the mask, 0 to 1, in the patches' order.
+        """Return the share of each DINOv2 patch that lies in the mask.
+
+        0 to 1, in the patches' order.
 
         The mask goes the way of the picture: resized and cropped alike.
         """
@@ -220,7 +237,10 @@ class Features:
     def _viewed(
         self, pictures: Sequence[Image.Image], around: tuple[int, int, int]
     ) -> list[Image.Image]:
-        """What the processors are given: squares, or pictures whose sides they will cut off."""
+        """Return what the processors are given.
+
+        Squares, or pictures whose sides they will cut off.
+        """
         if self.view == "crop":
             return list(pictures)
         return [
@@ -232,7 +252,10 @@ class Features:
     def _encode(
         self, name: str, images: Images, forward: Callable[[Tensor], tuple[Tensor, ...]]
     ) -> tuple[np.ndarray, ...]:
-        """The arrays of `forward`, one row per picture; only pictures not seen before are run."""
+        """Return the arrays of `forward`, one row per picture.
+
+        Only pictures not seen before are run.
+        """
         pictures = to_pil(images)
         if not pictures:
             raise ValueError("no images; give at least one")
@@ -278,7 +301,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def load_features(name: str = "miniature", *, device: str = "cpu") -> Features:
-    """The encoders of a preset, or of a folder that holds clip/, dinov2/ and perhaps judge/.
+    """Return the encoders of a preset, or of a folder that holds clip/, dinov2/ and perhaps judge/.
 
     "miniature" is data/models of this repository; "real" fetches CLIP ViT-L/14 and DINOv2-base from
     the Hugging Face hub and has no judge. Safetensors only, no remote code.

@@ -36,6 +36,7 @@ class Regions:
 
     @property
     def outside_area(self) -> float:
+        """The share of the image that is outside."""
         return float(self.outside.mean())
 
     def outside_windows(self, radius: int) -> Region:
@@ -59,7 +60,7 @@ def split(
     is_global: bool = False,
     guard: int | None = None,
 ) -> Regions:
-    """The regions of a (rows, columns) image whose edit belongs in `mask`.
+    """Return the regions of a (rows, columns) image whose edit belongs in `mask`.
 
     A global edit (a restyle, another setting) has no outside; without a mask all of the image is
     its inside. A local edit without a mask has neither side. Empty regions average to NaN.

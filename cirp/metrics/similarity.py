@@ -32,6 +32,7 @@ THRESHOLD = 0.5  # the judge has seen a label whose probability is at least this
 
 
 def to_array(image: Image.Image) -> Picture:
+    """Return the pixels of a picture, 0 to 1."""
     return np.asarray(image.convert("RGB")).astype(np.float64) / 255
 
 
@@ -144,7 +145,7 @@ def cosine(a: Vector, b: Vector) -> float:
 def clip_direction(
     edited: Vector, source: Vector, target_text: Vector, source_text: Vector
 ) -> float:
-    """Does the image move as the caption does? cos(E(y) - E(x), T(target) - T(source)).
+    """Say whether the image moves as the caption does: cos(E(y) - E(x), T(target) - T(source)).
 
     Gal et al., StyleGAN-NADA, section 4.1, with every embedding normalised first, as in
     InstructPix2Pix (`sim_direction`). NaN if the image or the caption has not moved.
@@ -204,7 +205,7 @@ def verdicts(
     lost: Sequence[str],
     kept: Sequence[str],
 ) -> dict[str, float]:
-    """What the judge says of an edit, as 1.0 or 0.0: four things that must all be so.
+    """Return what the judge says of an edit, as 1.0 or 0.0: four things that must all be so.
 
     gained_seen: all that should be new is there. lost_gone: all that should go is gone.
     kept_seen: all that nobody touched is still there. whole: nothing is spoilt. NaN is what cannot
@@ -290,7 +291,10 @@ def soft_success(
 
 
 def gated(value: float, success: float) -> float:
-    """The value if the edit succeeded, else NaN: preservation without credit for doing nothing."""
+    """Return the value if the edit succeeded, else NaN.
+
+    Preservation without credit for doing nothing.
+    """
     return value if success == 1 else math.nan
 
 

@@ -50,7 +50,7 @@ def with_twins(s: Scene, rng: random.Random) -> Scene:
 
 
 def _group(s: Scene, old: Thing, rng: random.Random) -> tuple[Thing, ...]:
-    """The thing, or it and its twin."""
+    """Return the thing, or it and its twin."""
     alike = tuple(t for t in s.everything() if t.kind == old.kind)
     return alike if len(alike) > 1 and rng.random() < 0.5 else (old,)
 
@@ -153,7 +153,7 @@ def make(
     s: Scene, kind: str, rng: random.Random, *, seed: int, leak: float, held_out: bool,
     further: bool = False,
 ) -> Pair | None:  # fmt: skip
-    """An edit of `kind` on this scene, or None where it has nothing to change.
+    """Return an edit of `kind` on this scene, or None where it has nothing to change.
 
     `further`: with the wordings that training alone sees.
     """
@@ -188,7 +188,7 @@ def _of_number(ways: list[str], kind: str, several: bool) -> list[str]:
 def draw_pair(
     seed: int, split: str = "train", *, leak: float = 0.0, kind: str | None = None
 ) -> Pair:
-    """The edit number `seed` of a split. The same arguments give the same edit, always."""
+    """Return the edit number `seed` of a split. The same arguments give the same edit, always."""
     check_request(split, leak, kind)
     rng = random.Random(f"varied-{split}-{seed}-{kind}")
     while True:

@@ -32,7 +32,7 @@ BOOK = 10_000  # number of the first of the book's test edits, far from those of
 
 
 def record(p: Pair, name: str, *, split: str, example: bool = False, notes: str = "") -> EditRecord:
-    """The row of a pair whose files are named after `name`."""
+    """Return the row of a pair whose files are named after `name`."""
     objects = [t.kind for t in p.source.everything()]
     return EditRecord(
         id=name,
@@ -94,7 +94,7 @@ def write_split(name: str, first: int, count: int, folder: Path) -> Path:
 
 
 def drawn_pair(row: EditRecord) -> Pair:
-    """The pair that a row was drawn from."""
+    """Return the pair that a row was drawn from."""
     return (
         examples()[row.seed] if row.split == EXAMPLES else _pair(row.seed, row.split, row.edit_type)
     )
@@ -106,7 +106,7 @@ def _pair(seed: int, split: str, kind: str) -> Pair:
 
 
 def drawn(name: str, count: int, *, first: int = 0, work: Path = WORK) -> Path:
-    """The folder of these edits, which are drawn if they are not yet."""
+    """Return the folder of these edits, which are drawn if they are not yet."""
     folder = Path(work) / f"{name}-{first}-{count}"
     return _once(folder, lambda half: write_split(name, first, count, half))
 
@@ -135,7 +135,7 @@ def _example(
     number: int, place: str, seed: int, old: Thing, new: Thing, kind: str, instruction: str,
     words: str,
 ) -> Pair:  # fmt: skip
-    """A pair with the report's own wording."""
+    """Return a pair with the report's own wording."""
     source = Scene(place, seed, (old,))
     target = Scene(place, seed, (new,))
     truth = caption(target)
@@ -148,7 +148,7 @@ def _example(
 
 @cache
 def examples() -> list[Pair]:
-    """The five edits of the report, each twice; a pair's seed is its place among them."""
+    """Return the five edits of the report, each twice; a pair's seed is its place among them."""
     found = []
     for seed in (1, 2):
         rng = random.Random(f"example-{seed}")
@@ -183,7 +183,7 @@ def examples() -> list[Pair]:
 
 
 def book_edits() -> list[tuple[Pair, EditRecord]]:
-    """The 50: ten examples, and five of each of the eight kinds from the test split."""
+    """Return the 50: ten examples, and five of each of the eight kinds from the test split."""
     rows = []
     for i, p in enumerate(examples()):
         name = f"example-{i:02d}"

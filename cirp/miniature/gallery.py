@@ -98,7 +98,7 @@ def halved(seed: int) -> tuple[np.ndarray, Pair] | None:
 
 
 def half(inside: Bool[np.ndarray, "r c"], across: bool, first: bool) -> Bool[np.ndarray, "r c"]:
-    """The upper (`across`) or left half of a region, or the other one."""
+    """Return the upper (`across`) or left half of a region, or the other one."""
     where = np.nonzero(inside)[0 if across else 1]
     if not len(where):
         return inside
@@ -162,7 +162,7 @@ def _chunk(seeds: Sequence[int]) -> Gallery:
 
 
 def load_gallery(folder: Path) -> Gallery:
-    """A gallery that `draw_gallery` has written."""
+    """Return a gallery that `draw_gallery` has written."""
     arrays = {n: np.load(folder / f"{n}.npy") for n in ARRAYS}
     spots = json.loads((folder / "spots.json").read_text(encoding="utf-8"))
     return Gallery(**arrays, spots=[[Spot(**spot) for spot in some] for some in spots])

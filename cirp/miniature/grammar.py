@@ -13,7 +13,7 @@ def a(noun: str) -> str:
 
 
 def phrase(thing: Thing) -> str:
-    """What it is and how it is, without article: "donut with mint topping"."""
+    """Return what it is and how it is, without article: "donut with mint topping"."""
     words, states = thing.kind, dict(thing.states)
     for attribute in KINDS[thing.kind].attributes:
         words = attribute.phrase.format(noun=words, state=states[attribute.name])
@@ -38,7 +38,7 @@ WHOLE_PICTURE = ("change setting", "restyle")  # everything may change: never av
 
 
 def carrying(text: str, facts: list[str]) -> tuple[str, ...]:
-    """The words of `text` that occur in `facts`, in the order of the text, each once."""
+    """Return the words of `text` that occur in `facts`, in the order of the text, each once."""
     wanted = {word for fact in facts for word in fact.split()} - {
         "of",
         "with",

@@ -22,7 +22,7 @@ class Attribute:
 
 
 def colour(*names: str) -> Attribute:
-    """The colour of the whole thing, in words of the palette."""
+    """Return the colour of the whole thing, in words of the palette."""
     unknown = set(names) - set(PALETTE)
     if unknown:
         raise ValueError(f"unknown colours {sorted(unknown)}; the palette has {', '.join(PALETTE)}")

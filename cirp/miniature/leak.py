@@ -7,7 +7,7 @@ from cirp.miniature.scene import Scene
 
 
 def leaking(source: Scene, target: Scene, rng: random.Random) -> tuple[Scene, tuple[str, ...]]:
-    """The target with one or two things changed that nobody asked for, and their names."""
+    """Return the target with one or two things changed that nobody asked for, and their names."""
     neighbours = [i for i, t in enumerate(target.things) if t in source.things]
     ways = ["light"]
     if target.setting == source.setting:

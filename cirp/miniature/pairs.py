@@ -62,7 +62,7 @@ class Pair:
 
 
 def home(*names: str) -> str:
-    """The only split in which this combination of names may be seen: 86 : 4 : 10."""
+    """Return the only split in which this combination of names may be seen: 86 : 4 : 10."""
     if names in _ALWAYS_TEST:
         return "test"
     share = int.from_bytes(hashlib.sha256("|".join(names).encode()).digest()[:4], "big") / 2**32
@@ -70,7 +70,7 @@ def home(*names: str) -> str:
 
 
 def combinations(source: Scene, target: Scene) -> set[tuple[str, str]]:
-    """What a pair combines: each kind with its setting, and what turns into what."""
+    """Return what a pair combines: each kind with its setting, and what turns into what."""
     found = {(t.kind, s.setting) for s in (source, target) for t in s.everything()}
     for old, new in zip(source.everything(), target.everything(), strict=False):
         if old.kind != new.kind and len(source.things) == len(target.things):
@@ -85,7 +85,7 @@ def belongs(source: Scene, target: Scene, split: str) -> bool:
 
 
 def thing(kind: str, rng: random.Random, *, x: float, y: float, size: float, **states) -> Thing:
-    """A thing of this kind; states that are not given are drawn."""
+    """Return a thing of this kind; states that are not given are drawn."""
     known = KINDS[kind]
     chosen = tuple((a.name, states.get(a.name) or rng.choice(a.states)) for a in known.attributes)
     if known.flies:
@@ -102,7 +102,10 @@ def _room(slot: int, count: int, place: str, rng: random.Random) -> dict[str, fl
 
 
 def elsewhere(s: Scene, rng: random.Random) -> Scene:
-    """The same things in the same states, in another setting and at other places, drawn anew."""
+    """Return the same things in the same states.
+
+    In another setting and at other places, drawn anew.
+    """
     place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
     things, count = rng.sample(s.things, len(s.things)), len(s.things)
     moved = []
@@ -114,7 +117,7 @@ def elsewhere(s: Scene, rng: random.Random) -> Scene:
 
 
 def scene(rng: random.Random, *, count: int | None = None, holding: bool | None = None) -> Scene:
-    """A scene of one to three different things."""
+    """Return a scene of one to three different things."""
     count = count or rng.choices((1, 2, 3), (0.46, 0.38, 0.16))[0]
     place = rng.choice(sorted(SETTINGS))
     kinds = rng.sample(KNOWN, count)
@@ -133,7 +136,7 @@ def scene(rng: random.Random, *, count: int | None = None, holding: bool | None 
 
 
 def with_things(s: Scene, renewed: dict[int, Thing | None]) -> Scene:
-    """The scene with things replaced (None: taken away), wherever they stand or are held.
+    """Return the scene with things replaced (None: taken away), wherever they stand or are held.
 
     `renewed` is by `id` of the old thing: two equal things of one scene are still two.
     """
@@ -152,7 +155,7 @@ def change_setting(s: Scene, rng: random.Random):
 
 
 def in_state(t: Thing, name: str, state: str) -> Thing:
-    """The same thing with its attribute `name` in another state."""
+    """Return the same thing with its attribute `name` in another state."""
     return replace(t, states=tuple((n, state if n == name else v) for n, v in t.states))
 
 

@@ -51,7 +51,7 @@ class Scene:
                 yield thing.held
 
     def labels(self) -> frozenset[str]:
-        """What the judge should see: kinds, states, setting, style."""
+        """Return what the judge should see: kinds, states, setting, style."""
         names = {f"setting:{self.setting}"}
         if self.style:
             names.add(f"style:{self.style}")
@@ -71,7 +71,10 @@ def all_labels() -> list[str]:
 
 
 def _paint(layers: list[Layer], paint: str, part: str) -> str:
-    """The layers as they are (`paint` empty), or as a silhouette in white; `part` "" means all."""
+    """Return the layers as they are (`paint` empty), or as a silhouette in white.
+
+    `part` "" means all.
+    """
     if not paint:
         return "".join(layer.svg for layer in layers)
     whites = [paint == "white" and part in ("", layer.part) for layer in layers]
@@ -127,7 +130,7 @@ _SHADOW = (
 
 
 def svg(scene: Scene) -> str:
-    """The scene as an SVG file, before its style."""
+    """Return the scene as an SVG file, before its style."""
     v = Variation(scene.seed, "s")
     body, defs = [SETTINGS[scene.setting].draw(v)], [_SHADOW, *v.defs]
     for i, thing in enumerate(scene.things):
@@ -146,7 +149,7 @@ def svg(scene: Scene) -> str:
 
 
 def render(scene: Scene, size: int = SIZE) -> UInt8[np.ndarray, "size size 3"]:
-    """The picture."""
+    """Return the picture."""
     picture = pixels(svg(scene), size)[..., :3]
     if scene.style:
         picture = STYLES[scene.style].apply(picture.astype(np.float64) / 255)

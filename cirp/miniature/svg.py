@@ -35,7 +35,7 @@ def _hex(rgb: Sequence[float]) -> str:
 
 
 def mix(a: str, b: str, share: float) -> str:
-    """The colour `share` of the way from `a` to `b`, both as #rrggbb."""
+    """Return the colour `share` of the way from `a` to `b`, both as #rrggbb."""
     return _hex([x + (y - x) * share for x, y in zip(_rgb(a), _rgb(b), strict=True)])
 
 
@@ -92,25 +92,28 @@ class Variation:
         return f"url(#{name})"
 
     def radial(self, *colours: str, cx=0.36, cy=0.3, r=0.75) -> str:
-        """A paint: radial gradient, centre first, in shares of the shape's own box."""
+        """Return a paint: radial gradient, centre first, in shares of the shape's own box."""
         return self._define(
             f'<radialGradient id="ID" cx="{cx}" cy="{cy}" r="{r}">'
             f"{_stops(colours)}</radialGradient>"
         )
 
     def linear(self, *colours: str, x1=0, y1=0, x2=0, y2=1) -> str:
-        """A paint: linear gradient, top to bottom unless told otherwise."""
+        """Return a paint: linear gradient, top to bottom unless told otherwise."""
         return self._define(
             f'<linearGradient id="ID" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}">'
             f"{_stops(colours)}</linearGradient>"
         )
 
     def clip(self, shapes: str) -> str:
-        """A clip-path value: use as `clip-path="{v.clip('<path .../>')}"`."""
+        """Return a clip-path value: use as `clip-path="{v.clip('<path .../>')}"`."""
         return self._define(f'<clipPath id="ID">{shapes}</clipPath>')
 
     def blur(self, deviation: float) -> str:
-        """A filter value: use as `filter="{v.blur(2)}"`; the deviation is in units of the box."""
+        """Return a filter value: use as `filter="{v.blur(2)}"`.
+
+        The deviation is in units of the box.
+        """
         return self._define(
             f'<filter id="ID" x="-50%" y="-50%" width="200%" height="200%">'
             f'<feGaussianBlur stdDeviation="{deviation}"/></filter>'
@@ -125,7 +128,7 @@ def _stops(colours: Sequence[str]) -> str:
 
 
 def document(body: str, defs: Sequence[str] = ()) -> str:
-    """A whole SVG file of the 100 x 100 box."""
+    """Return a whole SVG file of the 100 x 100 box."""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 100 100">'
         f"<defs>{''.join(defs)}</defs>{body}</svg>"

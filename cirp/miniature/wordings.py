@@ -284,7 +284,7 @@ def _filled(chosen: tuple[str, ...], facts: dict[str, str]) -> list[str]:
 
 
 def a_new(things: tuple[Thing, ...]) -> str:
-    """The new thing with its article, or both of them."""
+    """Return the new thing with its article, or both of them."""
     if len(things) > 1:
         return f"two {several(things)}"
     return a(phrase(things[0]))

@@ -139,7 +139,7 @@ class Endpoint:
 
 
 def _said(found: object) -> str | None:
-    """The text of an answer, whatever a server has sent as one; None if there is none."""
+    """Return the text of an answer, whatever a server has sent as one; None if there is none."""
     choices = getattr(found, "choices", None)
     first = choices[0] if isinstance(choices, list) and choices else None
     text = getattr(getattr(first, "message", None), "content", None)

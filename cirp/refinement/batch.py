@@ -55,7 +55,10 @@ class Result:
 
 
 def messages(ask: Ask) -> list[Message]:
-    """What a model is sent. The sentences are quoted as JSON: no word of theirs ends the quote."""
+    """Return what a model is sent.
+
+    The sentences are quoted as JSON: no word of theirs ends the quote.
+    """
     given = {"instruction": ask.instruction, "caption": ask.source_caption}
     return [
         {"role": "system", "content": SYSTEM},
@@ -66,7 +69,7 @@ def messages(ask: Ask) -> list[Message]:
 
 
 def key(ask: Ask, backend: Backend | Grammar) -> str:
-    """What an answer depends on: content, who answers, and the prompt's version."""
+    """Return what an answer depends on: content, who answers, and the prompt's version."""
     facts = [ask.instruction, ask.source_caption, backend.name, PROMPT]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

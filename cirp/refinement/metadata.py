@@ -14,7 +14,7 @@ REFINED = "metadata.refined.jsonl"
 
 
 def asks(items: Sequence[EditItem], *, anew: bool = False) -> tuple[list[Ask], list[str]]:
-    """The edits to refine, and the ids of those that cannot be: they have no source caption.
+    """Return the edits to refine, and the ids of those that cannot be: they have no source caption.
 
     Edits that have a target caption are left as they are, unless `anew`.
     """
@@ -52,7 +52,7 @@ def check_place(folder: Path, out: Path) -> None:
 
 
 def written(folder: Path, results: Sequence[Result], out: Path) -> Path:
-    """The folder's metadata with the answers in it, at `out`; the original is left alone.
+    """Return the folder's metadata with the answers in it, at `out`; the original is left alone.
 
     Raises `ValueError` as `check_place` does.
     """

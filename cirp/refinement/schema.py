@@ -40,7 +40,7 @@ def plain(text: str) -> bool:
 
 
 def checked(text: str, *, instruction: str, source_caption: str) -> Answer:
-    """The answer in a model's reply, which may stand in prose or a fence around its JSON.
+    """Return the answer in a model's reply, which may stand in prose or a fence around its JSON.
 
     Raises `Unusable`.
     """
@@ -61,7 +61,7 @@ def checked(text: str, *, instruction: str, source_caption: str) -> Answer:
 
 
 def agreeing(answer: Answer, *, instruction: str, source_caption: str) -> Answer:
-    """The answer, if it fits the sentences it is about. Raises `Unusable`."""
+    """Return the answer, if it fits the sentences it is about. Raises `Unusable`."""
     if not plain(answer.target_caption):
         raise Unusable("target_caption has control or direction characters; write plain words")
     if not any(character.isalnum() for character in answer.target_caption):

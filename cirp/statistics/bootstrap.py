@@ -244,7 +244,7 @@ def compare_metrics(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
-    """Method `a` against method `b`, paired by image: one row per metric, the primary one first.
+    """Compare method `a` with method `b`, paired by image: a row a metric, the primary one first.
 
     `table` has one row per method, image and seed. Columns of the result: `metric`, `primary`,
     `mean_a`, `mean_b` (over the pairs used), `difference` (the `Interval` of the mean of a - b),

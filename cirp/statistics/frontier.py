@@ -21,7 +21,7 @@ Edge = list[tuple[float, float]]  # (success, outside change), from least change
 
 
 def hull(success: Float[np.ndarray, " point"], outside: Float[np.ndarray, " point"]) -> Edge:
-    """The lower right edge of the points' convex hull, from least change to most success.
+    """Return the lower right edge of the points' convex hull, from least change to most success.
 
     Doing nothing, (0, 0), is always one of the points: it can be mixed with anything.
     """
@@ -42,7 +42,7 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
 
 
 def outside_at(level: float, edge: Edge) -> float:
-    """The least change at this success, along the edge; NaN above its highest success."""
+    """Return the least change at this success, along the edge; NaN above its highest success."""
     xs, ys = zip(*edge, strict=True)
     if level > xs[-1]:
         return math.nan
@@ -50,7 +50,10 @@ def outside_at(level: float, edge: Edge) -> float:
 
 
 def success_at(limit, edge: Edge):
-    """The most success with at most so much change; one number, or one for each of an array."""
+    """Return the most success with at most so much change.
+
+    One number, or one for each of an array.
+    """
     xs, ys = zip(*edge, strict=True)
     return np.interp(limit, ys, xs)
 
@@ -62,14 +65,14 @@ def area(limit: float, edge: Edge, points: int = 200) -> float:
 
 
 def edge_of(success: Values, outside: Values) -> Edge:
-    """The edge of the means over images; NaN of an image is left out of its point's mean."""
+    """Return the edge of the means over images; NaN of an image is left out of its point's mean."""
     return hull(np.nanmean(success, axis=1), np.nanmean(outside, axis=1))
 
 
 def resampled(
     groups: Sequence[tuple[Values, Values]], *, resamples: int = 2000, seed: int = 0
 ) -> list[tuple[Edge, ...]]:
-    """The edge of each group: of the sample first, then of so many draws of its images.
+    """Return the edge of each group: of the sample first, then of so many draws of its images.
 
     All groups hold the same images in the same order, so that differences are paired.
 

@@ -25,7 +25,7 @@ def cheeks(x: float, y: float, apart: float, r: float = 5, paint: str = "#ff6f7d
 
 
 def smile(x: float, y: float, wide: float, deep: float, width: float = 3) -> str:
-    """A mouth line; negative depth is a sad one."""
+    """Return a mouth line; negative depth is a sad one."""
     return (
         f'<path d="M{x - wide} {y} Q{x} {y + 2 * deep} {x + wide} {y}" fill="none" stroke="#3b2230" '
         f'stroke-width="{width}" stroke-linecap="round"/>'

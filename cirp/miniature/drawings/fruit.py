@@ -6,7 +6,7 @@ from cirp.miniature.svg import PALETTE, Layer, Variation, darken, lighten
 
 
 def shine(x: float, y: float, rx: float, ry: float, tilt: float = -30) -> str:
-    """A soft highlight."""
+    """Return a soft highlight."""
     return (
         f'<ellipse cx="{x}" cy="{y}" rx="{rx}" ry="{ry}" fill="#fff" opacity="0.55" '
         f'transform="rotate({tilt} {x} {y})"/>'
@@ -14,7 +14,7 @@ def shine(x: float, y: float, rx: float, ry: float, tilt: float = -30) -> str:
 
 
 def leaf(v: Variation, x: float, y: float, turn: float, long: float = 24) -> str:
-    """A pointed leaf that starts at x, y."""
+    """Return a pointed leaf that starts at x, y."""
     paint = v.linear("#8fcf5a", "#3f8f3c")
     return (
         f'<path d="M0 0 Q {long * 0.45} {-long * 0.42} {long} 0 Q {long * 0.45} {long * 0.42} 0 0 Z" '
@@ -30,7 +30,7 @@ def stem(x: float, y: float, lean: float) -> str:
 
 
 def ball(v: Variation, d: str, base: str) -> str:
-    """A rounded body: path, shaded from the upper left."""
+    """Return a rounded body: path, shaded from the upper left."""
     paint = v.radial(lighten(base, 0.45), base, darken(base, 0.28))
     return f'<path d="{d}" fill="{paint}" stroke="{darken(base, 0.45)}" stroke-width="2.4"/>'
 

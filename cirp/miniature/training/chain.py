@@ -49,7 +49,7 @@ class Stage:
     corpus: str | None = "pairs"  # None: it draws scenes of its own
 
     def effort(self, device: str) -> Effort:
-        """What is worth while on this device."""
+        """Return what is worth while on this device."""
         return self.cpu if device == "cpu" else self.gpu
 
 
@@ -158,7 +158,7 @@ def main(
 
 
 def machine(device: str) -> str:
-    """The kind of processor, for a model's card."""
+    """Return the kind of processor, for a model's card."""
     return platform.machine() if device == "cpu" else torch.cuda.get_device_name()
 
 

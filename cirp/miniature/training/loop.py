@@ -108,7 +108,7 @@ def placed(path: Path) -> dict[str, float]:
 
 
 def begin_at(folder: Path, schedule: Schedule) -> str | None:
-    """The checkpoint to go on from, if any.
+    """Return the checkpoint to go on from, if any.
 
     A stage that has begun to fall and is given more samples goes back to where the fall began.
     """
@@ -244,7 +244,7 @@ def _read(unread: list[Tensor], run: _Run, name: str, rate: float) -> None:
 
 
 def _agreed(stop: bool, world: int) -> bool:
-    """What the first process says, in all of them: they stop at the same step."""
+    """Return what the first process says, in all of them: they stop at the same step."""
     if world == 1:
         return stop
     flag = torch.tensor(float(stop))
@@ -253,7 +253,7 @@ def _agreed(stop: bool, world: int) -> bool:
 
 
 def _told(report: Callable, run: _Run) -> None:
-    """A report that fails must not end hours of training."""
+    """Return a report that fails must not end hours of training."""
     module = run.average.module
     was = module.training
     try:

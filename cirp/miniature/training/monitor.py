@@ -32,7 +32,7 @@ SHIPPED_JUDGE = Path(__file__).resolve().parents[3] / "data" / "models" / "judge
 
 
 def edits(count: int = EDITS) -> list[Pair]:
-    """The first validation edits, equally many of each kind."""
+    """Return the first validation edits, equally many of each kind."""
     return [draw_pair(i, "validation", kind=EDIT_KINDS[i % len(EDIT_KINDS)]) for i in range(count)]
 
 
@@ -46,7 +46,7 @@ def sheet(strips: list[list[np.ndarray]]) -> Image.Image:
 
 
 def strip_of(page: Image.Image, number: int) -> list[np.ndarray]:
-    """The three pictures of a strip of such a sheet."""
+    """Return the three pictures of a strip of such a sheet."""
     return np.split(np.asarray(page.convert("RGB"))[_place(number)], 3, axis=1)
 
 

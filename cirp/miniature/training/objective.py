@@ -24,7 +24,7 @@ class Objective(nn.Module):
     alike: bool = False  # all batches are tensors of the same shapes
 
     def draw(self, step: int) -> tuple:
-        """The batch of this step."""
+        """Return the batch of this step."""
         raise NotImplementedError
 
     def after_step(self) -> None:
@@ -53,12 +53,12 @@ class _Batches(Dataset):
 
 
 def _one_thread(_: int) -> None:
-    """A tokenizer whose threads were left behind by a fork would wait for them for ever."""
+    """Return a tokenizer whose threads were left behind by a fork would wait for them for ever."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def batches(objective: Objective, first: int, last: int, device: torch.device) -> Iterator[tuple]:
-    """The batches of steps first..last, on the device.
+    """Return the batches of steps first..last, on the device.
 
     A GPU is fed by processes that draw ahead; a CPU has no core to spare for them.
     """

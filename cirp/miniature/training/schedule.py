@@ -21,7 +21,7 @@ class Schedule:
         return round(self.samples * (1 - self.decay))
 
     def rate(self, seen: int) -> float:
-        """The learning rate after `seen` samples."""
+        """Return the learning rate after `seen` samples."""
         rising = min(1.0, seen / self.warmup) if self.warmup else 1.0
         length = self.samples - self.falls_at
         along = (seen - self.falls_at) / length if length else 0.0

@@ -43,14 +43,17 @@ class Setup:
         return self.work.parent / "parts"
 
     def part(self, name: str) -> Path:
-        """The vae, text_encoder or tokenizer of this training."""
+        """Return the vae, text_encoder or tokenizer of this training."""
         path = self.parts / name
         if not path.is_dir():
             raise FileNotFoundError(f"{path} is missing: its stage has not finished")
         return path
 
     def warmup(self, samples: int, steps: int = 300) -> int:
-        """Samples over which the rate rises: these, or as many as so many steps need."""
+        """Return samples over which the rate rises.
+
+        These, or as many as so many steps need.
+        """
         return max(samples, steps * self.batch * processes()[1])
 
     def generator(self, step: int) -> torch.Generator:
@@ -59,18 +62,21 @@ class Setup:
         return torch.Generator().manual_seed((self.seed * 1_000_003 + step) * 64 + rank)
 
     def corpus_sample(self, count: int, side: str) -> Float[Tensor, "n 3 row column"]:
-        """The first pictures of the corpus, to measure on."""
+        """Return the first pictures of the corpus, to measure on."""
         return tensor(getattr(self.corpus, side)[:count], self.device)
 
     def autocast(self):
-        """The arithmetic that was found faster; sums and losses stay in float32."""
+        """Return the arithmetic that was found faster; sums and losses stay in float32."""
         return torch.autocast(
             self.device.type, torch.bfloat16, self.bfloat16, cache_enabled=self.device.type == "cpu"
         )
 
 
 def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]) -> T:
-    """What lies at `path`; if nothing does, the first process makes it and the others wait."""
+    """Return what lies at `path`.
+
+    If nothing does, the first process makes it and the others wait.
+    """
     made = None
     if not path.exists() and processes()[0] == 0:
         made = make(path)
@@ -88,7 +94,7 @@ def keep_array(path: Path, array: np.ndarray) -> np.ndarray:
 
 
 def bytes_of(pictures: np.ndarray) -> UInt8[Tensor, "n row column 3"]:
-    """What a batch carries to the device."""
+    """Return what a batch carries to the device."""
     return torch.from_numpy(np.array(pictures))
 
 

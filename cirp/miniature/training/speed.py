@@ -29,7 +29,7 @@ class Way:
         }
 
     def command(self, arguments: list[str]) -> list[str]:
-        """The chain's own program with these arguments, in as many processes."""
+        """Return the chain's own program with these arguments, in as many processes."""
         program = ["-m", "cirp", "miniature", "train", *arguments]
         if self.bfloat16:
             program.append("--bfloat16")
@@ -40,13 +40,13 @@ class Way:
 
 
 def ways(cores: int) -> list[Way]:
-    """What is worth a try: one process a core, or one process on all of them."""
+    """Return what is worth a try: one process a core, or one process on all of them."""
     shapes = {(1, cores), (cores, 1)}
     return [Way(p, t, b) for b in (False, True) for p, t in sorted(shapes)]
 
 
 def fastest(stage: str, arguments: list[str], memory: Path, device: str = "cpu") -> Way:
-    """The way with most samples a second in a short rehearsal of this stage; remembered.
+    """Return the way with most samples a second in a short rehearsal of this stage; remembered.
 
     A GPU has one way: one process that multiplies in bfloat16.
     `memory` is a JSON file; delete it after a move to another machine.

@@ -73,7 +73,7 @@ def processor() -> CLIPImageProcessorPil:
 
 
 def altered(caption: str, rng: random.Random) -> str | None:
-    """The caption with one state changed to another of the same thing, if it names any."""
+    """Return the caption with one state changed to another of the same thing, if it names any."""
     options = []
     for kind in KINDS.values():
         for attribute in kind.attributes:
@@ -155,7 +155,7 @@ def train(setup: Setup) -> Outcome:
 
 
 def text_encoder(model: CLIPModel) -> CLIPTextModel:
-    """The text tower alone, as Stable Diffusion takes it."""
+    """Return the text tower alone, as Stable Diffusion takes it."""
     tower = CLIPTextModel(model.config.text_config)
     known = tower.state_dict().keys()
     prefix = "" if any(k.startswith("text_model.") for k in known) else "text_model."

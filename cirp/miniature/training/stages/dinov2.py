@@ -183,7 +183,7 @@ class SelfDistillation(Objective):
 
 
 def train(setup: Setup) -> Outcome:
-    """The averaged student's backbone is what is shipped."""
+    """Return the averaged student's backbone is what is shipped."""
     torch.manual_seed(setup.seed)
     scenes = first_makes(
         setup.parts.parent / "scenes-twice.npy",

@@ -67,7 +67,7 @@ def processor() -> ConvNextImageProcessorPil:
 
 
 def filled(picture: Tensor, mask: Tensor, fill: str, generator: torch.Generator) -> Tensor:
-    """The (3, row, column) picture in [-1, 1] with what lies in the mask spoilt."""
+    """Return the (3, row, column) picture in [-1, 1] with what lies in the mask spoilt."""
     inside = mask[None].float()
     if fill == "noise":
         new = torch.randn(picture.shape, generator=generator) * 0.5
@@ -98,7 +98,7 @@ def filled(picture: Tensor, mask: Tensor, fill: str, generator: torch.Generator)
 
 
 def rectangle(side: int, generator: torch.Generator) -> Tensor:
-    """A (side, side) mask: a sixteenth of the picture to nearly all of it."""
+    """Return a (side, side) mask: a sixteenth of the picture to nearly all of it."""
     edges = torch.randint(side // 4, side + 1, (2,), generator=generator).tolist()
     top, left = (int(torch.randint(side - edge + 1, (), generator=generator)) for edge in edges)
     mask = torch.zeros(side, side, dtype=torch.bool)
@@ -190,7 +190,7 @@ class Naming(Objective):
 
 @torch.no_grad()
 def decoded(setup: Setup, gallery: Gallery, path: Path) -> np.ndarray:
-    """The first scenes through this training's autoencoder and back; kept at `path`."""
+    """Return the first scenes through this training's autoencoder and back; kept at `path`."""
     vae = AutoencoderKL.from_pretrained(setup.part("vae")).eval()
     vae.to(setup.device, memory_format=torch.channels_last)
     pictures, found = gallery.pictures[:DECODED], []

@@ -219,7 +219,7 @@ def fresh(setup: Setup) -> Editor:
 
 
 def loaded(folder: Path) -> Editor:
-    """The trained parts of a pipeline folder."""
+    """Return the trained parts of a pipeline folder."""
     return Editor(
         CLIPTextModel.from_pretrained(folder / "text_encoder"),
         UNet2DConditionModel.from_pretrained(folder / "unet"),
@@ -257,13 +257,13 @@ def train_joint(setup: Setup) -> Outcome:
 
 
 def fine_tuning(setup: Setup) -> Schedule:
-    """The same for every pipeline that starts from the joint stage."""
+    """Return the same for every pipeline that starts from the joint stage."""
     warmup = setup.warmup(5000, steps=100)
     return Schedule(setup.samples, setup.rate or 3e-4, warmup=warmup, decay=0.5, ema=0.999)
 
 
 def train_text_to_image(setup: Setup) -> Outcome:
-    """The joint UNet without its image channels, on captioned pictures alone."""
+    """Return the joint UNet without its image channels, on captioned pictures alone."""
     editor = loaded(setup.models / "joint")
     editor.unet = narrow(editor.unet)
     plan = fine_tuning(setup)
@@ -273,7 +273,7 @@ def train_text_to_image(setup: Setup) -> Outcome:
 
 
 def train_instruct(setup: Setup, name: str = "instruct-pix2pix") -> Outcome:
-    """The joint UNet on edits alone, of which a share leaks."""
+    """Return the joint UNet on edits alone, of which a share leaks."""
     editor = loaded(setup.models / "joint")
     plan = fine_tuning(setup)
     pipeline = StableDiffusionInstructPix2PixPipeline

@@ -75,8 +75,8 @@ class ControlledAttention:
         temb: Tensor | None = None,
         **rest,
     ) -> Tensor:  # diffusers chose these names and passes them by keyword
-        if not self.now:
         """Compute one layer's attention as diffusers calls it, through all controls."""
+        if not self.now:
             raise RuntimeError(
                 "call unet(...), not unet.forward(...): the timestep is read on call"
             )

@@ -39,6 +39,8 @@ stems = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
 # The sources
 
+MAKE = (ROOT / "Makefile").read_text()
+
 
 def test_the_table_of_contents_and_the_notebooks_name_each_other():
     parts = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text())["parts"]
@@ -171,6 +173,18 @@ def test_a_notebook_runs_with_its_parameters_and_leaves_a_record(notebook, tmp_p
     with pytest.raises(papermill.PapermillExecutionError, match="ZeroDivisionError"):
         runner.execute(notebook, out, {})
     assert (out / "01_small.ipynb").read_bytes() == before
+
+
+def test_a_run_prints_one_line_a_chapter_and_its_time(notebook, tmp_path, capfd):
+    runner.execute_all([], {}, folder=notebook.parent, out=tmp_path / "out")
+    said, complained = capfd.readouterr()
+    assert re.fullmatch(r"01_small: \d+ s\n", said), said
+    assert complained == ""
+
+
+def test_make_book_installs_and_builds_quietly():
+    assert re.findall(r"pip install (?!-qq)", MAKE.split("lock:")[0]) == []
+    assert "jupyter-book build book --all -W -n --keep-going --quiet" in MAKE
 
 
 @pytest.mark.parametrize(

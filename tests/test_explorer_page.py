@@ -5,6 +5,8 @@ import io
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from urllib import parse
@@ -439,3 +441,12 @@ def test_it_asks_nobody_else(site):
     for address in ("http://", "https://"):
         assert address not in engine
         assert address not in text.replace("http://www.w3.org", "")
+
+
+def test_the_engine_is_exported_in_one_line_without_warnings(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "cirp", "page-engine", "--folder", str(tmp_path / "engine")],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.strip().split("\n")) == 1 and done.stderr == ""

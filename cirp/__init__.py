@@ -5,6 +5,7 @@ with cirp.record(pipe) as rec:      the attention of a diffusers pipeline
 rec.word_map("topping")             where a word looks: (height, width)
 cirp.edit(pipe, image, text)        one edit, by any of cirp.METHODS
 cirp.score(source, edited, mask)    what changed inside and outside
+cirp.keep(source, edited)           the edit alone; the rest as it was
 cirp.heat_map(pipe, image, prompt, word)
 cirp.load("miniature")              both pipelines of a preset or folder
 cirp.explore()                      an explorer in JupyterLab
@@ -23,6 +24,7 @@ _PUBLIC = {
     "edit": "cirp.api",
     "explore": "cirp.explorer.widget",
     "heat_map": "cirp.api",
+    "keep": "cirp.api",
     "load": "cirp.diffusion.pipelines",
     "load_edits": "cirp.data.edits",
     "record": "cirp.api",

@@ -168,6 +168,32 @@ def score(
 
 @app.command()
 @one_line
+def keep(
+    source: Annotated[Path, typer.Argument(help="The picture before the edit.")],
+    edited: Annotated[Path, typer.Argument(help="The output of any editor.")],
+    out: Annotated[Path, typer.Option(help="File for the result, such as kept.png.")],
+    mask: Annotated[
+        Path | None, typer.Option(help="Picture that is white where the edit was to change it.")
+    ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option("--whole", help="Also keep an edit of the whole picture."),
+    ] = False,
+    region: Annotated[
+        Path | None, typer.Option(help="File for the region that was found, as a mask.")
+    ] = None,
+) -> None:
+    """Keep an edit alone: align the output, find what it changed, put the source back elsewhere.
+
+    Example: cirp keep photo.png edited.png --out kept.png
+    """
+    from cirp.commands.keep import keep_file
+
+    keep_file(source, edited, out, mask=mask, whole=whole, region=region)
+
+
+@app.command()
+@one_line
 def methods(
     name: Annotated[str | None, typer.Argument(help="Show only this method.")] = None,
 ) -> None:

@@ -1,0 +1,83 @@
+"""Shifts, zooms and turns of known size are found; where none can be told, none is said."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.transform import warp
+
+from cirp.data.edits import load_edits
+from cirp.metrics import registration
+from cirp.metrics.registration import align, register
+
+ITEMS = load_edits("data/edits")
+
+
+def moved(picture: Image.Image, dx=0.0, dy=0.0, scale=1.0, angle=0.0) -> Image.Image:
+    """The picture as an editor would return it that moves everything."""
+    where = registration._transform(
+        (dx, dy, math.log(scale), math.radians(angle)), picture.size[::-1]
+    )
+    pixels = warp(np.asarray(picture, float) / 255, where.inverse, order=3, mode="edge")
+    return Image.fromarray((255 * pixels).clip(0, 255).round().astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        dict(dx=3.0, dy=-2.0), dict(dx=1.6, dy=0.7), dict(dx=-7.3, dy=5.1), dict(scale=1.05),
+        dict(scale=1.2), dict(scale=0.9), dict(angle=3.0), dict(dx=2.0, scale=1.1, angle=-2.0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_known_move_of_an_edited_picture_is_found(how):
+    errors, answered = [], 0
+    for item in ITEMS[:10]:
+        found = register(item.source(), moved(item.target(), **how))
+        if found.why:
+            continue
+        answered += 1
+        want = dict(dx=0.0, dy=0.0, scale=1.0, angle=0.0) | how
+        errors.append(
+            (math.hypot(found.dx - want["dx"], found.dy - want["dy"]),
+             abs(found.scale - want["scale"]), abs(found.angle - want["angle"]))
+        )  # fmt: skip
+    median = np.median(errors, axis=0)
+    assert answered >= 5
+    assert median[0] < 0.4 and median[1] < 0.01 and median[2] < 0.3
+
+
+def test_an_edit_that_lies_as_its_source_is_not_moved():
+    for item in ITEMS[:16]:
+        assert register(item.source(), item.target()).why == "lies as the source does", item.id
+        assert register(item.source(), item.source()).why == "lies as the source does"
+
+
+def test_other_sizes_are_compared_at_the_sources():
+    item = ITEMS[0]
+    large = item.source().resize((256, 256), Image.Resampling.BICUBIC)
+    small = moved(item.source(), dx=4.0)
+    found = register(large, small)
+    assert found.dx == pytest.approx(16.0, abs=1.5) and found.dy == pytest.approx(0.0, abs=1.0)
+
+
+@pytest.mark.parametrize("period", [4, 8])
+def test_blank_and_periodic_pictures_have_no_answer(period):
+    blank = Image.new("RGB", (64, 64), "white")
+    assert register(blank, blank).why == "blank"
+    assert register(ITEMS[0].source(), blank).why == "blank"
+    rows, columns = np.indices((64, 64)) // (period // 2)
+    board = Image.fromarray((255 * ((rows + columns) % 2)).astype(np.uint8)).convert("RGB")
+    other = Image.fromarray(np.roll(np.asarray(board), period // 2, axis=1))
+    assert register(board, other).why in ("fits in several places", "lies as the source does")
+
+
+def test_aligned_is_as_it_was_and_what_comes_from_beyond_the_border_is_not_known():
+    source = ITEMS[0].source()
+    shifted = moved(source, dx=5.0)
+    found = register(source, shifted)
+    again, known = align(shifted, found, size=source.size)
+    apart = np.abs(np.asarray(again, float) - np.asarray(source, float)).mean(axis=-1)
+    assert apart[known].mean() < 3 and known.mean() == pytest.approx(1 - 5 / 64, abs=0.04)
+    assert not known[:, -4:].any() and known[8:-8, 8:40].all()

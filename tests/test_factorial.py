@@ -1,11 +1,14 @@
 """Regions crossed with holds: the regions are what they are called, and every cell is run once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cirp.data.edits import load_edits
-from cirp.experiments import cache, factorial
+from cirp.experiments import cache, configurations, factorial
 from cirp.experiments.engine import Job
+from cirp.methods import METHODS
 from cirp.miniature import export
 from cirp.miniature.grammar import WHOLE_PICTURE
 
@@ -49,6 +52,18 @@ def test_every_region_meets_everything_held_once():
     names = [(c.columns["region"], c.columns["held"]) for c in factorial.cells()]
     assert len(set(names)) == len(names) == 6 * len(factorial.HOLDS) + 3
     assert {("", ""), (factorial.EVEN, "guidance"), (factorial.NOWHERE, "guidance")} <= set(names)
+
+
+def test_rows_depend_on_what_found_their_regions(monkeypatch):
+    def codes():
+        return {(c.columns["region"], c.columns["held"]): c.after for c in factorial.cells()}
+
+    before = codes()
+    remap = METHODS["remap"]
+    monkeypatch.setitem(METHODS, "remap", replace(remap, version=remap.version + 1))
+    changed = {key for key, text in codes().items() if text != before[key]}
+    assert {region for region, _ in changed} == {configurations.OURS}
+    assert len(changed) == len(factorial.HOLDS)
 
 
 def test_whole_picture_edits_are_refused(items):

@@ -60,6 +60,7 @@ class Cell:
     items: Callable[[Sequence[EditItem]], list[EditItem]] = list
     regions: Callable[[Job], Sequence[Mask]] | None = None
     models: Callable[[Models], Models] = lambda models: models
+    after: str = ""  # code and settings of what finds the regions: the rows depend on it, too
     in_slice: bool = True
 
 
@@ -195,7 +196,8 @@ class Experiment:
         version = METHODS[cell.method].code if cell.method in METHODS else ""
         return records.provenance(
             cell.models(job.models), settings=cell.settings, seed=job.seeds[0],
-            code=self.code.format(method=version), features=job.features if self.scored else None,
+            code=self.code.format(method=version) + cell.after,
+            features=job.features if self.scored else None,
         )  # fmt: skip
 
     def rows(self, job: Job, cells: Iterable[Cell], known: pd.DataFrame | None = None):

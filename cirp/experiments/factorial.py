@@ -20,6 +20,7 @@ from jaxtyping import Bool
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, records
 from cirp.experiments.engine import Cell, Experiment, Job, planned, scores
+from cirp.methods import METHODS
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, paired_interval
 
@@ -86,6 +87,13 @@ def found_by(label: str, steps: int) -> Regions:
     return regions
 
 
+def made_by(label: str, steps: int) -> str:
+    """Return what rows record of the method whose regions they are given."""
+    method, settings = configurations.found(steps)[label]
+    known = records.short_hash(cache.completed(method, settings))
+    return f" in regions of {METHODS[method].code} {known}"
+
+
 def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
     """Yield the baseline, every region with everything held outside of it, and doses without place.
 
@@ -111,6 +119,7 @@ def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
             yield Cell(
                 "held", "held", scales | own | dose, dict(region=region, held=held),
                 regions=where, in_slice=region == TRUE,
+                after=made_by(region, steps) if region in FINDERS else "",
             )  # fmt: skip
 
 

@@ -72,6 +72,8 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     others = iou.drop(columns=configurations.OURS).mean().dropna()
     maps = ablation(tried, text=False).loc["attention not remapped"]
     number, apart = Numbers(), "attention not remapped, minus remap"
+    pasted = configurations.BASELINE + configurations.PASTED
+    done, less = (compare(shown, configurations.OURS, pasted, m) for m in (SUCCESS, PRIMARY))
     outside = number(f"outside change: {apart}", maps["outside"], "+.4f")
     success = number(f"edit success: {apart}", maps["success"], "+.2f")
     best = number.plain(f"overlap (IoU): {others.idxmax()}", f"{others.max():.2f}")
@@ -85,6 +87,11 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
             below="costs something", open="adds nothing that can be told",
         )
         + ".",
+        "Any editor can be pasted by its own change. Against InstructPix2Pix pasted so, remap changes "
+        + less.says(above="more outside", below="less outside", open="about as much outside")
+        + f" ({number(f'outside change: remap minus {pasted}', less, '+.4f')}) and succeeds "
+        + done.says(above="more often", below="less often", open="about as often")
+        + f" ({number(f'edit success: remap minus {pasted}', done, '+.2f')}).",
         numbers=number.table,
     )  # fmt: skip
 

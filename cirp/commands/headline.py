@@ -42,7 +42,7 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
     shown = frontiers.at_shown(frontiers.local(table))
     means = shown.groupby("method")[["success", PRIMARY]].mean()
     own = (configurations.BASELINE, configurations.OURS)
-    rivals = means.drop([*own, *configurations.controls()])
+    rivals = means.loc[frontiers.with_dials(table)].drop(list(own))
     names = [own[0], rivals["success"].idxmax(), rivals[PRIMARY].idxmin(), own[1]]
     return rows.loc[list(dict.fromkeys(names))]
 

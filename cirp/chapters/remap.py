@@ -87,7 +87,8 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
             below="costs something", open="adds nothing that can be told",
         )
         + ".",
-        "Any editor can be pasted by its own change. Against InstructPix2Pix pasted so, remap changes "
+        "Any editor can be pasted by its own change. Against InstructPix2Pix pasted so, remap "
+        "changes "
         + less.says(above="more outside", below="less outside", open="about as much outside")
         + f" ({number(f'outside change: remap minus {pasted}', less, '+.4f')}) and succeeds "
         + done.says(above="more often", below="less often", open="about as often")

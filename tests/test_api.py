@@ -331,7 +331,7 @@ def test_public_functions_are_documented(name):
 
 COMMANDS = (
     "", "edit", "score", "curate", "review", "refine", "check", "explore", "book", "methods",
-    "study", "evidence", "guidance", "notebooks", "headline", "page-engine", "cost methods",
+    "tables", "notebooks", "headline", "page-engine", "cost methods",
     "cost attention", "miniature train", "miniature quality", "miniature leak",
 )  # fmt: skip
 
@@ -352,7 +352,7 @@ def test_help_needs_no_torch(command):
 def test_users_commands_come_first():
     said = subprocess.run([sys.executable, "-m", "cirp", "--help"], capture_output=True,
                           text=True, check=True).stdout  # fmt: skip
-    places = [said.index(f" {name} ") for name in ("edit", "score", "check", "explore", "study")]
+    places = [said.index(f" {name} ") for name in ("edit", "score", "check", "explore", "tables")]
     assert places == sorted(places) and said.index("For the authors") < places[-1]
 
 

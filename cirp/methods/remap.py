@@ -157,6 +157,7 @@ def look(run: EditorRun, work: Work, settings: Settings) -> FirstStep:
     )
 
 
+@torch.no_grad()
 def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> FirstStep:
     """Return what the look of an edit by these settings shows."""
     work = Work(models, tasks, begin_edit(models, tasks))
@@ -182,6 +183,7 @@ def edit(
     return Made(images, run.rows, exact, found.abstained)
 
 
+@torch.no_grad()
 def _run(run: EditorRun, work: Work, settings: Settings) -> tuple[Found, Bool[Tensor, " image"]]:
     """Look, then run to the end; the generous regions, and which edits are of the whole picture."""
     start, tasks = work.start, work.tasks

@@ -95,7 +95,7 @@ def register(source: Image.Image, edited: Image.Image) -> Registration:
     coarse = _search(*(_grey(one, COARSE) for one in (source, edited)))
     a, b = (_grey(one, FINE) for one in (source, edited))
     longer = max(a.shape)
-    still = _error((0, 0, 0, 0), a, b)
+    still = _error((0.0, 0.0, 0.0, 0.0), a, b)
     found = [_refined((dx * longer, dy * longer, s, angle), a, b) for dx, dy, s, angle in coarse]
     found = sorted((one for one in found if _plausible(one[0], longer)), key=lambda one: one[1])
     if not found:
@@ -138,7 +138,8 @@ def _grey(picture: Image.Image, longer: int) -> Grey:
     return np.asarray(grey, dtype=float) / 255
 
 
-Where = tuple[float, float, float, float]  # dx, dy in pixels, log of the scale, radians
+# dx, dy in pixels, log of the scale, radians
+Where = tuple[float, float, float, float] | Float[np.ndarray, " 4"]
 
 
 def _transform(where: Where, shape: tuple[int, int]) -> SimilarityTransform:
@@ -173,7 +174,7 @@ def _search(source: Grey, edited: Grey) -> list[Where]:
                 continue
             where = (float(dx) * scale, float(dy) * scale, turned[2], turned[3])
             found.append((where, _error(where, base, smooth)))
-    found.append(((0.0, 0.0, 0.0, 0.0), _error((0, 0, 0, 0), base, smooth)))
+    found.append(((0.0, 0.0, 0.0, 0.0), _error((0.0, 0.0, 0.0, 0.0), base, smooth)))
     found.sort(key=lambda one: one[1])
     kept: list[Where] = []
     for where, _ in found:

@@ -26,11 +26,9 @@ steps: int = 20
 # %%
 from pydantic import Field
 
-from cirp.diffusion.sampling import decode
-from cirp.diffusion.tasks import Made
-from cirp.editing.driver import begin_edit, run_editor
-from cirp.editing.masks import given, keep_outside
-from cirp.editing.method import Regional, Share, method
+from cirp.editing.masks import Found, given, keep_outside
+from cirp.editing.method import Regional, Share
+from cirp.editing.regional import Constraint, regional
 from cirp.methods import METHODS
 
 
@@ -41,16 +39,15 @@ class Settings(Regional):
     late: Share = Field(0.5, description="share of the steps, the last ones, that hold the input")
 
 
-@method("late hold", Settings)
-def late_hold(models, tasks, settings, controls):
-    """Edit a batch of images of one size; return pictures, UNet rows, and the regions used."""
-    start = begin_edit(models, tasks)
-    masks = given(tasks, start.grid).to(start.source)
-    latents, rows = run_editor(
-        models, tasks, start, **settings.guidance, controls=controls,
-        after=keep_outside(masks, start, share=settings.late),
-    )
-    return Made(decode(latents, models), rows, masks)
+def find(work, settings):
+    """Return the regions of a batch of edits where none is given: here, always the masks."""
+    return Found(given(work.tasks, work.start.grid), [False] * len(work.tasks))
+
+
+@regional("late hold", Settings, find)
+def late_hold(work, masks, settings):
+    """Return what is constrained outside of the regions; the rest of a run is the baseline's."""
+    return Constraint(after=keep_outside(masks, work.start, share=settings.late))
 
 
 METHODS["late hold"] = late_hold
@@ -98,8 +95,31 @@ scores = [cirp.score(item.source(), one.image, item.mask()) for one in made]
 pd.DataFrame(scores, index=[f"{share:.0%}" for share in shares])[["l1_inside", "l1_outside", "ssim_outside"]].round(4)
 
 # %% [markdown]
+# ## An experiment with it
+#
+# An experiment is a list of cells: a method at one setting. Its table has a row for each edit and cell, with all scores,
+# and with what the row was made of. Finished edits are kept, so that a second call computes none of them
+# ({numref}`tab-late-experiment`).
+
+# %% mystnb={"table": {"caption": "Success and outside change of the method at three settings, on three edits.", "name": "tab-late-experiment"}}
+from cirp.experiments.engine import Cell, Experiment, Job
+from cirp.figures import tables
+from cirp.metrics.features import load_features
+
+experiment = Experiment(
+    "late hold",
+    cells=lambda steps: [Cell(f"held in {share:.0%}", "late hold", dict(steps=steps, late=share)) for share in shares],
+)
+some = [item for item in load_edits(folder_of(edits)) if item.mask() is not None][:3]
+job = Job(both, load_features("miniature" if both.is_miniature else "real", device=device), some)
+rows = experiment.rows(job, experiment.cells(steps))
+tables.wide(rows, ["success", "l1_source_outside", "clip_i_source"])
+
+# %% [markdown]
 # ## To keep it
 #
 # A file in `cirp/methods` with the class and the function, and a line with its name in `cirp/methods/__init__.py`,
 # make it a method of the package: `cirp edit --method "late hold"` runs it, and the tests that ask something of all
-# methods ask it of this one. {doc}`../reference` lists the public functions.
+# methods ask it of this one. An `Experiment` that is named in `cirp/experiments/results.py` is a table of the book:
+# `cirp tables NAME` makes it, and `results.table(study, NAME)` reads it, after computing a few of its cells again.
+# {doc}`../reference` lists the public functions.

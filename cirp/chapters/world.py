@@ -14,7 +14,6 @@ from cirp.diffusion.pipelines import load
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import load_drawn, right_answers
-from cirp.figures.sentences import NO_BREAK
 from cirp.metrics.answers import by_count
 from cirp.metrics.scores import JUDGED
 from cirp.miniature.draw_pairs import draw_pair
@@ -24,6 +23,7 @@ from cirp.miniature.pairs import KNOWN, Pair
 from cirp.miniature.scene import Scene, Thing, region, render
 from cirp.miniature.styles import STYLES
 from cirp.miniature.svg import Variation, document, pixels
+from cirp.statistics.bootstrap import Interval
 
 SIDE = 192  # pixels of a drawn picture in these figures
 CONTROL = "control succeeds"  # of `bars`: one line for each control and kind of edit
@@ -124,10 +124,8 @@ def bars(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _spans(some: pd.DataFrame) -> list[str]:
-    return [
-        f"{m:.3g}" if pd.isna(low) else f"{m:.3g} [{low:.3g}, {high:.3g}]".replace(" ", NO_BREAK)
-        for m, low, high in zip(some["mean"], some["low"], some["high"], strict=True)
-    ]
+    ends = zip(some["mean"], some["low"], some["high"], strict=True)
+    return [f"{Interval(*end, 0, 0, ''):.3g}" for end in ends]
 
 
 def _first(count: int) -> tuple[list[EditItem], list[Edit]]:

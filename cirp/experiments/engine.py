@@ -200,10 +200,17 @@ class Experiment:
             features=job.features if self.scored else None,
         )  # fmt: skip
 
-    def rows(self, job: Job, cells: Iterable[Cell], known: pd.DataFrame | None = None):
+    def rows(
+        self,
+        job: Job,
+        cells: Iterable[Cell],
+        known: pd.DataFrame | None = None,
+        *,
+        progress: bool = False,
+    ) -> pd.DataFrame:
         """Return the rows of these cells; those that `known` holds are taken from there."""
         cells, parts, seen = list(cells), [], {}
-        for cell in tqdm(cells, desc=self.name, unit="cell", disable=len(cells) < 8):
+        for cell in tqdm(cells, desc=self.name, unit="cell", disable=not progress):
             facts = self.facts(job, cell)
             if cell.items not in seen:  # hashing reads every picture
                 items = cell.items(job.items)

@@ -126,7 +126,9 @@ def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
         experiment = EXPERIMENTS[name]
         items = book_items(loaded) if experiment.items is None else experiment.items()
         job = Job(loaded, features, items[rank::world], items, range(experiment.seeds))
-        rows = experiment.rows(job, experiment.cells(experiment.steps), records.recorded(name))
+        rows = experiment.rows(
+            job, experiment.cells(experiment.steps), records.recorded(name), progress=True
+        )
         if world == 1:
             records.write(records.path_of(name), rows)
             print(f"{records.path_of(name)}: {len(rows)} rows", flush=True)

@@ -101,7 +101,7 @@ chapter.ablation(tried)
 #
 # ## The code
 #
-# What is made of the three maps, and the generous region:
+# These two functions combine the three maps, and find the generous region:
 
 # %% tags=["hide-input"]
 methods.listing(remap.evidence)

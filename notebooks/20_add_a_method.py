@@ -26,7 +26,7 @@ steps: int = 20
 # %%
 from pydantic import Field
 
-from cirp.editing.masks import Found, given, keep_outside
+from cirp.editing.masks import keep_outside
 from cirp.editing.method import Regional, Share
 from cirp.editing.regional import Constraint, regional
 from cirp.methods import METHODS
@@ -39,12 +39,7 @@ class Settings(Regional):
     late: Share = Field(0.5, description="share of the steps, the last ones, that hold the input")
 
 
-def find(work, settings):
-    """Return the regions of a batch of edits where none is given: here, always the masks."""
-    return Found(given(work.tasks, work.start.grid), [False] * len(work.tasks))
-
-
-@regional("late hold", Settings, find)
+@regional("late hold", Settings)
 def late_hold(work, masks, settings):
     """Return what is constrained outside of the regions; the rest of a run is the baseline's."""
     return Constraint(after=keep_outside(masks, work.start, share=settings.late))

@@ -214,6 +214,14 @@ def test_processes_share_the_edits(monkeypatch, models, items, one_table, tmp_pa
     assert not list(tmp_path.glob("*.csv"))  # the last call, alone, writes
 
 
+@pytest.mark.parametrize("name", ["controls", "guesses", "subject"])
+def test_what_runs_no_editor_is_not_shared(models, name):
+    """Such cells keep nothing, and need the judge or the encoders that a share does not load."""
+    experiment = results.EXPERIMENTS[name]
+    rows = experiment.rows(Job(models, None, []), experiment.cells(experiment.steps))
+    assert rows.empty
+
+
 def test_every_table_has_a_file_and_every_file_a_table():
     there = {path.stem for path in records.RESULTS.glob("*.csv")}
     assert there == set(results.EXPERIMENTS) | set(results.MEASURED)

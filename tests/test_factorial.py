@@ -56,7 +56,7 @@ def test_every_region_meets_everything_held_once():
 
 def test_rows_depend_on_what_found_their_regions(monkeypatch):
     def codes():
-        return {(c.columns["region"], c.columns["held"]): c.after for c in factorial.cells()}
+        return {(c.columns["region"], c.columns["held"]): c.regions_by for c in factorial.cells()}
 
     before = codes()
     remap = METHODS["remap"]

@@ -1,4 +1,4 @@
-"""What was not asked to change is as it was; the edit stays; what cannot be told is refused."""
+"""`keep` restores the rest of the source, leaves the edit, and refuses what it cannot decide."""
 
 import numpy as np
 import pytest

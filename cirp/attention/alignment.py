@@ -64,9 +64,7 @@ def alignment(
 def changed(
     tokenizer: CLIPTokenizer, source: Prompt, target: Prompt
 ) -> tuple[list[int], list[int]]:
-    """Return the tokens of the words that only the source has.
-
-    And of those that only the target has.
+    """Return the tokens of the words that only one of two captions has: source, then target.
 
     Function words count only if nothing else differs.
     """

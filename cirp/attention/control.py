@@ -117,10 +117,7 @@ def _by_head(x: Float[Tensor, "row position width"], heads: int) -> Float[Tensor
 
 @contextmanager
 def _projected(attn: Attention) -> Iterator[list[Tensor]]:
-    """Return the queries and keys that the stock processor makes meanwhile.
-
-    No need to make them twice.
-    """
+    """Keep the queries and keys that the stock processor makes, so that nobody makes them twice."""
     made: list[Tensor] = [None, None]
 
     def keep(i: int):
@@ -138,10 +135,7 @@ def _projected(attn: Attention) -> Iterator[list[Tensor]]:
 
 
 def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slice]:
-    """Return the site as readers see it.
-
-    With no branch that none of them asks for, and its rows.
-    """
+    """Return the site with the branches that its readers ask for, and the rows of these."""
     asked = {branch for control in controls for branch in (control.branches or site.branches)}
     if asked >= set(site.branches) or not asked <= set(site.branches):
         return site, slice(None)
@@ -155,10 +149,7 @@ def _asked(site: Site, controls: Sequence[Control]) -> tuple[Site, Tensor | slic
 def _maps(
     attn: Attention, query: Tensor, key: Tensor, controls: Sequence[Control], site: Site
 ) -> Attn:
-    """Return the controlled maps.
-
-    Outside of autocast, which would round the scores to half precision.
-    """
+    """Return the controlled maps; autocast would round the scores to half precision."""
     with torch.autocast(query.device.type, enabled=False):
         return _staged(_scores(attn, query, key), controls, site)
 

@@ -35,9 +35,7 @@ def iou(heat: Heat, mask: Mask, *, threshold: float) -> float:
 
 
 def best_iou(heat: Heat, mask: Mask) -> tuple[float, float]:
-    """Return the highest IoU any threshold gives.
-
-    And that threshold as a share of the map's maximum.
+    """Return the highest IoU of any threshold, and the threshold as a share of the map's maximum.
 
     It is chosen with the mask in sight, so this is a bound on what thresholding can do, the same
     bound for every method, and not what it does on new images. NaN if the mask is empty.
@@ -70,9 +68,7 @@ def pointing(heat: Heat, mask: Mask, *, tolerance: float = 0.0) -> float:
 
 
 def energy_inside(heat: Heat, mask: Mask) -> float:
-    """Return the share of the map's sum that lies in the mask.
-
-    An even map scores the share of area.
+    """Return the share of the map's sum inside the mask; an even map scores the share of area.
 
     NaN if the map is 0 everywhere or the mask is empty.
     """
@@ -102,10 +98,7 @@ def average_precision(heat: Heat, mask: Mask) -> float:
 
 
 def peak_to_mean(heat: Heat) -> float:
-    """Return the map's maximum over its mean: 1 for an even map, which points nowhere.
-
-    NaN if all 0.
-    """
+    """Return the map's maximum over its mean: 1 for an even map, NaN if all of it is 0."""
     heat, _ = _checked(heat, np.ones(tuple(heat.shape), dtype=bool))
     return float(heat.max() / heat.mean()) if heat.any() else math.nan
 

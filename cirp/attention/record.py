@@ -128,7 +128,7 @@ class Record(Control):
         self._entered, self._before = True, len(self._runs)
 
     def interrupted(self) -> None:
-        """Return what a run left unfinished is no image."""
+        """Forget the run that was left unfinished: it is no image."""
         del self._runs[self._before :]
         self._forget()
 

@@ -84,9 +84,7 @@ def words(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[Word]:
 def word_positions(
     tokenizer: PreTrainedTokenizerBase, prompt: str, word: str, *, occurrence: int | None = None
 ) -> list[int]:
-    """Return the positions of the tokens of `word`, a word or phrase of `prompt`.
-
-    Case does not matter.
+    """Return the positions of the tokens of a word or phrase of `prompt`, whatever its case.
 
     A word of several tokens has several positions; the caller averages over them. If the word
     stands there more than once, `occurrence` picks one, from 0; by default all are taken together,
@@ -112,10 +110,7 @@ def word_positions(
 
 
 def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    """Return the tokens of the content words.
-
-    Raises `ValueError` if the prompt is over the limit.
-    """
+    """Return the positions of the content words. Raises `ValueError` for too long a prompt."""
     return sorted({p for word in _content(tokenizer, prompt) for p in word.positions})
 
 

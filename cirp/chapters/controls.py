@@ -54,10 +54,7 @@ def _most(rates: pd.DataFrame) -> pd.Series:
 
 
 def figure(rates: pd.DataFrame) -> Figure:
-    """Return a panel a control that is no edit.
-
-    How often it passes, by kind of edit, with intervals.
-    """
+    """A panel a control that is no edit: how often it passes, by kind of edit, with intervals."""
     shown = [name for name in NO_EDITS if name != controls.TRIP]
     fig, axes = plt.subplots(1, len(shown), figsize=(10.4, 3.4), sharex=True, sharey=True)
     for ax, name in zip(axes, shown, strict=True):

@@ -151,10 +151,7 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def confirmed(table: pd.DataFrame) -> Markdown:
-    """Return what the edits that nobody had looked at say of remap.
-
-    `table` is that of `confirmation`.
-    """
+    """What edits that nothing was chosen on say of remap; `table` is that of `confirmation`."""
     asked = confirmation.reached(table)
     base = configurations.BASELINE
     kept, less = (

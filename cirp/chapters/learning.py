@@ -109,8 +109,5 @@ def strip(folder: Path) -> Figure:
 
 
 def tried(folder: Path) -> pd.DataFrame:
-    """Return what was tried with which model.
-
-    What it cost, what it did, and whether it was kept.
-    """
+    """What was tried with which model, what it cost, what it did, and whether it was kept."""
     return pd.read_csv(folder / "tried" / "levers.csv").set_index("what")

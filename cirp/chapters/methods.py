@@ -21,10 +21,7 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
 def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
-    """Return a row per edit, a column per method.
-
-    The line is the region each method worked with.
-    """
+    """A row per edit, a column per method; the line is the region each method worked with."""
     names = list(made)
     fig, axes = figures.grid(len(items), len(names) + 2, side=1.15)
     axes = np.atleast_2d(axes)

@@ -63,10 +63,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
 
 
 def captions(items: Sequence[EditItem]) -> pd.DataFrame | None:
-    """Return the report's own edits.
-
-    Instruction, what the picture shows, and the refined caption.
-    """
+    """The report's own edits: instruction, what the picture shows, and the refined caption."""
     rows = {}
     for item in items:
         record, written = item.record, cache.target_caption(item.record)
@@ -86,10 +83,7 @@ def captions(items: Sequence[EditItem]) -> pd.DataFrame | None:
 
 
 def caption_editor(study, items: Sequence[EditItem]) -> CaptionEditor | None:
-    """Return the same captions to change.
-
-    Which words differ, and with a kernel what becomes of it.
-    """
+    """The same captions to change: which words differ, and with a kernel what becomes of it."""
     able = [one for one in items if one.record.source_caption and ASKED["target caption"](one)]
     if not able:
         return None  # `captions` has said why
@@ -103,10 +97,7 @@ def caption_editor(study, items: Sequence[EditItem]) -> CaptionEditor | None:
 def side_by_side(
     items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]], table: pd.DataFrame, seed: int
 ) -> Figure:
-    """Return the report's table as pictures.
-
-    Input, both outputs with their similarities, the answer.
-    """
+    """The report's table as pictures: input, both outputs with their similarities, the answer."""
     names, answers = list(made), [item.target() for item in items]
     last = ["exact answer"] * any(answer is not None for answer in answers)
     scores = table[table["seed"] == seed].set_index(["method", "id"])

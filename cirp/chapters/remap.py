@@ -62,10 +62,7 @@ def worst(items: Sequence[EditItem], table: pd.DataFrame, *, count: int) -> list
 
 
 def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
-    """Return the chapter's answer.
-
-    The region it finds, and what remapping attention itself adds.
-    """
+    """The chapter's answer: the region it finds, and what remapping attention itself adds."""
     shown = frontiers.at_shown(frontiers.local(table))
     iou = by_image(shown, "region_iou")
     found = mean_of(shown, configurations.OURS, "region_iou")

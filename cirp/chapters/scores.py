@@ -68,10 +68,7 @@ def _signed(value: float) -> str:
 
 
 def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
-    """Return what fading the edit out does to similarity.
-
-    And how similarity goes with outside change.
-    """
+    """What fading the edit out does to similarity, and how similarity goes with outside change."""
     wide = blends.pivot_table(index="id", columns="alpha", values="clip_i_source")
     faded = paired_interval(wide[max(wide)].to_numpy(float), wide[min(wide)].to_numpy(float))
     base = average_seeds(table[table["method"] == BASELINE], ["clip_i_source", *WHERE])
@@ -195,10 +192,7 @@ def _factors(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main_effects(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Return what each of the three changes does by itself.
-
-    Mean over the other two, paired by image.
-    """
+    """What each of the three changes does by itself: mean over the other two, paired by image."""
     columns = known(table, columns)
     images = average_seeds(table, columns)
     images = images.join(_factors(table), on="method")

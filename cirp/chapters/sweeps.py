@@ -22,10 +22,7 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interva
 
 
 def finding(table: pd.DataFrame | None) -> Paragraph:
-    """Return what the two scales of the baseline do to local edits.
-
-    `table` is that of `frontiers`.
-    """
+    """What the two scales of the baseline do to local edits; `table` is that of `frontiers`."""
     if table is None:
         return say("*The planned test edits are the book's own, and are left out here.*")
     local = frontiers.local(table)
@@ -51,10 +48,7 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
 
 
 def plane_figure(table: pd.DataFrame) -> Figure:
-    """Return the baseline at every pair of its scales on the local test edits.
-
-    Success, outside change.
-    """
+    """The baseline at every pair of its scales on the local test edits: success, outside change."""
     local = frontiers.local(table)
     mine = local[local["method"] == configurations.BASELINE]
     fig, axes = plt.subplots(1, 2, figsize=(9.4, 3.3), sharey=True)
@@ -70,10 +64,7 @@ def plane_figure(table: pd.DataFrame) -> Figure:
 
 
 def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the sweep's rows as curves.
-
-    Which curve, which setting, and the metrics with intervals.
-    """
+    """The sweep's rows as curves: which curve, which setting, and the metrics with intervals."""
     columns = (*ANSWERS, *CHANGES, "clip_i_source", "dinov2_source")
     found = points(table, [name for name in columns if name in table])
     scales = ["strength", "text_scale", "image_scale"]
@@ -121,10 +112,7 @@ TEXT_SCALES, IMAGE_SCALES = (1.5, 2.5, 4.0, 7.5), (1.0, 1.5, 2.5)
 
 
 def plane_explorer(study: Study):
-    """Return the baseline's two guidance scales, precomputed.
-
-    Each point opens in the explorer's page.
-    """
+    """The baseline's two guidance scales, precomputed; each point opens in the explorer's page."""
     items = shown_items() if study.is_default else study.items
     local = [item for item in items if not item.record.is_global][:5]
 

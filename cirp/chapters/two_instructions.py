@@ -16,10 +16,7 @@ from cirp.miniature.scene import region, render
 
 
 def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Figure:
-    """Return a row a pair of edits.
-
-    The baseline on the joint instruction, and FoI on each and on both.
-    """
+    """A row a pair of edits: the baseline on the joint instruction, and FoI on each and on both."""
     pairs = [draw_two(one) for one in seeds]
     each = [tasks(*pair, seed=seed) for pair in pairs]
     both = [three[2] for three in each]

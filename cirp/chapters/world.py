@@ -149,10 +149,7 @@ def nearest_by_count(count: int) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the judge's verdict against the nearest right answer's.
-
-    Over the baseline's test edits.
-    """
+    """The judge's verdict against the nearest right answer's, over the baseline's test edits."""
     base = frontiers.at_shown(frontiers.local(table))
     base = base[base["method"] == configurations.BASELINE]
     says = (

@@ -42,10 +42,7 @@ def methods(s: Study) -> Methods:
 
 
 def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods:
-    """Return the baseline.
-
-    Remap at the same scales, the noisy input if there are captions, controls.
-    """
+    """The baseline, remap at the same scales, the noisy input if there are captions, controls."""
     text = configurations.TEXT_SCALE if miniature else PAPER
     scales = dict(steps=steps, text_scale=text, image_scale=configurations.IMAGE_SCALE)
     known, settings = configurations.found(steps)[OURS]
@@ -138,10 +135,7 @@ def save_first(s: Study, items: Sequence[EditItem], made: Mapping[str, Sequence[
 
 
 def watched(s: Study, items: Sequence[EditItem], chosen: Methods) -> list[Watched]:
-    """Return the baseline's attention on each.
-
-    For the words that carry the edit or all content words.
-    """
+    """The baseline's attention on each, for the words that carry the edit or all content words."""
     name, settings = chosen[report.BASELINE]
     return [
         watch(s.models, with_words(item, s.models), name, seed=s.seeds[0], settings=settings)

@@ -23,10 +23,7 @@ AGAINST = (
 
 
 def headline() -> str:
-    """Return the report's table with ours.
-
-    The two questions it could not answer, and remap's standing.
-    """
+    """The report's table with ours, the two questions it could not answer, and remap's standing."""
     table = records.read(RESULTS / "main.csv")
     similarity = chapter.report_table(table).to_markdown(index=False, disable_numparse=True)
     locality = tables.wide(table, ["success", PRIMARY])

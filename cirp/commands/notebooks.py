@@ -40,9 +40,7 @@ def cores() -> int:
 
 
 def quiet_environment(models: str) -> dict[str, str]:
-    """Return what a kernel is started with.
-
-    All cores, nothing on stderr, no network for shipped models.
+    """What a kernel is started with: all cores, nothing on stderr, no network for shipped models.
 
     The book counts any stderr as a warning, and a warning fails its build. Variables that are set
     already keep their values.
@@ -203,10 +201,7 @@ def execute(source: Path, out: Path, given: dict, *, timeout: int | None = None)
 
 
 def chosen(names: list[str], folder: Path) -> list[Path]:
-    """Return the notebooks of these names, in order; all without names.
-
-    `ValueError` for unknown ones.
-    """
+    """The notebooks of these names, in order; all without names. `ValueError` for unknown ones."""
     known = {path.stem: path for path in sorted(folder.glob("[0-9]*.py"))}
     for name in names:
         if name not in known:

@@ -106,10 +106,7 @@ def contents(shown: Sequence[str]) -> dict:
 
 
 def front_page(out: Path, without: Mapping[str, str], *, edits: Path | None, models: str) -> str:
-    """Return the page that the reader sees first.
-
-    The first picture, the numbers, what was left out.
-    """
+    """The page that the reader sees first: the first picture, the numbers, what was left out."""
     count = len(load_edits(edits)) if edits else 50
     about = f"{count} pictures of `{(edits or Path('data/edits')).name}`, edited by `{models}`."
     if models == "miniature" and edits is not None:

@@ -17,10 +17,7 @@ BACKENDS = ("grammar", "local", "endpoint")
 
 
 def chosen(name: str, *, model: str, url: str | None, device: str) -> Backend | Grammar:
-    """Return the backend of this name.
-
-    Raises `ValueError` for an unknown one, or one without a model.
-    """
+    """The backend of this name. Raises `ValueError` for an unknown one, or one without a model."""
     if name not in BACKENDS:
         raise ValueError(f"unknown backend {name!r}; give one of {', '.join(BACKENDS)}")
     if name == "grammar":

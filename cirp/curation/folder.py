@@ -65,9 +65,7 @@ def write(
 
 
 def names(found: Sequence[Candidate]) -> list[str]:
-    """Return the id of each.
-
-    A photograph's own name, else its collection and a hash of its content.
+    """The id of each: a photograph's own name, else its collection and a hash of its content.
 
     Noise follows the id, so an id must not change when another picture is added.
     """
@@ -99,9 +97,7 @@ def check_new(folder: Path) -> None:
 
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """Return a folder to write into that becomes `folder` when the block ends well.
-
-    And is gone else.
+    """A folder to write into that becomes `folder` when the block ends well, and is gone else.
 
     Raises `DataError` if `folder` is there already.
     """

@@ -50,10 +50,7 @@ def rows(
 
 
 def undecoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
-    """Return the rows with their pictures as bytes.
-
-    Decoding would read any file that a row names.
-    """
+    """The rows with their pictures as bytes: decoding would read any file that a row names."""
     features = stream.features or {}
     for column, feature in features.items():
         if isinstance(feature, datasets.Image):
@@ -62,10 +59,7 @@ def undecoded(stream: datasets.IterableDataset) -> datasets.IterableDataset:
 
 
 def _commit(source: Source) -> str:
-    """Return the newest revision of a collection.
-
-    Raises `DataError` within seconds without a network.
-    """
+    """The newest revision of a collection. Raises `DataError` within seconds without a network."""
     try:
         return str(HfApi().dataset_info(source.hub, timeout=5).sha)
     except Exception as error:  # whatever the network or the hub says

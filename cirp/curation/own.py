@@ -134,10 +134,7 @@ def left_alone(folder: Path) -> list[str]:
 
 
 def instruction_beside(picture: Path) -> str:
-    """Return the text of the file beside a picture (dog.txt, DOG.TXT), in one line.
-
-    "" without one.
-    """
+    """The text of the file beside a picture (dog.txt, DOG.TXT), in one line; "" without one."""
     beside = (p for p in picture.parent.iterdir() if p.stem == picture.stem and p.is_file())
     texts = sorted(path for path in beside if path.suffix.lower() == ".txt")
     return " ".join(read_text(texts[0]).split()) if texts else ""

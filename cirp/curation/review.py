@@ -176,10 +176,7 @@ class Review:
         return record
 
     def _copy_origins(self, kept: set[str], half: Path) -> None:
-        """Return references of what is kept.
-
-        The attributions as they are.
-        """
+        """References of what is kept; the attributions as they are."""
         if (self.folder / REFERENCES).is_file():
             rows = (row for _, row in json_lines(self.folder / REFERENCES))
             some = [json.dumps(row) + "\n" for row in rows if row.get("id") in kept]
@@ -198,9 +195,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def open_review(folder: Path | str) -> Review:
-    """Return a folder of edits.
-
-    Or a draft whose instructions are not all written, with its decisions.
+    """A folder of edits, or a draft whose instructions are not all written, with its decisions.
 
     Raises `DataError` for a folder that is neither, or a log that is of another folder.
     """

@@ -33,10 +33,7 @@ def a(noun: str) -> str:
 
 
 def _picked(matches: Sequence[T], side: str) -> T | None:
-    """Return the one that is meant.
-
-    The only one, or the one on that side (captions go left to right).
-    """
+    """The one that is meant: the only one, or the one on that side (captions go left to right)."""
     if len(matches) == 1:
         return matches[0]
     if not matches or not side or (side == "middle" and len(matches) % 2 == 0):
@@ -45,9 +42,7 @@ def _picked(matches: Sequence[T], side: str) -> T | None:
 
 
 def _found(caption: str, noun: str, side: str = "") -> re.Match | None:
-    """Return the noun phrase that ends in `noun`, with article and adjectives.
-
-    None if not just one.
+    """The noun phrase that ends in `noun`, with article and adjectives; None if not just one.
 
     Groups: `det` (article), `before` (words between the article and the noun), `noun`.
     """
@@ -88,10 +83,7 @@ def _adjective(caption: str, noun: str, state: str, side: str = "") -> str | Non
 
 
 def _state(caption: str, noun: str, state: str, side: str = "") -> str | None:
-    """Return the noun with another adjective.
-
-    A colour replaces a colour, an expression an expression.
-    """
+    """The noun with another adjective; a colour replaces a colour, an expression an expression."""
     noun = noun.split()
     while len(noun) > 1 and {noun[0]} & (COLOURS | EXPRESSIONS):
         noun = noun[1:]
@@ -119,10 +111,7 @@ def _swap(caption: str, old: str, new: str, side: str = "") -> str | None:
 
 
 def _split(caption: str) -> tuple[list[str], str, str]:
-    """Return the things, the place, the style.
-
-    "a dog and a cat", " on the grass", ", as a sketch".
-    """
+    """The things, the place, the style: "a dog and a cat", " on the grass", ", as a sketch"."""
     style = re.search(r", as an? [^,]+$", caption)
     rest = caption[: style.start()] if style else caption
     # each word ends at a blank or at the end, so there is one way to read it: linear time

@@ -33,9 +33,7 @@ PREDICTIONS = ("epsilon", "v_prediction")
 
 
 def ddim(pipe, steps: int) -> DDIMScheduler:
-    """Return the pipeline's noise schedule under DDIM, set to `steps`.
-
-    What it clips would not invert.
+    """The pipeline's noise schedule under DDIM, set to `steps`; what it clips would not invert.
 
     Raises `ValueError` if the UNet predicts neither noise nor velocity.
     """
@@ -72,10 +70,7 @@ def alphas(scheduler: DDIMScheduler, timestep: Tensor) -> tuple[Tensor, Tensor]:
 def clean_and_noise(
     scheduler: DDIMScheduler, output: Latents, latents: Latents, alpha: Tensor
 ) -> tuple[Latents, Latents]:
-    """Return the clean latents and the noise that the UNet's output means.
-
-    Of latents at this alpha.
-    """
+    """The clean latents and the noise that the UNet's output means, of latents at this alpha."""
     signal, sigma = alpha.sqrt(), (1 - alpha).sqrt()
     if scheduler.config.prediction_type == "epsilon":
         return (latents - sigma * output) / signal, output
@@ -90,9 +85,7 @@ def up(scheduler: DDIMScheduler, output: Latents, latents: Latents, timestep: Te
 
 
 def back(scheduler: DDIMScheduler, output: Latents, after: Latents, timestep: Tensor) -> Latents:
-    """Return the latents that `scheduler.step` takes to `after`.
-
-    If the UNet's output on them is `output`.
+    """The latents that `scheduler.step` takes to `after`, if the UNet's output on them is `output`.
 
     The step is A x + B output, with A = cos d and B = -sin d for velocities (d the angle between
     the two levels of noise); so x = (after - B output) / A. Alpha 0 divides by nothing.

@@ -174,10 +174,7 @@ def _trained(
     seed: int,
     progress: bool,
 ) -> UNet2DConditionModel:
-    """Return a trained copy of the pipeline's UNet.
-
-    `known` are latents of the subject, of the class.
-    """
+    """A trained copy of the pipeline's UNet; `known` are latents of the subject, of the class."""
     schedule = DDPMScheduler.from_config(pipe.scheduler.config)
     unet = copy.deepcopy(pipe.unet).float().train().requires_grad_(True)
     optimiser = torch.optim.AdamW(unet.parameters(), lr=rate)

@@ -142,10 +142,7 @@ def _whole(folder: str) -> bool:
 
 
 def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
-    """Return the tokenizer of the instruction editor alone.
-
-    To check prompts before weights are read.
-    """
+    """Return the instruction editor's tokenizer alone, to check prompts before weights are read."""
     place, _ = resolve(name)
     check_reachable(place)
     check_whole(place)
@@ -244,10 +241,7 @@ def load(
 
 
 def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[DiffusionPipeline]:
-    """Return the pipeline's class as its folder names it.
-
-    Raises `ValueError` for one not known here.
-    """
+    """Return the class that a pipeline folder names. Raises `ValueError` for an unknown one."""
     with quiet():
         said = DiffusionPipeline.load_config(place).get("_class_name")
     if said is None:

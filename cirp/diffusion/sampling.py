@@ -116,9 +116,7 @@ def denoise(
     image: dict[int, Tensor] | None,
     guide: Callable[[dict[int, Latents]], Latents],
 ) -> Steps:
-    """Return the loop itself.
-
-    One UNet call a step for all branches, then `guide`, then the scheduler.
+    """The loop itself: one UNet call a step for all branches, then `guide`, then the scheduler.
 
     `guide` makes one prediction of those of the branches; methods give their own.
 
@@ -170,6 +168,15 @@ def mixture(scheduler, timestep: float) -> tuple[float, float]:
     return float(fresh.add_noise(one, zero, at)), float(fresh.add_noise(zero, one, at))
 
 
+def instruct_inputs(
+    pipe, prompts: Sequence[str], shown: Latents
+) -> tuple[dict[int, Text], dict[int, Latents]]:
+    """The prompts and the image latents of InstructPix2Pix's three branches."""
+    empty = encode_prompts([""], pipe).repeated(len(shown))
+    text = {TEXT: encode_prompts(prompts, pipe), IMAGE: empty, NEITHER: empty}
+    return text, {TEXT: shown, IMAGE: shown, NEITHER: torch.zeros_like(shown)}
+
+
 def instruct_steps(
     models: Models,
     scheduler,
@@ -181,16 +188,11 @@ def instruct_steps(
     *,
     text_scale: float,
     image_scale: float,
-    guide: Callable[[dict[int, Latents]], Latents] | None = None,
 ) -> Steps:
-    """InstructPix2Pix: three branches; `image_latents` None means the image is not shown at all.
-
-    `guide` takes the place of `combine`, and then the scales say nothing.
-    """
+    """InstructPix2Pix: three branches; `image_latents` None means the image is not shown at all."""
     pipe = models.instruct
-    empty = encode_prompts([""], pipe).repeated(len(latents))
-    nothing = torch.zeros_like(latents)
-    shown = nothing if image_latents is None else image_latents
+    shown = torch.zeros_like(latents) if image_latents is None else image_latents
+    text, image = instruct_inputs(pipe, prompts, shown)
     return denoise(
         models,
         pipe.unet,
@@ -199,13 +201,10 @@ def instruct_steps(
         latents,
         generators,
         branches=(TEXT, IMAGE, NEITHER),
-        text={TEXT: encode_prompts(prompts, pipe), IMAGE: empty, NEITHER: empty},
-        image={TEXT: shown, IMAGE: shown, NEITHER: nothing},
-        guide=guide
-        or (
-            lambda e: combine(
-                e[TEXT], e[IMAGE], e[NEITHER], text_scale=text_scale, image_scale=image_scale
-            )
+        text=text,
+        image=image,
+        guide=lambda e: combine(
+            e[TEXT], e[IMAGE], e[NEITHER], text_scale=text_scale, image_scale=image_scale
         ),
     )
 

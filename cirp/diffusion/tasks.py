@@ -166,10 +166,7 @@ def in_batches(
 
 
 def mask_picture(mask: Float[Tensor, "row column"], size: tuple[int, int]) -> Image.Image:
-    """Return a mask of cells as a grey picture of `size` (width, height).
-
-    Cells keep their edges.
-    """
+    """Return a mask of cells as a grey picture of `size` (width, height), with hard cell edges."""
     levels = (mask.float().clamp(0, 1) * 255).round().byte().cpu().numpy()
     return Image.fromarray(levels).resize(size, Image.Resampling.NEAREST)
 

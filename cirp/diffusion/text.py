@@ -48,9 +48,7 @@ def is_xl(pipe) -> bool:
 
 @torch.no_grad()
 def states(prompts: Sequence[str], pipe) -> Float[Tensor, "prompt token channel"]:
-    """Return a single text tower's last hidden states.
-
-    Padded to its full length, as pipelines feed them.
+    """A single text tower's last hidden states, padded to its full length, as pipelines feed them.
 
     Raises `ValueError` for a pipeline with two towers; see `encode_prompts`.
     """

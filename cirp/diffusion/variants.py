@@ -64,9 +64,7 @@ def _identity(base: Models) -> str:
 
 
 def load_variant(base: Models, path: Path) -> Models:
-    """Return the models of `base` with the editor that the difference leads to.
-
-    `base` stays as it is.
+    """The models of `base` with the editor that the difference leads to; `base` stays as it is.
 
     Raises `ValueError` if the file belongs to another editor. Weights that were rounded when they
     were loaded, to bfloat16, cannot be told apart so finely: of these only the names are compared.

@@ -19,11 +19,11 @@ from cirp.diffusion.sampling import (
     combine,
     denoise,
     encode,
+    instruct_inputs,
     noised,
     scheduler_of,
 )
 from cirp.diffusion.tasks import Task, initial_noise
-from cirp.diffusion.text import encode_prompts
 
 EVERY, SHOWN = (TEXT, IMAGE, NEITHER), (TEXT, IMAGE)
 After = Callable[[State], Latents | None]
@@ -59,9 +59,11 @@ def begin_edit(models: Models, tasks: Sequence[Task]) -> Start:
 class EditorRun:
     """One run of InstructPix2Pix that can be stopped after a step, looked at, and go on.
 
-    `image_until` is the share of the steps that have image guidance. After it the UNet is given
-    two rows in place of three: image guidance is then 1. The other arguments are as of
-    `run_editor`.
+    The run starts from pure noise, or from the source noised to `strength` of the schedule. Without
+    `concatenate` the UNet is shown zeros in place of the source, its own "no image". `guide` makes
+    one prediction of those of the branches, in place of the two scales. `image_until` is the share
+    of the steps that have image guidance; after it the UNet is given two rows in place of three,
+    and image guidance is 1.
     """
 
     def __init__(
@@ -91,12 +93,10 @@ class EditorRun:
                 self.scheduler, start.clean, start.noise, strength
             )
         self.generators = [copy_of(g) for g in start.generators]  # a second run draws the same
-        empty = encode_prompts([""], pipe).repeated(len(tasks))
-        said = encode_prompts([getattr(task, prompt) for task in tasks], pipe)
-        self.text = {TEXT: said, IMAGE: empty, NEITHER: empty}
-        nothing = torch.zeros_like(start.source)
-        shown = start.source if concatenate else nothing
-        self.image = {TEXT: shown, IMAGE: shown, NEITHER: nothing}
+        self.text, self.image = instruct_inputs(
+            pipe, [getattr(task, prompt) for task in tasks],
+            start.source if concatenate else torch.zeros_like(start.source),
+        )  # fmt: skip
         self.last = max(1, round(image_until * len(self.timesteps)))  # step with image guidance
         self.branches, self.done, self.rows = EVERY, 0, 0
 
@@ -141,15 +141,11 @@ def run_editor(
     first: int | None = None,
     **how,
 ) -> tuple[Latents, int]:
-    """Return a run of InstructPix2Pix: the last latents, and the UNet rows an image took.
-
-    From pure noise, or from the source noised to `strength` of the schedule. Without `concatenate`
-    the UNet is shown zeros in place of the source, its own "no image". `guide` makes one prediction
-    of those of the branches, in place of the two scales.
+    """Run InstructPix2Pix; return the last latents, and the UNet rows an image took.
 
     `after(scheduler)` gives a function that is called with each step's state and may answer with
     other latents to go on with; steps are numbered in the whole schedule, whose first ones a
-    `strength` leaves out. `first` stops after so many steps. `how` is as of `EditorRun`.
+    `strength` leaves out. `first` stops after so many steps. `how` is for `EditorRun`.
     """
     run = EditorRun(models, tasks, start, **how)
     with run.controlled(*controls):
@@ -179,9 +175,7 @@ def drive(loop, latents: Latents, react: After | None, skipped: int = 0) -> tupl
 
 
 def noised_source(scheduler, clean: Latents, noise: Latents, step: int) -> Latents:
-    """Return the source as it is after `step`.
-
-    Noised to the next timestep, or clean after the last.
+    """Return the source as it is after `step`: noised to the next timestep, or clean at the end.
 
     Reference code of masked editing often noises to the level just left, one step too much.
     """

@@ -122,9 +122,7 @@ def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
 
 
 def positions(tokenizer, task: Task, prompt: str = "instruction") -> list[int]:
-    """Return the tokens of the words that carry the edit.
-
-    Of all words that mean something, if not known.
+    """The tokens of the words that carry the edit; of all words that mean something, if not known.
 
     Raises `ValueError` for words that are not in the prompt.
     """

@@ -53,10 +53,7 @@ def added(default: Any, description: str) -> Any:
 
 
 def lacks_steps(settings: Mapping[str, Any]) -> str:
-    """Return what is wrong if a part of the steps is too small to leave one to run.
-
-    "" if none is.
-    """
+    """Return what is wrong if a setting leaves no step to run, else ""."""
     steps = settings.get("steps", 1)
     for name in ("strength", "mask_strength", "share"):
         part = settings.get(name, 1.0)
@@ -212,10 +209,7 @@ class Method:
         return lacks_steps(defaults | given)
 
     def configured(self, **given: Any) -> MethodSettings:
-        """Return validated settings.
-
-        Raises `ValueError` in one line: which, its value, what is right.
-        """
+        """Return validated settings. Raises `ValueError`: which is wrong, what would be right."""
         known = self.settings.model_fields
         for name in given:
             if name not in known:
@@ -234,10 +228,7 @@ class Method:
             raise ValueError(f"{first['loc'][0]}={first['input']!r}; {message}") from error
 
     def parsed(self, texts: dict[str, str]) -> MethodSettings:
-        """Return the same of texts, as a command line gives them.
-
-        "0.3", "true", "[1, 2]", "null".
-        """
+        """Return settings from texts of a command line: "0.3", "true", "[1, 2]", "null"."""
         unknown = [name for name in texts if name not in self.settings.model_fields]
         if unknown:
             return self.configured(**dict.fromkeys(unknown))
@@ -300,10 +291,7 @@ def method(
 
 
 def _value(text: str) -> Any:
-    """Return what a text on the command line means.
-
-    A number, true, false, null, a list, or itself.
-    """
+    """Return what a text means: a number, true, false, null, a list, or the text itself."""
     try:
         found = json.loads(text)
     except ValueError:

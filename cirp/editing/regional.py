@@ -90,16 +90,20 @@ def finished(
 
 
 def regional(
-    name: str, settings: type[Guided], find: Find, *, version: int = 1
+    name: str, settings: type[Guided], find: Find | None = None, *, version: int = 1
 ) -> Callable[[Constrain], Method]:
-    """Make a method of how it finds a region and, decorated, of what it constrains outside."""
+    """Make a method of how it finds a region and, decorated, of what it constrains outside.
+
+    Without `find` the region is always the edit's own mask.
+    """
 
     def register(constrain: Constrain) -> Method:
         def edit(
             models: Models, tasks: list[Task], settings: Guided, controls: Sequence[Control]
         ) -> Made:
             work = Work(models, tasks, begin_edit(models, tasks))
-            found = regions(tasks, work.start, settings.region, lambda: find(work, settings))
+            region = settings.region if find else "given"
+            found = regions(tasks, work.start, region, lambda: find(work, settings))
             constraint = constrain(work, found.masks, settings)
             latents, rows = run_constrained(work, settings, constraint, controls)
             return finished(work, latents, rows, settings, found, constraint.paste)

@@ -40,10 +40,7 @@ def kept_in(folder: str | Path) -> Iterator[None]:
 
 
 def target_caption(record: EditRecord) -> str | None:
-    """Return the record's own, or, with a source caption, one written by rule.
-
-    None if there is none.
-    """
+    """Return the record's target caption, or one written by rule; None if no rule fits."""
     if record.target_caption is None and record.source_caption:
         with suppress(ValueError):  # what the rules cannot say, a person must: it stays unknown
             return refine(record.instruction, record.source_caption)
@@ -89,9 +86,7 @@ def check_items(items: Sequence[EditItem], tokenizer: CLIPTokenizer) -> None:
 
 
 def completed(method: str, settings: Mapping) -> dict:
-    """Return the settings with the method's own defaults.
-
-    So that a changed default changes the key.
+    """Return the settings with the method's defaults, so that a changed default changes the key.
 
     Raises `ValueError` for an unknown method or setting.
     """

@@ -112,10 +112,7 @@ def found(steps: int = STEPS) -> Methods:
 
 
 def told(steps: int = STEPS) -> Methods:
-    """Return the same, each told the true region.
-
-    What is left is the error of editing, not of finding.
-    """
+    """The same, each told the true region: what is left is the error of editing, not of finding."""
     methods = {
         name: (method, {**settings, "region": "given"})
         for name, (method, settings) in found(steps).items()
@@ -153,10 +150,7 @@ FEWER = "InstructPix2Pix, fewer rows"
 
 
 def shared(steps: int = STEPS) -> Methods:
-    """Return what remap has and others could have.
-
-    Fewer rows, and pasting by the edit's own change.
-    """
+    """What remap has and others could have: fewer rows, and pasting by the edit's own change."""
     known = found(steps)
     method, settings = known[BASELINE]
     pasted = {
@@ -167,10 +161,7 @@ def shared(steps: int = STEPS) -> Methods:
 
 
 def controls(steps: int = STEPS) -> Methods:
-    """Return what any spatial method must beat.
-
-    Nothing, the round trip, its own dose without place.
-    """
+    """What any spatial method must beat: nothing, the round trip, its own dose without place."""
     return {
         "do nothing": ("nothing", {}),
         "autoencoder alone": ("round trip", {}),

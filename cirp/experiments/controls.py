@@ -40,10 +40,7 @@ AT_ONCE = 80  # items, a multiple of the kinds
 
 
 def filled(source: Pixels, target: Pixels, region: Region, fill: str, seed: int) -> Pixels:
-    """Return the source with its true region spoilt.
-
-    "half-drawn" has the target's upper half of it.
-    """
+    """The source with its true region spoilt; "half-drawn" has the target's upper half of it."""
     picture = source.copy()
     rng = np.random.default_rng(seed)
     if fill == "noise":
@@ -141,10 +138,7 @@ def counterfeits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a control and kind of edit ("" for all).
-
-    How often it passes, with its interval.
-    """
+    """A row a control and kind of edit ("" for all): how often it passes, with its interval."""
     rows = []
     for name, mine in table.groupby("method", sort=False):
         for kind, some in (("", mine), *mine.groupby("edit_type")):

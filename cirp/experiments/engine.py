@@ -49,8 +49,8 @@ class Cell:
     """One method at one setting.
 
     `label` and `columns` tell its rows from those of other cells. `items` chooses or changes the
-    edits, `regions` gives them other masks than their own, `models` another editor. A build
-    computes the cells that are `in_slice` again.
+    edits, `regions` gives them other masks than their own, `models` another editor. `method` is
+    empty where no editor is run. A build computes the cells that are `in_slice` again.
     """
 
     label: str
@@ -60,7 +60,7 @@ class Cell:
     items: Callable[[Sequence[EditItem]], list[EditItem]] = list
     regions: Callable[[Job], Sequence[Mask]] | None = None
     models: Callable[[Models], Models] = lambda models: models
-    after: str = ""  # code and settings of what finds the regions: the rows depend on it, too
+    regions_by: str = ""  # code and settings of the method that finds the regions, if one does
     in_slice: bool = True
 
 
@@ -196,7 +196,7 @@ class Experiment:
         version = METHODS[cell.method].code if cell.method in METHODS else ""
         return records.provenance(
             cell.models(job.models), settings=cell.settings, seed=job.seeds[0],
-            code=self.code.format(method=version) + cell.after,
+            code=self.code.format(method=version) + cell.regions_by,
             features=job.features if self.scored else None,
         )  # fmt: skip
 
@@ -211,6 +211,8 @@ class Experiment:
         """Return the rows of these cells; those that `known` holds are taken from there."""
         cells, parts, seen = list(cells), [], {}
         for cell in tqdm(cells, desc=self.name, unit="cell", disable=not progress):
+            if job.features is None and not cell.method:
+                continue  # no editor is run, so there is nothing to keep
             facts = self.facts(job, cell)
             if cell.items not in seen:  # hashing reads every picture
                 items = cell.items(job.items)

@@ -119,7 +119,7 @@ def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
             yield Cell(
                 "held", "held", scales | own | dose, dict(region=region, held=held),
                 regions=where, in_slice=region == TRUE,
-                after=made_by(region, steps) if region in FINDERS else "",
+                regions_by=made_by(region, steps) if region in FINDERS else "",
             )  # fmt: skip
 
 

@@ -102,10 +102,7 @@ def at_shown(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def dial(table: pd.DataFrame, method: str, *, pasted: bool = False) -> pd.DataFrame:
-    """Return a method's own points over local edits.
-
-    Of the baseline's plane as many as a dial has.
-    """
+    """A method's own points over local edits; of the baseline's plane as many as a dial has."""
     mine = local(table, pasted=pasted)
     mine = mine[mine["method"] == method]
     if method != configurations.BASELINE or "text_scale" not in mine:

@@ -34,10 +34,7 @@ def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
 
 
 def preferred(items: Sequence[EditItem], wishes: Sequence[str]) -> list[EditItem]:
-    """Return the edits that have each of `wishes`, one after the other.
-
-    Where none has it, all go on.
-    """
+    """The edits that have each of `wishes`, one after the other; where none has it, all go on."""
     for wish in wishes:
         having = [item for item in items if ASKED[wish](item)]
         if having:

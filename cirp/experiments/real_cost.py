@@ -13,7 +13,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.utils.flop_counter import FlopCounterMode
 
-from cirp.experiments import records
+from cirp.experiments import results
 
 CHAPTERS = MappingProxyType(
     {
@@ -45,7 +45,7 @@ def operations_a_row() -> float:
 
 def rows_an_edit(name: str) -> float:
     """UNet rows that one edit takes with every setting of a recorded table together."""
-    table = records.required(name)
+    table = results.known(name)
     return float(table.groupby("method")["unet_calls"].mean().sum())
 
 

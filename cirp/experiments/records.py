@@ -54,9 +54,7 @@ KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "tr
 
 
 def processor() -> str:
-    """Return what rounding depends on.
-
-    The same seed gives the same numbers wherever it is the same.
+    """Return what rounding depends on: where it is equal, a seed gives equal numbers.
 
     Tables are made in float32: in bfloat16 every number of threads rounds its sums otherwise.
     """
@@ -114,10 +112,7 @@ def provenance(
 
 
 def instruments(features: object) -> str:
-    """Return what rows were scored with.
-
-    The encoders' tensors and the version of what is measured.
-    """
+    """Return what rows were scored with: a hash of the encoders, and the version of the scores."""
     tensors = getattr(features, "fingerprint", "")
     if not tensors:
         return ""
@@ -245,10 +240,7 @@ def _plain(value: object) -> object:
 
 
 def read_csv(path: Path, **how) -> pd.DataFrame:
-    """Return a CSV file in which only an empty cell is unknown.
-
-    An edit may be called NA, null or None.
-    """
+    """Read a CSV file in which only an empty cell is unknown: an edit may be called NA or null."""
     return pd.read_csv(path, keep_default_na=False, na_values=[""], encoding="utf-8", **how)
 
 
@@ -289,9 +281,7 @@ def recorded(name: str) -> pd.DataFrame | None:
 
 
 def settings_by_label(table: pd.DataFrame, *names: str) -> pd.DataFrame:
-    """Return these settings of each `method` label, as columns.
-
-    A setting that was not given is missing.
+    """Return these settings of each `method` label, as columns; NaN for one that was not given.
 
     Raises `ValueError` for a label with two values of one setting.
     """

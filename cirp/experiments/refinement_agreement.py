@@ -16,10 +16,7 @@ SCENES = 200
 
 
 def truths(count: int = SCENES) -> list[Pair]:
-    """Return validation edits.
-
-    Equally many of each kind.
-    """
+    """Validation edits, equally many of each kind."""
     kinds = EDIT_KINDS
     return [draw_pair(i, "validation", kind=kinds[i % len(kinds)]) for i in range(count)]
 

@@ -20,10 +20,7 @@ SWEEP_STEPS = 20  # what that costs against 150 is shown in the chapter on sweep
 
 
 def main_methods(steps: int) -> Methods:
-    """Return the report's two systems as it set them.
-
-    The baseline at its own best scales, controls.
-    """
+    """The report's two systems as it set them, the baseline at its own best scales, controls."""
     return {
         BASELINE: ("ip2p", dict(steps=steps, text_scale=7.5, image_scale=1.5)),
         GENTLE: (

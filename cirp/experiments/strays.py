@@ -49,10 +49,7 @@ def rings(region: Region) -> dict[str, Region]:
 
 
 def edited(pair: Pair) -> list[Thing]:
-    """Return the things that the edit changes.
-
-    Those of either scene that the other does not have.
-    """
+    """The things that the edit changes: those of either scene that the other does not have."""
     before, after = list(pair.source.everything()), list(pair.target.everything())
     return [t for t in before if t not in after] + [t for t in after if t not in before]
 
@@ -142,9 +139,6 @@ def profile(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def difference(table: pd.DataFrame, by: str, method: str, first: str, second: str):
-    """Return the interval of the change in one part minus that in another.
-
-    Over edits that have both.
-    """
+    """The interval of the change in one part minus that in another, over edits that have both."""
     both = wide(table, by, method)
     return paired_interval(both[first].to_numpy(float), both[second].to_numpy(float))

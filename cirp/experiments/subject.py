@@ -102,9 +102,7 @@ def samples(models: Models, words: str, *, seed: int, steps: int) -> list[Image.
 
 
 def likeness(pictures: Sequence[Image.Image], features: Features, *, seed: int) -> pd.DataFrame:
-    """Return a row a place.
-
-    How like the newcomer, and how like a bear, both drawn in that very place.
+    """A row a place: how like the newcomer, and how like a bear, both drawn in that very place.
 
     Without the place the scores would mostly say whether places are alike.
     """

@@ -43,10 +43,7 @@ class Watched:
         return self.edit.image.size[::-1]
 
     def heat(self, words: Sequence[str] | None = None, **selection) -> Heat:
-        """Return the mean map of the words (default.
-
-        Those that carry the edit), in the image's size.
-        """
+        """The mean map of the words (default: those that carry the edit), in the image's size."""
         chosen = self.words if words is None else words
         maps = [
             word_map(
@@ -104,10 +101,7 @@ WORDS = 4  # of an instruction whose words nobody has named
 
 
 def with_words(item: EditItem, models: Models) -> EditItem:
-    """Return the item with words to look at.
-
-    Its own, or the first content words of the instruction.
-    """
+    """The item with words to look at: its own, or the first content words of the instruction."""
     if item.record.words:
         return item
     found = content_words(models.instruct.tokenizer, item.record.instruction)

@@ -18,10 +18,7 @@ PAGE_SEEDS = 4  # noises of each picture that an engine without a kernel has
 
 
 def maps_message(seen: Seen) -> dict:
-    """Return the maps of one step.
-
-    A list of layers with their grids, and all numbers as float32.
-    """
+    """The maps of one step: a list of layers with their grids, and all numbers as float32."""
     layers, numbers = [], []
     for name, maps in seen.maps.items():
         branches, heads, _, rows, columns = maps.shape
@@ -52,10 +49,7 @@ def scores_of(
     features: FeatureExtractor,
     labels: Mapping[str, str],
 ) -> dict[str, float | None]:
-    """Return an edit's scores (`labels`: metric -> what it is called).
-
-    None for what is not known.
-    """
+    """An edit's scores (`labels`: metric -> what it is called); None for what is not known."""
     (trip,) = cache.edits(models, [item], "round trip", progress=False)
     (right,) = right_answers([item])
     found = score(item, made, features, round_trip=trip.image, answers=right)

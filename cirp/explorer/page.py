@@ -158,9 +158,7 @@ def _export(module: nn.Module, arguments: tuple, path: Path, inputs, outputs) ->
 
 
 def halved(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the same graph with each weight that float16 holds exactly stored so.
-
-    And cast when loaded.
+    """The same graph with each weight that float16 holds exactly stored so, and cast when loaded.
 
     The runtime folds the casts away once: what it computes is unchanged, what is loaded is less.
     """
@@ -261,10 +259,7 @@ def pictures(models: Models, items: Sequence[EditItem], folder: Path) -> list[di
 
 
 def shown_items() -> list[EditItem]:
-    """Return the book's edits as the page shows them.
-
-    One of each kind, the examples, then the rest.
-    """
+    """The book's edits as the page shows them: one of each kind, the examples, then the rest."""
     every = load_edits(EDITS)
     others = [item for item in every if not item.record.example]
     firsts = list({item.record.edit_type: item for item in reversed(others)}.values())[::-1]

@@ -59,9 +59,7 @@ def scene(request: SceneRequest, folder: Path) -> EditItem:
 
 
 def own(data: bytes, number: int, folder: Path) -> EditItem:
-    """Return an edit of a picture that was dropped, pasted or chosen.
-
-    Its instruction is still to come.
+    """An edit of a picture that was dropped, pasted or chosen; its instruction is still to come.
 
     Raises `DataError` in one line for what is no picture, or too large a one.
     """

@@ -120,10 +120,7 @@ def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def region_of(request: Request, size: tuple[int, int]) -> Mask | None:
-    """Return the painted region, (row, column).
-
-    Raises `ValueError` if it is not of the picture's size.
-    """
+    """The painted region, (row, column). Raises `ValueError` if it is not of the picture's size."""
     if request.region is None:
         if request.is_held:
             raise ValueError("no region; paint one, or take the true one, before holding to it")

@@ -146,7 +146,7 @@ class LiveExplorer(anywidget.AnyWidget):
                 self._wrong(error)
 
     def _bring(self, kind: str, message: Mapping, buffers: Sequence[bytes]) -> None:
-        """Return a scene that is drawn anew, or a picture of the reader's own, joins the others."""
+        """A scene that is drawn anew, or a picture of the reader's own, joins the others."""
         folder = Path(self._brought.name)
         try:
             if kind == "scene":
@@ -249,10 +249,7 @@ class LiveExplorer(anywidget.AnyWidget):
         return found
 
     def to_html(self, *, root: str = "../_static/explorer/") -> str:
-        """Return the explorer as a piece of a page.
-
-        With the engine at `root`, from the page's address.
-        """
+        """The explorer as a piece of a page, with the engine at `root`, from the page's address."""
         state = {name: getattr(self, name) for name in ("items", "colours", "request")}
         state = as_script(state | {"engine": "page", "seeds": PAGE_SEEDS})
         module = as_script(self._esm)

@@ -11,10 +11,7 @@ from cirp.paths import MODELS
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """Return the words of the miniature's instructions, from its tokenizer.
-
-    Those that are one token.
-    """
+    """The words of the miniature's instructions, from its tokenizer: those that are one token."""
     path = MODELS / "instruct-pix2pix" / "tokenizer" / "tokenizer.json"
     pieces = json.loads(path.read_text(encoding="utf-8"))["model"]["vocab"]
     return frozenset(piece.removesuffix("</w>") for piece in pieces if piece.endswith("</w>"))

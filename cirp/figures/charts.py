@@ -101,7 +101,7 @@ def trade_off(
     labels: tuple[str, str] | None = None,
     better: str = "",
 ) -> None:
-    """Return a curve for each method through its settings, in the table's order, with intervals.
+    """A curve for each method through its settings, in the table's order, with intervals.
 
     Columns `{x}_low`, `{x}_high`, `{y}_low`, `{y}_high` are drawn where they exist. Methods in
     `controls` are grey and dashed. `setting` names a column written beside each point; `better` is
@@ -166,9 +166,7 @@ def number_grid(
     title: str = "",
     bar: str = "",
 ) -> None:
-    """Return a heat map of a table with its numbers.
-
-    Layers by heads or times, or two guidance scales.
+    """A heat map of a table with its numbers: layers by heads or times, or two guidance scales.
 
     Index and columns label the axes and may have names. `centre` (for differences) takes a palette
     that diverges from that value. Missing cells stay empty.

@@ -39,10 +39,7 @@ class Explorer(anywidget.AnyWidget):
     _css = STATIC / "explorer.css"
 
     def to_html(self) -> str:
-        """Return the explorer in its present state as a piece of a page.
-
-        The same state, the same text.
-        """
+        """The explorer in its present state as a piece of a page; the same state, the same text."""
         inherited = anywidget.AnyWidget.class_trait_names()
         own = [name for name in self.trait_names(sync=True) if name not in inherited]
         state = as_script(

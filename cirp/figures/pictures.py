@@ -98,7 +98,7 @@ def row_label(
 
 
 def outline(ax: Axes, mask: Mask, *, size: tuple[int, int] | None = None) -> None:
-    """Return the border of `mask` along the edges of its pixels, in the coordinates of `show`.
+    """The border of `mask` along the edges of its pixels, in the coordinates of `show`.
 
     `size` is the (width, height) of the picture underneath, if it is not the mask's.
     """
@@ -113,10 +113,7 @@ def outline(ax: Axes, mask: Mask, *, size: tuple[int, int] | None = None) -> Non
 
 
 def _borders(mask: Mask) -> Float[np.ndarray, "line end xy"]:
-    """Return the sides of pixels between inside and outside, as ((x, y), (x, y)).
-
-    Mask edges count.
-    """
+    """The sides of pixels between inside and outside, as ((x, y), (x, y)); mask edges count."""
     framed = np.pad(mask, 1)
     y, x = np.nonzero(framed[:-1] != framed[1:])  # between row y - 1 and row y of the mask
     horizontal = np.stack([np.stack([x - 1, y], -1), np.stack([x, y], -1)], 1)
@@ -136,9 +133,7 @@ def overlay(
     opacity: float = 0.65,
     interpolation: str = "nearest",
 ) -> mpl.image.AxesImage:
-    """Return a heat map over a greyed picture, and the true mask's outline.
-
-    Returns it for a colour bar.
+    """A heat map over a greyed picture, and the true mask's outline. Returns it for a colour bar.
 
     The map is stretched to the picture's size, whatever its own; the scale runs from 0 to `peak`
     (default: the map's maximum). Give the same `peak` to maps that are to be compared.

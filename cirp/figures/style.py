@@ -62,10 +62,7 @@ def _sharp_in_notebooks() -> None:
 
 
 def log_y(ax: Axes) -> None:
-    """Return a logarithmic axis whose numbers are written plainly.
-
-    Mathematics is not parsed here.
-    """
+    """A logarithmic axis whose numbers are written plainly: mathematics is not parsed here."""
     ax.set_yscale("log")
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter("{x:g}")

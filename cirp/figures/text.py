@@ -37,9 +37,7 @@ def _glyphs() -> frozenset[int]:
 
 
 def drawable(text: str) -> str:
-    """Return the text without what no font here can write.
-
-    Names in brackets, invisible marks left out.
+    """The text without what no font here can write: names in brackets, invisible marks left out.
 
     "a 🍓 here" -> "a [strawberry] here", where no font with emoji is installed.
     """

@@ -62,10 +62,7 @@ def layout(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image 2 query"
 def membership(
     words: Sequence[Sequence[int]], keys: int, like: Tensor
 ) -> Float[Tensor, "image 2 key"]:
-    """Return the tokens of the two segments.
-
-    The region's are the words', the background has none.
-    """
+    """Return which tokens belong to the region, the words', and to the background, none."""
     found = torch.zeros(len(words), 2, keys).to(like)
     for i, some in enumerate(words):
         found[i, 0, list(some)] = 1

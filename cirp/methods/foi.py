@@ -156,10 +156,7 @@ class Settings(Looking):
 
 
 def parted(tasks: Sequence[Task], settings: Settings, tokenizer) -> list[list[Task]]:
-    """Return the n-th instruction of every task, for each n.
-
-    Those with fewer say the last again.
-    """
+    """Return the n-th instruction of every task, for each n; tasks with fewer repeat their last."""
     if settings.prompt != "instruction":
         return [list(tasks)]
     each = [instructions(task, settings.separator) for task in tasks]

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from cirp.editing.holds import HoldAttention, gated
-from cirp.editing.masks import Found, Masks, keep_outside
+from cirp.editing.masks import Masks, keep_outside
 from cirp.editing.method import Flag, Guided
 from cirp.editing.regional import Constraint, Work, regional
 
@@ -36,12 +36,7 @@ def dosed(masks: Masks, dose: str) -> Masks:
     return masks
 
 
-def place(work: Work, settings: Settings) -> Found:
-    """There is nothing to find: the region is given."""
-    raise AssertionError("this method is given its region")
-
-
-@regional("held", Settings, place)
+@regional("held", Settings)
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     """Return what is asked for is held outside of the tasks' masks."""
     masks = dosed(masks, settings.dose)

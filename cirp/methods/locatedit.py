@@ -45,10 +45,7 @@ def refined(
     steepness: float = 2.61,
     centre: float = 0.4858,
 ) -> Masks:
-    """Return the solution m of the system above.
-
-    `heat` is m0 in 0..1 on the attention's own grid.
-    """
+    """Solve the system above for m; `heat` is m0, in 0..1, on the grid of the attention."""
     flat = heat.flatten(1).double()
     sure = torch.sigmoid(steepness * (flat - centre)).square()
     system = torch.diag_embed(sure) + weight * laplacian(attention.double())

@@ -23,10 +23,7 @@ def nothing(
 def round_trip(
     models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
 ) -> Made:
-    """Return the input through the autoencoder and back.
-
-    The best an editor of latents can preserve.
-    """
+    """Return the input through the autoencoder and back: no editor of latents preserves more."""
     source = encode([task.image for task in tasks], models)
     return Made(decode(source * models.vae.config.scaling_factor, models), 0)
 

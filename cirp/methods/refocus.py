@@ -191,11 +191,9 @@ def attention_losses(
     car_weight: float = 1.0,
     sar_weight: float = 1.0,
 ) -> tuple[Callable[[Latents, list[int], Tensor], Losses], list[int]]:
-    """Return the losses of images `which` as a function of their latents at a timestep.
+    """Return the losses as a function of images' latents at a timestep, and the images with any.
 
-    And who has any.
-
-    The second is the images whose region has an inside and an outside at this stride. A cell is
+    The latter are the images whose region has an inside and an outside at this stride. A cell is
     inside if any of its latents are, so that a small region does not vanish.
     """
     grid = tuple(-(-side // stride) for side in masks.shape[-2:])

@@ -184,9 +184,7 @@ class Features:
         return _unit(patches), (rows, columns)
 
     def patch_cover(self, mask: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, " patch"]:
-        """Return the share of each DINOv2 patch that lies in the mask.
-
-        0 to 1, in the patches' order.
+        """Return the share of each DINOv2 patch inside the mask, 0 to 1.
 
         The mask goes the way of the picture: resized and cropped alike.
         """
@@ -237,10 +235,7 @@ class Features:
     def _viewed(
         self, pictures: Sequence[Image.Image], around: tuple[int, int, int]
     ) -> list[Image.Image]:
-        """Return what the processors are given.
-
-        Squares, or pictures whose sides they will cut off.
-        """
+        """Return what the processors are given: squares, or pictures whose sides they cut off."""
         if self.view == "crop":
             return list(pictures)
         return [
@@ -252,10 +247,7 @@ class Features:
     def _encode(
         self, name: str, images: Images, forward: Callable[[Tensor], tuple[Tensor, ...]]
     ) -> tuple[np.ndarray, ...]:
-        """Return the arrays of `forward`, one row per picture.
-
-        Only pictures not seen before are run.
-        """
+        """Return the arrays of `forward`, a row a picture; pictures seen before are not run."""
         pictures = to_pil(images)
         if not pictures:
             raise ValueError("no images; give at least one")

@@ -10,7 +10,8 @@ from PIL import Image
 from scipy import ndimage
 from skimage.filters import threshold_otsu
 
-from cirp.metrics.regions import Region
+from cirp.metrics import similarity
+from cirp.metrics.regions import Region, average
 from cirp.metrics.registration import Registration, align, register
 
 SOFT = 64  # blur and feather are this part of the shorter side: one pixel of 64
@@ -49,16 +50,14 @@ def found_region(source: Image.Image, aligned: Image.Image) -> Region:
 
     The blurred mean difference of the channels, above 0.7 of Otsu's threshold; holes are filled.
     """
-    a, b = (np.asarray(one.convert("RGB"), dtype=float) / 255 for one in (source, aligned))
-    change = ndimage.gaussian_filter(np.abs(a - b).mean(axis=-1), min(source.size) / SOFT)
+    change = ndimage.gaussian_filter(_change(source, aligned), min(source.size) / SOFT)
     if change.max() <= NOTHING:
         return np.zeros(change.shape, dtype=bool)
     return ndimage.binary_fill_holes(change >= OTSU * threshold_otsu(change))
 
 
-def _changed(source: Image.Image, aligned: Image.Image) -> float:
-    a, b = (np.asarray(one.convert("RGB"), dtype=float) / 255 for one in (source, aligned))
-    return float((np.abs(a - b).mean(axis=-1) > CLEAR).mean())
+def _change(source: Image.Image, other: Image.Image) -> np.ndarray:
+    return similarity.change(*(similarity.to_array(one) for one in (other, source)))
 
 
 def keep(
@@ -91,7 +90,8 @@ def keep(
     found = register(source, edited)
     aligned, known = align(edited, found, size=source.size)
     region = found_region(source, aligned) if mask is None else mask
-    if mask is None and not whole and (share := _changed(source, aligned)) > WHOLE:
+    share = float((_change(source, aligned) > CLEAR).mean())
+    if mask is None and not whole and share > WHOLE:
         raise ValueError(
             f"the output differs clearly from the source in {share:.0%} of the picture, which "
             "looks like an edit of the whole picture; give a mask, or say that it is (whole)"
@@ -101,11 +101,6 @@ def keep(
     a, b = (np.asarray(one, dtype=float) for one in (source, aligned))
     made = a + soft[..., None] * (b - a)
     image = Image.fromarray(made.round().astype(np.uint8))
-    as_it_was = np.asarray(edited.convert("RGB").resize(source.size, Image.Resampling.LANCZOS))
-
-    def outside(pixels: np.ndarray) -> float:
-        if region.all():
-            return float("nan")
-        return float(np.abs(pixels.astype(float) - a).mean(axis=-1)[~region].mean() / 255)
-
-    return Kept(image, region, found, outside(as_it_was), outside(np.asarray(image)))
+    as_it_was = edited.convert("RGB").resize(source.size, Image.Resampling.LANCZOS)
+    before, after = (average(_change(source, one), ~region) for one in (as_it_was, image))
+    return Kept(image, region, found, before, after)

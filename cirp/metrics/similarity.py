@@ -291,10 +291,7 @@ def soft_success(
 
 
 def gated(value: float, success: float) -> float:
-    """Return the value if the edit succeeded, else NaN.
-
-    Preservation without credit for doing nothing.
-    """
+    """Return the value if the edit succeeded, else NaN: doing nothing gets no credit."""
     return value if success == 1 else math.nan
 
 

@@ -102,10 +102,7 @@ def _room(slot: int, count: int, place: str, rng: random.Random) -> dict[str, fl
 
 
 def elsewhere(s: Scene, rng: random.Random) -> Scene:
-    """Return the same things in the same states.
-
-    In another setting and at other places, drawn anew.
-    """
+    """The same things in the same states, in another setting and at other places, drawn anew."""
     place = rng.choice([name for name in sorted(SETTINGS) if name != s.setting])
     things, count = rng.sample(s.things, len(s.things)), len(s.things)
     moved = []

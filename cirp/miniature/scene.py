@@ -71,10 +71,7 @@ def all_labels() -> list[str]:
 
 
 def _paint(layers: list[Layer], paint: str, part: str) -> str:
-    """Return the layers as they are (`paint` empty), or as a silhouette in white.
-
-    `part` "" means all.
-    """
+    """The layers as they are (`paint` empty), or as a silhouette in white; `part` "" means all."""
     if not paint:
         return "".join(layer.svg for layer in layers)
     whites = [paint == "white" and part in ("", layer.part) for layer in layers]

@@ -110,10 +110,7 @@ class Variation:
         return self._define(f'<clipPath id="ID">{shapes}</clipPath>')
 
     def blur(self, deviation: float) -> str:
-        """Return a filter value: use as `filter="{v.blur(2)}"`.
-
-        The deviation is in units of the box.
-        """
+        """A filter value: use as `filter="{v.blur(2)}"`; the deviation is in units of the box."""
         return self._define(
             f'<filter id="ID" x="-50%" y="-50%" width="200%" height="200%">'
             f'<feGaussianBlur stdDeviation="{deviation}"/></filter>'

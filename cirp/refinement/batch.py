@@ -55,10 +55,7 @@ class Result:
 
 
 def messages(ask: Ask) -> list[Message]:
-    """Return what a model is sent.
-
-    The sentences are quoted as JSON: no word of theirs ends the quote.
-    """
+    """What a model is sent. The sentences are quoted as JSON: no word of theirs ends the quote."""
     given = {"instruction": ask.instruction, "caption": ask.source_caption}
     return [
         {"role": "system", "content": SYSTEM},

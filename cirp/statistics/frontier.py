@@ -50,10 +50,7 @@ def outside_at(level: float, edge: Edge) -> float:
 
 
 def success_at(limit, edge: Edge):
-    """Return the most success with at most so much change.
-
-    One number, or one for each of an array.
-    """
+    """Return the most success with at most so much change, for one limit or an array of them."""
     xs, ys = zip(*edge, strict=True)
     return np.interp(limit, ys, xs)
 

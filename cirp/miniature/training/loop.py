@@ -253,7 +253,7 @@ def _agreed(stop: bool, world: int) -> bool:
 
 
 def _told(report: Callable, run: _Run) -> None:
-    """Return a report that fails must not end hours of training."""
+    """A report that fails must not end hours of training."""
     module = run.average.module
     was = module.training
     try:

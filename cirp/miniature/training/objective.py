@@ -53,7 +53,7 @@ class _Batches(Dataset):
 
 
 def _one_thread(_: int) -> None:
-    """Return a tokenizer whose threads were left behind by a fork would wait for them for ever."""
+    """A tokenizer whose threads were left behind by a fork would wait for them for ever."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 

@@ -50,10 +50,7 @@ class Setup:
         return path
 
     def warmup(self, samples: int, steps: int = 300) -> int:
-        """Return samples over which the rate rises.
-
-        These, or as many as so many steps need.
-        """
+        """Samples over which the rate rises: these, or as many as so many steps need."""
         return max(samples, steps * self.batch * processes()[1])
 
     def generator(self, step: int) -> torch.Generator:
@@ -73,10 +70,7 @@ class Setup:
 
 
 def first_makes(path: Path, make: Callable[[Path], T], load: Callable[[Path], T]) -> T:
-    """Return what lies at `path`.
-
-    If nothing does, the first process makes it and the others wait.
-    """
+    """What lies at `path`; if nothing does, the first process makes it and the others wait."""
     made = None
     if not path.exists() and processes()[0] == 0:
         made = make(path)

@@ -140,10 +140,7 @@ class Decoding(Reconstruction):
 
 
 def train_decoder(setup: Setup) -> Outcome:
-    """Return the finished vae's decoder alone, for longer.
-
-    What was trained on its latents stays valid.
-    """
+    """The finished vae's decoder alone, for longer: what was trained on its latents stays valid."""
     model = AutoencoderKL.from_pretrained(setup.start or setup.part("vae"))
     schedule = Schedule(
         setup.samples, setup.rate or 1e-3, warmup=setup.warmup(2000), decay=0.5, ema=0.998
@@ -177,9 +174,7 @@ def train(setup: Setup) -> Outcome:
 def whitened(
     model: AutoencoderKL, pictures: Float[Tensor, "n 3 row column"], power: float = 0.4
 ) -> AutoencoderKL:
-    """Return the same autoencoder with decorrelated latents of mean 0.
-
-    The map folded into 1 x 1 layers.
+    """The same autoencoder with decorrelated latents of mean 0, the map folded into 1 x 1 layers.
 
     Along each eigenvector of the latents' covariance the spread s becomes s^(1 - 2 power): all
     alike at power 0.5. The posterior's variance is that of the noise it was trained with.

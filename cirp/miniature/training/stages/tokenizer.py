@@ -20,10 +20,7 @@ _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"  # CLIP's 
 
 
 def sentences(corpus: Corpus) -> list[str]:
-    """Return what the tokenizer learns from.
-
-    The world's words often, other English for the rest.
-    """
+    """What the tokenizer learns from: the world's words often, other English for the rest."""
     names = [*KINDS, *SETTINGS, *STYLES]
     names += [s for k in KINDS.values() for a in k.attributes for s in (a.name, *a.states)]
     english = re.findall(r"[a-z]{2,12}", " ".join(topics.values()).lower())

@@ -18,27 +18,26 @@ def table(success, outside, count=200, told=0.002):
         for n in range(count):
             own = {"id": f"e{n}", "edit_type": "add", "method": method, "seed": 0}
             row = own | {
-                "told": False, "pasted": False, "region_iou": 0.75 + wobble[n],
+                "told": False, "region_iou": 0.75 + wobble[n],
                 "success": float(n % 100 < 100 * success[method]),
                 "l1_source_outside_excess": outside[method] + wobble[n],
             }  # fmt: skip
             rows.append(row)
             if method == configurations.OURS:
-                rows.append(row | {"pasted": True, "l1_source_outside_excess": -1.0})
                 rows.append(row | {"told": True, "l1_source_outside_excess": told + wobble[n]})
     return pd.DataFrame(rows)
 
 
 def both(base, ours):
-    return {configurations.BASELINE: base, configurations.OURS: ours, confirmation.RIVAL: base}
+    return dict.fromkeys(confirmation.OTHERS, base) | {configurations.OURS: ours}
 
 
 def test_each_method_runs_at_the_setting_it_is_shown_at_and_only_ours_is_told():
     cells = list(confirmation.cells())
     told = [cell for cell in cells if cell.columns["told"]]
     assert [cell.label for cell in told] == [configurations.OURS]
-    assert {cell.label for cell in cells} == set(confirmation.ASKED) and len(cells) == 4
-    shown = configurations.found()
+    assert {cell.label for cell in cells} == set(confirmation.ASKED) and len(cells) == 6
+    shown = configurations.found() | configurations.shared()
     assert all((c.method, c.settings) == shown[c.label] for c in cells if not c.columns["told"])
 
 

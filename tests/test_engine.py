@@ -215,11 +215,19 @@ def test_processes_share_the_edits(monkeypatch, models, items, one_table, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["controls", "guesses", "subject"])
-def test_what_runs_no_editor_is_not_shared(models, name):
+def test_what_runs_no_editor_is_not_shared(models, items, name, monkeypatch):
     """Such cells keep nothing, and need the judge or the encoders that a share does not load."""
-    experiment = results.EXPERIMENTS[name]
-    rows = experiment.rows(Job(models, None, []), experiment.cells(experiment.steps))
-    assert rows.empty
+    run = []
+    noted = replace(
+        results.EXPERIMENTS[name], items=lambda: list(items),
+        measure=lambda job, cell: run.append(cell) or pd.DataFrame(),
+    )  # fmt: skip
+    monkeypatch.setattr(results, "load", lambda name: models)
+    monkeypatch.setitem(results.EXPERIMENTS, name, noted)
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    results.make([name])
+    assert all(cell.method for cell in run)
 
 
 def test_every_table_has_a_file_and_every_file_a_table():

@@ -17,6 +17,7 @@ from PIL import Image
 from sphinx.application import Sphinx
 
 from cirp.figures.sentences import Numbers, say
+from cirp.statistics.bootstrap import Interval
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
@@ -244,8 +245,8 @@ def test_what_a_chapter_answers_stands_in_a_table_beside_it(source):
 
 
 def test_a_paragraph_keeps_its_numbers_as_it_says_them():
-    number = Numbers()
-    text = f"It is {number('size', 0.5, 0.25, 0.75, digits=2)} and {number.plain('colour', 'red')}."
+    number, size = Numbers(), Interval(0.5, 0.25, 0.75, 8, 0, "bca")
+    text = f"It is {number('size', size, '.2f')} and {number.plain('colour', 'red')}."
     made = say("First.", text, numbers=number.table)
     assert made.data == f"First. {text}"
     assert list(made.numbers["value [95 %]"]) == ["0.50\u00a0[0.25,\u00a00.75]", "red"]

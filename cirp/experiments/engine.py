@@ -211,8 +211,6 @@ class Experiment:
         """Return the rows of these cells; those that `known` holds are taken from there."""
         cells, parts, seen = list(cells), [], {}
         for cell in tqdm(cells, desc=self.name, unit="cell", disable=not progress):
-            if job.features is None and not cell.method:
-                continue  # no editor is run, so there is nothing to keep
             facts = self.facts(job, cell)
             if cell.items not in seen:  # hashing reads every picture
                 items = cell.items(job.items)

@@ -126,9 +126,10 @@ def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
         experiment = EXPERIMENTS[name]
         items = book_items(loaded) if experiment.items is None else experiment.items()
         job = Job(loaded, features, items[rank::world], items, range(experiment.seeds))
-        rows = experiment.rows(
-            job, experiment.cells(experiment.steps), records.recorded(name), progress=True
-        )
+        cells = experiment.cells(experiment.steps)
+        if world > 1:  # what runs no editor leaves nothing to keep
+            cells = [cell for cell in cells if cell.method]
+        rows = experiment.rows(job, cells, records.recorded(name), progress=True)
         if world == 1:
             records.write(records.path_of(name), rows)
             print(f"{records.path_of(name)}: {len(rows)} rows", flush=True)

@@ -1,4 +1,4 @@
-"""What pages count by hand in words is what there is: methods, edits, chapters' names of methods."""
+"""What pages count in words is what there is: methods, edits, turns, drawn rows."""
 
 import ast
 import re

@@ -5,6 +5,7 @@ with cirp.record(pipe) as rec:      the attention of a diffusers pipeline
 rec.word_map("topping")             where a word looks: (height, width)
 cirp.edit(pipe, image, text)        one edit, by any of cirp.METHODS
 cirp.score(source, edited, mask)    what changed inside and outside
+cirp.score_folder(edits, outputs)   the same of any editors' outputs, with a page
 cirp.keep(source, edited)           the edit alone; the rest as it was
 cirp.heat_map(pipe, image, prompt, word)
 cirp.load("miniature")              both pipelines of a preset or folder
@@ -30,6 +31,7 @@ _PUBLIC = {
     "record": "cirp.api",
     "review": "cirp.explorer.reviewing",
     "score": "cirp.api",
+    "score_folder": "cirp.api",
 }
 __all__ = [*_PUBLIC, "__version__"]  # noqa: F822  (all of them are read on demand)
 

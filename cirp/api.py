@@ -6,7 +6,7 @@ Nothing is decided here: each function checks what it was given and calls the ro
 import inspect
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from cirp.data.images import DataError, as_rgb, open_image, open_mask
 from cirp.methods import METHODS, check_name
 
 if TYPE_CHECKING:
+    import pandas as pd
     from diffusers import AutoencoderKL, DiffusionPipeline
     from matplotlib.axes import Axes
 
@@ -690,6 +691,86 @@ def keep(
     one = as_picture(source)
     inside = None if mask is None else as_mask(mask, one.size)
     return repair.keep(one, as_picture(edited), inside, whole=whole)
+
+
+def score_folder(
+    edits: Path | str,
+    outputs: Mapping[str, Path | str] | None = None,
+    out: Path | str | None = None,
+    *,
+    align: bool = True,
+    features: "FeatureExtractor | str | None" = None,
+    vae: "AutoencoderKL | None" = None,
+    progress: bool = False,
+) -> "pd.DataFrame":
+    """Score the outputs of one or several editors on a folder of edits.
+
+    Each output is first aligned with its source. Where a shift, zoom or turn of the whole picture
+    explains more than half of its change outside, the output is `moved`, which is no over-editing.
+
+    Parameters
+    ----------
+    edits : path
+        A folder of edits (`data/README.md`), or of PIE-Bench, MagicBrush, ImgEdit, GEdit or
+        PaintBench as published.
+    outputs : mapping of str to path, optional
+        Folders of outputs by the editor's name: `<id>.png`, of any size and format. By default the
+        folder of edits itself, whose column `edited_file_name` names the outputs.
+    out : path, optional
+        Folder for `scores.csv`, `summary.json` and the page `index.html`; new, or one that this
+        function made before, which it replaces.
+    align : bool
+        Whether to align.
+    features, vae
+        As of `score`.
+    progress : bool
+        Whether to show a bar.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per editor and edit, and of two controls: "no edit", and "half of ...", the mean of
+        output and source. `region` says where it was to change: by the given mask, found from the
+        output, or the whole picture. `iou_within` is PaintBench's score, where the right answer is
+        known. What is not known is NaN; where a whole row is, `why` says why.
+
+    Raises
+    ------
+    ValueError
+        If the edits cannot be read, no output pairs with any of them, two do with one, or `out`
+        holds other files.
+
+    Examples
+    --------
+    >>> import cirp
+    >>> cirp.score_folder("data/edits", {"mine": "my-outputs"}, "my-scores")  # doctest: +SKIP
+    """
+    from cirp.data.images import check_folder
+    from cirp.paths import replacing
+    from cirp.scoring import page
+    from cirp.scoring.cases import cases
+    from cirp.scoring.outputs import check_editors, score_outputs
+
+    folder = Path(edits)
+    editors = {name: Path(one) for name, one in (outputs or {"edited": folder}).items()}
+    check_editors(editors)
+    if out is not None:
+        check_folder(Path(out), page.MARK, folder, *editors.values())
+    asked = cases(folder)
+    choice = dict(
+        aligning=align, features=None if features is None else _features(features),
+        round_trip=None if vae is None else lambda picture: _round_trip(vae, picture),
+        progress=progress,
+    )  # fmt: skip
+    if out is None:
+        return score_outputs(asked, editors, **choice)
+    with replacing(Path(out)) as half:
+        half.mkdir()
+        (half / page.MARK).touch()
+        gallery = page.Gallery(half)
+        table = score_outputs(asked, editors, **choice, keep=gallery.keep)
+        page.write(half, table, gallery.cards)
+    return table
 
 
 def as_picture(given: Picture) -> Image.Image:

@@ -131,8 +131,13 @@ def edit(
 @app.command()
 @one_line
 def score(
-    source: Annotated[Path, typer.Argument(help="The picture before the edit.")],
-    edited: Annotated[Path, typer.Argument(help="The picture after the edit, of the same size.")],
+    source: Annotated[
+        Path | None, typer.Argument(help="The picture before the edit.", show_default=False)
+    ] = None,
+    edited: Annotated[
+        Path | None,
+        typer.Argument(help="The picture after the edit, of the same size.", show_default=False),
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option(help="Picture that is white where the edit was to change it.")
     ] = None,
@@ -152,11 +157,44 @@ def score(
     change: Annotated[
         Path | None, typer.Option(help="File for a picture of how much each pixel changed.")
     ] = None,
+    edits: Annotated[
+        Path | None, typer.Option(help="Folder of edits, or of a published benchmark.")
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(help="An editor's outputs, as NAME=FOLDER with <id>.png in it; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for scores.csv and a page of the outputs.")
+    ] = None,
+    align: Annotated[
+        bool, typer.Option(help="Align each output with its source before it is scored.")
+    ] = True,
 ) -> None:
-    """Score an edited picture: how much changed, inside and outside of the mask.
+    """Score an edited picture, or folders of outputs: how much changed, inside and outside.
 
-    Example: cirp score photo.png edited.png --mask region.png --change change.png
+    Examples:
+
+    cirp score photo.png edited.png --mask region.png --change change.png
+
+    cirp score --edits my-edits --outputs mine=my-outputs --out my-scores
     """
+    if edits is not None:
+        if given := [name for name, value in (("pictures", source), ("--mask", mask),
+                     ("--caption", caption), ("--change", change)) if value]:  # fmt: skip
+            raise ValueError(f"{given[0]} and --edits do not go together; give one of them")
+        if out is None:
+            raise ValueError("--edits needs --out FOLDER, for the scores and the page")
+        named = {name: Path(one) for name, one in assigned(outputs, "--outputs").items()}
+        if len(named) < len(outputs or ()):
+            raise ValueError("two of --outputs have one name; give each editor its own")
+        from cirp.commands.score import score_outputs
+
+        return score_outputs(edits, named, out, align=align, features=features, vae=vae)
+    if source is None or edited is None:
+        raise ValueError("give two pictures, or --edits FOLDER --outputs NAME=FOLDER --out FOLDER")
+    if outputs or out:
+        raise ValueError("--outputs and --out belong to --edits FOLDER; give it, too")
     if caption and not features:
         raise ValueError("--caption is compared by CLIP; give --features real, too")
     if vae and not mask:

@@ -54,10 +54,10 @@ def test_what_stands_in_a_folder_is_never_lost(edits, tmp_path, place, monkeypat
 
 
 def test_a_folder_made_before_is_made_anew(tmp_path):
-    own_book.check_place(tmp_path / "new", None)
+    own_book.check_folder(tmp_path / "new", own_book.MARK)
     book = own_book.prepare(tmp_path / "new")
     (book / "old.md").write_text("x")
-    own_book.check_place(tmp_path / "new", None)
+    own_book.check_folder(tmp_path / "new", own_book.MARK)
     assert not (own_book.prepare(tmp_path / "new") / "old.md").exists()
     assert not (book / "intro.md").exists() and (book / "_static").is_dir()
 

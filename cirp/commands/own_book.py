@@ -12,7 +12,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from cirp.commands import notebooks
 from cirp.data.edits import load_edits
-from cirp.data.images import DataError
+from cirp.data.images import DataError, check_folder
 from cirp.paths import ROOT
 
 MARK = ".cirp-book"  # in a folder that was made here, and may be made anew
@@ -42,19 +42,6 @@ after it are the book's, computed on your pictures{models}.
 
 {left_out}
 """
-
-
-def check_place(out: Path, edits: Path | None) -> None:
-    """Raise `DataError` unless `out` does not exist, is empty, or was made by this command."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; name a folder that does not exist yet")
-    if out.is_dir() and any(out.iterdir()) and not (out / MARK).is_file():
-        raise DataError(
-            f"{out} holds files that this command did not make, and they could be lost; name a "
-            "folder that does not exist yet"
-        )
-    if edits is not None and out.resolve() == edits.resolve():
-        raise DataError(f"{out} holds the edits themselves; name another folder for the book")
 
 
 def prepare(out: Path) -> Path:
@@ -150,7 +137,7 @@ def build(
     chapter at all could be shown.
     """
     out = out.absolute()
-    check_place(out, edits)
+    check_folder(out, MARK, edits)
     for name in more:
         if name not in MORE:
             raise DataError(f"chapter {name!r}; further chapters are {', '.join(MORE)}")

@@ -57,6 +57,7 @@ class EditRecord(BaseModel):
     source_file_name: str = Field(min_length=1)
     target_file_name: str | None = None
     mask_file_name: str | None = None  # white = may change
+    edited_file_name: str | None = None  # an editor's output, for `cirp score --edits`
     object_names: list[str] = []
     object_mask_file_names: list[str] = []  # one for each of object_names
     instruction: str = Field(min_length=1)
@@ -113,7 +114,7 @@ class EditRecord(BaseModel):
                         f"{column} has {word!r}, which is not in {text_column} {text!r}; "
                         f"copy the words from the {text_column}"
                     )
-        for name in self.file_names:
+        for name in (*self.file_names, self.edited_file_name or "."):
             if (
                 PurePosixPath(name).is_absolute()
                 or PureWindowsPath(name).drive

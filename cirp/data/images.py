@@ -95,6 +95,23 @@ def check_destination(out: Path, *inputs: Path | None) -> None:
         )
 
 
+def check_folder(out: Path, mark: str, *inputs: Path | None) -> None:
+    """Raise `DataError` unless `out` is new, empty, or holds the file `mark`, and no input.
+
+    `mark` stands in folders that the same command made before, and may make anew.
+    """
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; name a folder that does not exist yet")
+    for one in inputs:
+        if one is not None and one.resolve().is_relative_to(out.resolve()):
+            raise DataError(f"{out} holds {one}, which would be lost; name another folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / mark).is_file():
+        raise DataError(
+            f"{out} holds files that this command did not make, and they could be lost; name a "
+            "folder that does not exist yet"
+        )
+
+
 def _decode(path: Path) -> Image.Image:
     """Return the decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
     if not path.is_file():

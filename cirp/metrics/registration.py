@@ -19,6 +19,7 @@ from skimage.registration import phase_cross_correlation
 from skimage.transform import SimilarityTransform, warp
 
 Grey = Float[np.ndarray, "row column"]
+Structured = Bool[np.ndarray, "row column"]
 COARSE, FINE = 64, 160  # pixels of the longer side at which is searched, and refined
 SCALES = tuple(1.03**k for k in range(-7, 8))  # 0.81 to 1.23
 ANGLES = (-3.0, -1.5, 0.0, 1.5, 3.0)  # degrees
@@ -26,6 +27,7 @@ KEPT = 0.6  # share of the pixels, those that fit best, of which the error is th
 BLANK = 0.01  # standard deviation of grey, 0 to 1, under which a picture shows nothing
 GAIN = 0.62  # an alignment counts if it leaves at most so much of the error
 APART = 0.06  # of the longer side: two answers are different ones
+STILL = (0.0, 0.0, 0.0, 0.0)
 REPEATS = 0.9  # autocorrelation of a picture that repeats itself
 RIVAL = 1.15  # a different answer with at most so many times the best one's error is as good
 
@@ -95,7 +97,7 @@ def register(source: Image.Image, edited: Image.Image) -> Registration:
     coarse = _search(*(_grey(one, COARSE) for one in (source, edited)))
     a, b = (_grey(one, FINE) for one in (source, edited))
     longer = max(a.shape)
-    still = _error((0.0, 0.0, 0.0, 0.0), a, b)
+    still = _error(STILL, a, b, _structured(a))
     found = [_refined((dx * longer, dy * longer, s, angle), a, b) for dx, dy, s, angle in coarse]
     found = sorted((one for one in found if _plausible(one[0], longer)), key=lambda one: one[1])
     if not found:
@@ -151,11 +153,18 @@ def _transform(where: Where, shape: tuple[int, int]) -> SimilarityTransform:
     return about + turn + SimilarityTransform(translation=centre + (dx, dy))
 
 
-def _error(where: Where, source: Grey, edited: Grey) -> float:
-    """Return the mean difference of the pixels that fit best, of those that overlap."""
+def _structured(source: Grey) -> Structured:
+    """Return the half of the picture with the most structure: an even sky fits anywhere."""
+    strength = ndimage.gaussian_gradient_magnitude(source, 1.0)
+    return strength >= np.median(strength)
+
+
+def _error(where: Where, source: Grey, edited: Grey, structured: Structured) -> float:
+    """Return the mean difference of the structured pixels that fit best, of those that overlap."""
     moved = warp(edited, _transform(where, source.shape), order=1, mode="constant", cval=-1.0)
-    apart = np.abs(moved - source)[moved > -0.5]
-    if apart.size < source.size / 3:
+    seen = (moved > -0.5) & structured
+    apart = np.abs(moved - source)[seen]
+    if (moved > -0.5).mean() < 1 / 3 or not apart.size:
         return 1.0
     few = max(1, round(KEPT * apart.size))
     return float(np.partition(apart, few - 1)[:few].mean())
@@ -165,6 +174,7 @@ def _search(source: Grey, edited: Grey) -> list[Where]:
     """Return the best few alignments of all scales and turns; shifts are shares of a side."""
     smooth = ndimage.gaussian_filter(edited, 0.7)
     base, longer, found = ndimage.gaussian_filter(source, 0.7), max(source.shape), []
+    structured = _structured(base)
     for scale in SCALES:
         for angle in ANGLES:
             turned = (0.0, 0.0, math.log(scale), math.radians(angle))
@@ -173,8 +183,8 @@ def _search(source: Grey, edited: Grey) -> list[Where]:
             if max(abs(dx), abs(dy)) > longer / 4:
                 continue
             where = (float(dx) * scale, float(dy) * scale, turned[2], turned[3])
-            found.append((where, _error(where, base, smooth)))
-    found.append(((0.0, 0.0, 0.0, 0.0), _error((0.0, 0.0, 0.0, 0.0), base, smooth)))
+            found.append((where, _error(where, base, smooth, structured)))
+    found.append((STILL, _error(STILL, base, smooth, structured)))
     found.sort(key=lambda one: one[1])
     kept: list[Where] = []
     for where, _ in found:
@@ -209,7 +219,7 @@ def _refined(start: Where, source: Grey, edited: Grey) -> tuple[Where, float]:
     steps = np.diag([1.0, 1.0, 0.02, 0.02])
     corners = np.vstack([start, *(np.asarray(start) + step for step in steps)])
     done = minimize(
-        _error, start, (source, edited), method="Nelder-Mead",
+        _error, start, (source, edited, _structured(source)), method="Nelder-Mead",
         options=dict(initial_simplex=corners, xatol=0.005, fatol=1e-5, maxiter=160),
     )  # fmt: skip
     return tuple(float(x) for x in done.x), float(done.fun)

@@ -56,6 +56,11 @@ def found_region(source: Image.Image, aligned: Image.Image) -> Region:
     return ndimage.binary_fill_holes(change >= OTSU * threshold_otsu(change))
 
 
+def clear_share(source: Image.Image, aligned: Image.Image) -> float:
+    """Return the share of the pixels that changed by more than an autoencoder changes them."""
+    return float((_change(source, aligned) > CLEAR).mean())
+
+
 def _change(source: Image.Image, other: Image.Image) -> np.ndarray:
     return similarity.change(*(similarity.to_array(one) for one in (other, source)))
 
@@ -90,7 +95,7 @@ def keep(
     found = register(source, edited)
     aligned, known = align(edited, found, size=source.size)
     region = found_region(source, aligned) if mask is None else mask
-    share = float((_change(source, aligned) > CLEAR).mean())
+    share = clear_share(source, aligned)
     if mask is None and not whole and share > WHOLE:
         raise ValueError(
             f"the output differs clearly from the source in {share:.0%} of the picture, which "

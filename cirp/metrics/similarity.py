@@ -14,11 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from PIL import Image
+from skimage.metrics import structural_similarity
 from sklearn.metrics import roc_auc_score
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from cirp.metrics.regions import Regions, average
 
@@ -26,7 +25,7 @@ Picture = Float[np.ndarray, "height width 3"]
 Field = Float[np.ndarray, "height width"]
 Vector = Float[np.ndarray, " feature"]
 
-SSIM_RADIUS = 5  # torchmetrics: a Gaussian window of 11 x 11 pixels, sigma 1.5
+SSIM_RADIUS = 5  # a Gaussian window of 11 x 11 pixels, sigma 1.5
 STILL = 1e-5  # two unit vectors nearer than this are equal up to float32 rounding
 THRESHOLD = 0.5  # the judge has seen a label whose probability is at least this
 
@@ -50,11 +49,14 @@ def ssim_map(edited: Picture, reference: Picture) -> Field:
         raise ValueError(
             f"SSIM needs more than {SSIM_RADIUS} pixels a side, not {edited.shape[:2]}"
         )
-    y, x = (torch.from_numpy(np.moveaxis(image, -1, 0))[None] for image in (edited, reference))
-    _, similarity = structural_similarity_index_measure(
-        y, x, data_range=1.0, return_full_image=True
-    )
-    return similarity[0].mean(dim=0).numpy()
+    # Mirrored at the border, as torchmetrics does it; skimage's own border repeats the last pixel.
+    around = ((SSIM_RADIUS,) * 2, (SSIM_RADIUS,) * 2, (0, 0))
+    y, x = (np.pad(image, around, mode="reflect") for image in (edited, reference))
+    _, found = structural_similarity(
+        y, x, data_range=1.0, channel_axis=-1, gaussian_weights=True, sigma=1.5,
+        use_sample_covariance=False, full=True,
+    )  # fmt: skip
+    return found[SSIM_RADIUS:-SSIM_RADIUS, SSIM_RADIUS:-SSIM_RADIUS].mean(axis=-1)
 
 
 def psnr(mse: float) -> float:

@@ -90,6 +90,7 @@ def test_what_the_package_needs_at_run_time_is_packed():
     assert PROJECT["tool"]["setuptools"]["package-data"]["cirp"] == [
         "figures/static/*",
         "explorer/static/*",
+        "scoring/*.jinja",
     ]
     read = set(
         re.findall(

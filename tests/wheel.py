@@ -36,6 +36,10 @@ def command(*arguments, code=0):
 command("edit", example / "source.png", text, "--out", "edited.png", "--set", "steps=2")
 assert "l1_outside" in command("score", example / "source.png", "edited.png", "--mask",
                                example / "mask.png")  # fmt: skip
+Path("outputs").mkdir()
+made.image.save("outputs/example-01.png")
+said = command("score", "--edits", paths.EDITS, "--outputs", "mine=outputs", "--out", "scores")
+assert "mine: 1 of 10 outputs" in said and Path("scores/index.html").exists()
 assert "needs the repository" in command("notebooks", code=2)
 if "lab" in sys.argv:
     shown = cirp.explore(steps=2)

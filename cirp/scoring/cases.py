@@ -188,9 +188,7 @@ def _json(path: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _scaled(
-    mask: Mask | None, picture: Image.Image
-) -> Bool[np.ndarray, "rows columns"] | None:
+def _scaled(mask: Mask | None, picture: Image.Image) -> Bool[np.ndarray, "rows columns"] | None:
     if mask is None or mask.shape == picture.size[::-1]:
         return mask
     return np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))

@@ -9,8 +9,8 @@ import cirp
 from cirp.cli import app
 from cirp.data.edits import load_edits
 from cirp.data.images import open_image
+from cirp.metrics.registration import move
 from cirp.metrics.repair import found_region, keep
-from tests.test_registration import moved
 
 LOCAL = [item for item in load_edits("data/edits") if not item.record.is_global]
 
@@ -46,7 +46,7 @@ def test_a_region_is_found_without_a_mask():
 
 def test_a_shifted_output_is_put_back_in_its_place():
     item = LOCAL[0]
-    made = keep(item.source(), moved(item.target(), dx=6.0, dy=-3.0))
+    made = keep(item.source(), move(item.target(), dx=6.0, dy=-3.0))
     assert made.registration.moved
     assert made.before > 5 * made.after
     still = keep(item.source(), item.target())
@@ -75,7 +75,7 @@ def test_a_mask_is_the_region(tmp_path):
 def test_the_command_says_what_it_did_and_destroys_nothing(tmp_path):
     item = LOCAL[0]
     item.source().save(tmp_path / "a.png")
-    moved(item.target(), dx=6.0).resize((96, 96)).save(tmp_path / "b.png")
+    move(item.target(), dx=6.0).resize((96, 96)).save(tmp_path / "b.png")
 
     def run(*words):
         return CliRunner().invoke(app, ["keep", *map(str, words)])

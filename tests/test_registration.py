@@ -5,22 +5,11 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.transform import warp
 
 from cirp.data.edits import load_edits
-from cirp.metrics import registration
-from cirp.metrics.registration import align, register
+from cirp.metrics.registration import align, move, register
 
 ITEMS = load_edits("data/edits")
-
-
-def moved(picture: Image.Image, dx=0.0, dy=0.0, scale=1.0, angle=0.0) -> Image.Image:
-    """The picture as an editor would return it that moves everything."""
-    where = registration._transform(
-        (dx, dy, math.log(scale), math.radians(angle)), picture.size[::-1]
-    )
-    pixels = warp(np.asarray(picture, float) / 255, where.inverse, order=3, mode="edge")
-    return Image.fromarray((255 * pixels).clip(0, 255).round().astype(np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -34,7 +23,7 @@ def moved(picture: Image.Image, dx=0.0, dy=0.0, scale=1.0, angle=0.0) -> Image.I
 def test_a_known_move_of_an_edited_picture_is_found(how):
     errors, answered = [], 0
     for item in ITEMS[:10]:
-        found = register(item.source(), moved(item.target(), **how))
+        found = register(item.source(), move(item.target(), **how))
         if found.why:
             continue
         answered += 1
@@ -57,7 +46,7 @@ def test_an_edit_that_lies_as_its_source_is_not_moved():
 def test_other_sizes_are_compared_at_the_sources():
     item = ITEMS[0]
     large = item.source().resize((256, 256), Image.Resampling.BICUBIC)
-    small = moved(item.source(), dx=4.0)
+    small = move(item.source(), dx=4.0)
     found = register(large, small)
     assert found.dx == pytest.approx(16.0, abs=1.5) and found.dy == pytest.approx(0.0, abs=1.0)
 
@@ -75,7 +64,7 @@ def test_blank_and_periodic_pictures_have_no_answer(period):
 
 def test_aligned_is_as_it_was_and_what_comes_from_beyond_the_border_is_not_known():
     source = ITEMS[0].source()
-    shifted = moved(source, dx=5.0)
+    shifted = move(source, dx=5.0)
     found = register(source, shifted)
     again, known = align(shifted, found, size=source.size)
     apart = np.abs(np.asarray(again, float) - np.asarray(source, float)).mean(axis=-1)

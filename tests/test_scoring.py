@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 import cirp
 from cirp.cli import app
 from cirp.data.edits import load_edits
+from cirp.metrics.registration import move
 from cirp.metrics.tolerance import colour_distance, four_colours, iou_within
 from cirp.scoring import page
 from cirp.scoring.cases import cases
 from cirp.scoring.outputs import score_outputs, summary
-from tests.test_registration import moved
 
 EDITS = [item for item in load_edits("data/edits", 8) if not item.record.is_global][:4]
 
@@ -37,7 +37,7 @@ def place(tmp_path):
             "mask_file_name": f"{item.id}-mask.png", "target_file_name": f"{item.id}-answer.png",
         })  # fmt: skip
         item.target().save(tmp_path / "exact" / f"{item.id}.png")
-        larger = moved(item.target(), dx=5.0).resize((128, 128))
+        larger = move(item.target(), dx=5.0).resize((128, 128))
         larger.save(tmp_path / "shifted" / f"{item.id}.PNG")
     write(tmp_path / "edits", rows)
     return tmp_path

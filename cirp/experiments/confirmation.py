@@ -22,7 +22,8 @@ ASKED = tuple(plan().confirmation.methods)
 OTHERS = tuple(name for name in ASKED if name != configurations.OURS)
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", *records.PROVENANCE, "success", "success_soft",
-    *VERDICTS, "answer_distance", PRIMARY, "region_iou", "abstained", "unet_calls", "seconds",
+    *VERDICTS, "answer_distance", "answer_iou", PRIMARY, "region_iou", "abstained",
+    "unet_calls", "seconds",
 )  # fmt: skip
 
 

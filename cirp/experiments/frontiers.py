@@ -31,7 +31,8 @@ NOT_IN_SLICE = ("attention refocusing",)
 LIMIT = 0.03  # excess outside change (L1) up to which an edge's success is averaged
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale",
-    *records.PROVENANCE, "success", "success_soft", *VERDICTS, "answer_distance", PRIMARY,
+    *records.PROVENANCE, "success", "success_soft", *VERDICTS, "answer_distance", "answer_iou",
+    PRIMARY,
     "l1_source", "l1_target", "l1_target_inside", "ssim_source_outside_excess",
     "feature_distance_dinov2_source_outside_excess", "clip_i_source", "clip_i_target",
     "dinov2_source", "clip_t", "clip_direction", "region_iou", "abstained", "unet_calls", "seconds",

@@ -11,6 +11,7 @@ import pandas as pd
 
 from cirp.diffusion.pipelines import load
 from cirp.experiments import (
+    any_editor,
     cache,
     confirmation,
     controls,
@@ -36,6 +37,7 @@ EXPERIMENTS: dict[str, Experiment] = {
     one.name: one
     for one in (
         *report.EXPERIMENTS,
+        *any_editor.EXPERIMENTS,
         *(
             module.EXPERIMENT
             for module in (

@@ -32,6 +32,7 @@ NAMES = {
     "feature_distance_dinov2_source_outside_excess": "excess DINOv2 patch distance outside",
     "leakage_auc": "change map finds the mask (AUC)",
     "region_iou": "region found (IoU)",
+    "answer_iou": "right part (PaintBench's IoU)",
     "l1_source_outside_excess_if_success": "excess outside change, successes only",
 }
 

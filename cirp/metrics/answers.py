@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from cirp.metrics.tolerance import iou_within
+
 Pixels = UInt8[np.ndarray, "row column 3"]
 CHANGED = 8  # of 255: a pixel differs if any channel moves by more
 # All chosen on validation edits, where they refuse what is done by halves and no right answer.
@@ -60,7 +62,9 @@ def share_done(edited: Pixels, source: Pixels, answer: Pixels, *, way: float = 0
 
 
 def nearest(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> dict[str, float]:
-    """`answer_distance` to the nearest right answer, its `answer_share`, and `nearer`.
+    """`answer_distance` to the nearest right answer, its `answer_share`, `answer_iou`, and `nearer`.
+
+    `answer_iou` is PaintBench's score against it (`cirp.metrics.tolerance`), over the whole picture.
 
     `nearer` is 1.0 if the source is farther off from its own nearest, `share_done` of the answer
     is at least `MOST`, and half of it at least went half of the way: a mean alone lets pass what is
@@ -69,14 +73,15 @@ def nearest(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> dict[s
     """
     closest = _closest(edited, source, answers)
     if closest is None:
-        return dict.fromkeys(("answer_distance", "answer_share", "nearer"), np.nan)
+        return dict.fromkeys(("answer_distance", "answer_share", "answer_iou", "nearer"), np.nan)
     answer, distance = closest
     idle = distances(source, source, answers).min()
     share, halfway = (share_done(edited, source, answer, way=way) for way in (0.0, 0.5))
     # where nothing is clear, the mean alone counts
     near = distance < idle and not share < MOST and not halfway < HALF
     return {
-        "answer_distance": distance, "answer_share": share, "nearer": float(near),
+        "answer_distance": distance, "answer_share": share,
+        "answer_iou": iou_within(source, answer, edited), "nearer": float(near),
     }  # fmt: skip
 
 

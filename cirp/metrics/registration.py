@@ -133,6 +133,18 @@ def align(
     return Image.fromarray((255 * moved).clip(0, 255).round().astype(np.uint8)), known
 
 
+def move(picture: Image.Image, dx: float = 0.0, dy: float = 0.0, scale: float = 1.0,
+         angle: float = 0.0) -> Image.Image:  # fmt: skip
+    """Shift, zoom and turn a picture as `Registration` says it; the border's pixels are repeated.
+
+    The opposite of `align`.
+    """
+    where = (dx, dy, math.log(scale), math.radians(angle))
+    pixels = np.asarray(picture.convert("RGB"), dtype=float) / 255
+    moved = warp(pixels, _transform(where, pixels.shape[:2]).inverse, order=3, mode="edge")
+    return Image.fromarray((255 * moved).clip(0, 255).round().astype(np.uint8))
+
+
 def _grey(picture: Image.Image, longer: int) -> Grey:
     share = min(1.0, longer / max(picture.size))
     size = tuple(max(8, round(side * share)) for side in picture.size)

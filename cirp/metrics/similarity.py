@@ -303,7 +303,7 @@ _LOWER = ("l1", "mse", "feature_distance", "leakage_share", "answer_distance")
 _HIGHER = (
     "psnr", "ssim", "clip_", "dinov2_", "success", "selectivity", "leakage_auc",
     "gained_seen", "lost_gone", "kept_seen", "whole", "nothing_added", "nearer",
-    "answer_share",
+    "answer_share", "answer_iou",
 )  # fmt: skip
 
 

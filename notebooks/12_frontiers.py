@@ -150,12 +150,12 @@ columns = {"success": "edit success, minus ours", "outside": "outside change, mi
 tables.in_words(aims.rivals(own).set_index("method"), columns)
 
 # %% [markdown]
-# ## The same on other edits
+# ## The same on edits that nobody had seen
 #
 # A design can be fitted to test edits without anybody meaning to, because they are looked at while a method is thought
-# about. These 150 edits were drawn for remap's second design, and were looked at then. Nothing was chosen on them; what
-# is asked of them stood in `data/plan.toml` before. Each method runs at the one setting that it is shown at
-# ({numref}`tab-confirmation`). A confirmation on 2,500 edits that nobody has seen is planned there.
+# about. So 2,502 more local edits were drawn, and what is asked of them was written into `data/plan.toml` first. The
+# methods ran on them once, each at the one setting that it is shown at ({numref}`tab-confirmation`). The baseline and
+# Watch Your Steps also run pasted by their own change, which is free for every method.
 
 # %%
 unseen = results.table(s, "confirmation")
@@ -163,6 +163,12 @@ chapter.confirmed(unseen)
 
 # %% mystnb={"table": {"caption": "What was asked of edits that nothing was chosen on, and what they answer.", "name": "tab-confirmation"}}
 confirmation.reached(unseen).set_index("asked")
+
+# %% [markdown]
+# What stands behind these differences: each method on the same edits ({numref}`tab-unseen`).
+
+# %% mystnb={"table": {"caption": "Every method on the 2,502 unseen local edits.", "name": "tab-unseen"}}
+chapter.on_unseen(unseen)
 
 # %% [markdown]
 # ## Exercise

@@ -127,3 +127,18 @@ def test_signal_and_noise_are_those_that_the_scheduler_adds(scheduled):
         signal, amount = mixture(scheduler, float(time))
         mixed = scheduler.add_noise(one, noise, time[None])
         torch.testing.assert_close(mixed, signal * one + amount * noise, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [5, 10, 20, 50])
+@pytest.mark.parametrize("text_scale", [1.5, 7.5])
+def test_remap_keeps_the_outside_at_any_number_of_steps_and_scale(scheduled, steps, text_scale):
+    one = a_task()
+    settings = dict(steps=steps, text_scale=text_scale, region="given")
+    (made,) = METHODS["remap"](scheduled, [one], progress=False, **settings)
+    apart = np.abs(np.asarray(made.image, int) - np.asarray(one.image, int))
+    assert not apart[np.asarray(made.mask) == 0].any()  # the source's own pixels
+    with_image = round(steps * 0.5)
+    per_step = 3 * with_image + 2 * (steps - with_image)
+    extra = scheduled.instruct.scheduler.order > 1
+    assert made.unet_calls == per_step or extra
+    assert apart[one.mask].any()

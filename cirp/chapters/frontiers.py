@@ -173,6 +173,24 @@ def confirmed(table: pd.DataFrame) -> Markdown:
     )
 
 
+def on_unseen(table: pd.DataFrame) -> pd.DataFrame:
+    """Means with intervals of each method of `confirmation`, remap with the true region last."""
+    told = table["told"]
+    every = pd.concat(
+        [table[~told], table[told].assign(method=f"{configurations.OURS}, true region")]
+    )
+    measures = {SUCCESS: ".3f", PRIMARY: "+.4f", "answer_iou": ".3f", "region_iou": ".3f"}
+    rows = {
+        method: {
+            named(metric): f"{mean_of(every, method, metric):{spec}}"
+            if every.loc[every["method"] == method, metric].notna().any() else "–"
+            for metric, spec in measures.items()
+        }
+        for method in dict.fromkeys(every["method"])
+    }  # fmt: skip
+    return pd.DataFrame(rows).T.rename_axis(index="")
+
+
 def whole_picture(table: pd.DataFrame) -> pd.DataFrame:
     """Edits of the whole picture, apart: success, and likeness of the source."""
     own = table[~table["told"] & ~table["pasted"] & table["edit_type"].isin(WHOLE_PICTURE)]

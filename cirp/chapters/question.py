@@ -1,5 +1,7 @@
 """The first chapter: one edit that changes too much, what is found, and the report's comparison."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ def frontiers_table(s: Study) -> pd.DataFrame | None:
 
 
 def finding(table: pd.DataFrame | None) -> Paragraph:
-    """Return the book in three sentences."""
+    """Return the book's three findings."""
     if table is None:
         return say("*The book's own findings are left out here: these are other edits or models.*")
     shown = frontiers.at_shown(frontiers.local(table))
@@ -36,32 +38,39 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     kept, less = (compare(shown, OURS, BASELINE, metric) for metric in (SUCCESS, PRIMARY))
     held = factorial.against_baseline(results.known("factorial"))
     gates = held[(held["region"] == factorial.TRUE) & ~held["pasted"]].set_index("held")
+    gates = gates.loc[["guidance", "cross-attention", "latents"], "outside - baseline"]
     number = Numbers()
-    does = number("edit success: InstructPix2Pix", base[0], ".2f")
+    number("edit success: InstructPix2Pix", base[0], ".2f")
     strays = number("outside change: InstructPix2Pix", base[1], ".4f")
-    text, maps, latents = (
-        number(f"outside change: {name} held, minus baseline",
-               gates.loc[name, "outside - baseline"], "+.4f")
-        for name in ("guidance", "cross-attention", "latents")
-    )  # fmt: skip
+    for name, found in gates.items():
+        number(f"outside change: {name} constrained, minus baseline", found, "+.4f")
+    stops = [name for name, found in gates.items() if found.high < 0]
+    others = [name for name in gates.index if name not in stops]
     outside = number("outside change: remap minus baseline", less, "+.4f")
-    success = number("edit success: remap minus baseline", kept, "+.2f")
+    number("edit success: remap minus baseline", kept, "+.2f")
     way = aims.closing(table, OURS)
-    closed = number("share of the way to remap told the true region", way, ".2f")
+    number("share of the unwanted change that remap removes, of what the true region removes", way,
+           ".2f")  # fmt: skip
+    reduces = f"Constraining the {_listed(stops)} does" if stops else "None of the three does"
     return say(
-        f"**On {base[0].n} local test edits InstructPix2Pix does what was asked in {does} of "
-        f"cases, and changes what nobody asked for by {strays} (mean absolute change of a pixel, "
-        "0 to 1).**",
-        f"Held outside the true region, the text's guidance moves that by {text}, cross-attention "
-        f"by {maps}, and the latents by {latents}.",
-        "Remap, which asks the model where an instruction acts before it edits, changes "
+        f"**InstructPix2Pix does what it is asked in {base[0].mean:.0%} of {base[0].n} local "
+        "edits, and it also changes what nobody asked for.** Outside of the region that should "
+        f"change, pixels move by {strays} on average, on a scale from 0 to 1.",
+        f"Keeping the model's {_listed(others)} as they are outside of that region does not reduce "
+        f"this change. {reduces}." if others else f"{reduces} reduce this change.",
+        "Remap finds the region in the first step of the run. It changes "
         + less.says(above="more", below="less", open="about as much")
-        + f" outside ({outside}) and succeeds "
-        + kept.says(above="more often", below="less often",
-                      open="as often, as far as can be told")
-        + f" ({success}); it goes {closed} of the way to itself told the true region.",
+        + f" outside than InstructPix2Pix ({outside}), and its edits succeed "
+        + kept.says(above="more often.", below="less often.",
+                    open="as often, as far as these edits can tell."),
+        f"Of the change that the true region would prevent, it prevents {way.mean:.0%}.",
         numbers=number.table,
     )  # fmt: skip
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:

@@ -84,6 +84,11 @@ def scheduler_of(pipe, steps: int):
     """Return a copy of the pipeline's scheduler of its own, set to `steps`."""
     scheduler = copy.deepcopy(pipe.scheduler)
     scheduler.set_timesteps(steps, device=pipe.unet.device)
+    times = scheduler.timesteps
+    if hasattr(scheduler, "set_begin_index") and (times == times[0]).sum() > 1:
+        # Karras' noise levels, rounded to timesteps, may begin with several equal ones. Schedulers
+        # take the second of them for the first, and run out of levels at the end.
+        scheduler.set_begin_index(0)
     return scheduler
 
 

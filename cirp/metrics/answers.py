@@ -62,10 +62,9 @@ def share_done(edited: Pixels, source: Pixels, answer: Pixels, *, way: float = 0
 
 
 def nearest(edited: Pixels, source: Pixels, answers: Sequence[Pixels]) -> dict[str, float]:
-    """`answer_distance` to the nearest right answer, its `answer_share`, `answer_iou`, and `nearer`.
+    """`answer_distance` to the nearest right answer, `answer_share`, `answer_iou` and `nearer`.
 
-    `answer_iou` is PaintBench's score against it (`cirp.metrics.tolerance`), over the whole picture.
-
+    `answer_iou` is PaintBench's score against it (`cirp.metrics.tolerance`).
     `nearer` is 1.0 if the source is farther off from its own nearest, `share_done` of the answer
     is at least `MOST`, and half of it at least went half of the way: a mean alone lets pass what is
     done well by half, and what blurs away the old without drawing the new. Doing nothing is never

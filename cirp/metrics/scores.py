@@ -10,7 +10,7 @@ where the edit did not happen. Every row has every column; what is unknown or un
 |---|---|
 | gained_seen, lost_gone, kept_seen, whole | the judge, if there is one; `similarity.verdicts` |
 | nothing_added | the judge, of source and edit; `similarity.nothing_added` |
-| nearer, answer_distance, answer_share, answer_iou | right answers, where known; `answers.nearest` |
+| nearer, answer_distance, answer_share, answer_iou | right answers; `answers.nearest` |
 | success | all of these that are known; NaN without a judge or anything gained or lost |
 | success_soft | mean probability of what is gained, and of the absence of what is lost |
 | clip_i_*, dinov2_* | cosine of the image embeddings |

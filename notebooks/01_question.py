@@ -59,7 +59,7 @@ answer.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
 item = chapter.chosen(s, recorded)
-_ = figures.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit", profile=profile)
+_ = s.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit")
 
 # %% [markdown]
 # The edit of {numref}`fig-one-edit` is, of the book's local edits that both systems get right, the one on which the baseline strays most:
@@ -79,7 +79,7 @@ _ = figures.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "0
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What was asked for against what was not. Doing nothing is perfectly faithful and useless; a real method must lie to the right and below the dashed line of mere blending.", "name": "fig-main"}, "image": {"alt": "Scatter of edit success against excess outside change for all methods and controls."}}
 table = results.table(s, "main")
 blends = results.table(s, "blends")
-_ = figures.save(chapter.main_figure(table, blends), "01_main_result", profile=profile)
+_ = s.save(chapter.main_figure(table, blends), "01_main_result")
 
 # %% mystnb={"table": {"caption": "The report's two systems in numbers, and what does nothing or little.", "name": "tab-main"}}
 shown = ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"]

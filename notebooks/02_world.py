@@ -53,14 +53,14 @@ answer.numbers
 # topping, a burger's dip, a dog's expression, a car's colour ({numref}`fig-kinds`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The kinds of thing that the pairs are made of. They are vector drawings; the models see them at 64 x 64 pixels.", "name": "fig-kinds"}, "image": {"alt": "A sheet of drawn fruit, animals, faces, vehicles, toys and more."}}
-_ = figures.save(world.kinds(), "02_kinds", profile=profile)
+_ = s.save(world.kinds(), "02_kinds")
 # %% [markdown]
 # ## Places and styles
 #
 # Where scenes stand, and how they are drawn ({numref}`fig-settings`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The settings, textured so that an unwanted change shows, and the whole-picture styles.", "name": "fig-settings"}, "image": {"alt": "Ten settings and six styles of one scene."}}
-_ = figures.save(world.settings_and_styles(), "02_settings_and_styles", profile=profile)
+_ = s.save(world.settings_and_styles(), "02_settings_and_styles")
 # %% [markdown]
 # ## Eight kinds of edit
 #
@@ -68,7 +68,7 @@ _ = figures.save(world.settings_and_styles(), "02_settings_and_styles", profile=
 # The mask is where the two drawings differ by more than 8 of 255 ({numref}`fig-edits`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit of each kind from the test split: source, target, and the exact region that should change.", "name": "fig-edits"}, "image": {"alt": "Eight rows of source, target and mask with their instructions."}}
-_ = figures.save(world.edit_kinds(), "02_edit_kinds", profile=profile)
+_ = s.save(world.edit_kinds(), "02_edit_kinds")
 # %% [markdown]
 # ## Leak: pairs that over-edit
 #
@@ -78,7 +78,7 @@ _ = figures.save(world.edit_kinds(), "02_edit_kinds", profile=profile)
 # shifted or recoloured, or the light changes. Evaluation pairs never leak ({numref}`fig-leak`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The same four training edits without and with a leak.", "name": "fig-leak"}, "image": {"alt": "Source, clean target and leaking target of four edits."}}
-_ = figures.save(world.leaks(), "02_leaks", profile=profile)
+_ = s.save(world.leaks(), "02_leaks")
 # %% [markdown]
 # ## The 50 edits of this book
 #
@@ -118,7 +118,7 @@ world.bars(bars)
 checks.table(rates)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "How often pictures that are no edit pass, by kind of edit, with 95 % intervals. The dashed line is the most that was wanted.", "name": "fig-controls"}, "image": {"alt": "A panel for each control; dots with intervals, a row a kind of edit."}}
-_ = figures.save(checks.figure(rates), "02_controls", profile=profile)
+_ = s.save(checks.figure(rates), "02_controls")
 
 # %% [markdown]
 # One right answer is not enough where an instruction leaves something open: "add a car" does not say which. How far an
@@ -142,7 +142,7 @@ world.verdicts(results.known("frontiers"))
 # best scales (text 2.5, image 1.5), and the exact answer ({numref}`fig-grid`, {numref}`fig-curves`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Triples of pictures."}}
-_ = figures.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits", profile=profile)
+_ = s.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits")
 # %% [markdown]
 # ## How the editor learnt
 #
@@ -160,13 +160,13 @@ learnt
 learnt.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the monitor's edits that succeed while the last stage trains, by kind, with exact 95 % intervals (twelve edits a kind).", "name": "fig-learning"}, "image": {"alt": "Eight panels, a line each."}}
-_ = figures.save(learning.by_kind(looks), "02_learning", profile=profile)
+_ = s.save(learning.by_kind(looks), "02_learning")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the predicted velocity on local validation edits, by timestep, inside and outside of what has to change.", "name": "fig-learning-noise"}, "image": {"alt": "Two panels, a line a timestep."}}
-_ = figures.save(learning.by_noise(looks), "02_learning_noise", profile=profile)
+_ = s.save(learning.by_noise(looks), "02_learning_noise")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edit of each kind after so many thousand samples of the last stage; before it came two and a half million of the joint stage.", "name": "fig-learning-strip"}, "image": {"alt": "Eight rows of pictures: input, the edit after more and more samples, the exact answer."}}
-_ = figures.save(learning.strip(logs), "02_learning_strip", profile=profile)
+_ = s.save(learning.strip(logs), "02_learning_strip")
 
 # %% [markdown]
 # What was tried last, and what it did ({numref}`tab-tried`):
@@ -175,7 +175,7 @@ _ = figures.save(learning.strip(logs), "02_learning_strip", profile=profile)
 learning.tried(logs)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of each stage over its training time, as far as it was logged.", "name": "fig-curves"}, "image": {"alt": "Falling loss curves."}}
-_ = figures.save(world.curves(paths.MODELS / "training"), "02_training", profile=profile)
+_ = s.save(world.curves(paths.MODELS / "training"), "02_training")
 # %% [markdown]
 # ## How they were trained
 #

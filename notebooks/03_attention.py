@@ -55,11 +55,10 @@ answer.numbers
 # ({numref}`fig-words`, {numref}`fig-words-noisy`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: maps of the words that carry the edit, over the edited picture.", "name": "fig-words"}, "image": {"alt": "Attention maps of edit words for four edits."}}
-_ = figures.save(chapter.word_maps(baseline[:4]), "03_word_maps", profile=profile)
+_ = s.save(chapter.word_maps(baseline[:4]), "03_word_maps")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input: the same edits, with the words of the refined caption.", "name": "fig-words-noisy"}, "image": {"alt": "Attention maps of caption words for four edits."}}
-_ = figures.save(
-    chapter.word_maps(noisy[:4]), "03_word_maps_noisy", profile=profile
-)
+_ = s.save(
+    chapter.word_maps(noisy[:4]), "03_word_maps_noisy")
 # %% [markdown]
 # ## Explore
 #
@@ -92,7 +91,7 @@ pd.Series(differences, name="largest difference between two instructions").to_fr
 # map of the same token position under both instructions ({numref}`fig-slices`):
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "What each way of slicing the batch shows for one token position, under two different instructions. Rows that never saw the text cannot tell them apart.", "name": "fig-slices"}, "image": {"alt": "Token maps by slicing rule for two instructions."}}
-_ = figures.save(chapter.slices_figure(pair, slices, position=2), "03_daam_slices", profile=profile)
+_ = s.save(chapter.slices_figure(pair, slices, position=2), "03_daam_slices")
 # %% [markdown]
 # ## Who gets the attention?
 #
@@ -119,9 +118,9 @@ chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 # Averages hide who looks where; {numref}`fig-layers` and {numref}`fig-time` part them.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 knows nothing).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
-_ = figures.save(chapter.layers_figure(scored), "03_layers_heads", profile=profile)
+_ = s.save(chapter.layers_figure(scored), "03_layers_heads")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC over the course of denoising, by the resolution of the maps.", "name": "fig-time"}, "image": {"alt": "Lines of ROC-AUC over time steps for three resolutions."}}
-_ = figures.save(chapter.time_figure(scored), "03_over_time", profile=profile)
+_ = s.save(chapter.time_figure(scored), "03_over_time")
 
 # %% [markdown]
 # ## What reading costs

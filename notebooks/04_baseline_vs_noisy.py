@@ -69,7 +69,7 @@ chapter.caption_editor(s, worked)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
 examples = [item for item in s.items if item.record.example] or s.items[:10]
 made = s.made(examples)
-_ = figures.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_side", profile=profile)
+_ = s.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_side")
 # %% [markdown]
 # ## What did "image 0.4-0.55" mean?
 #
@@ -90,7 +90,7 @@ readings = results.table(s, "readings")
 tables.wide(readings, ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every reading of the report's setting, on one axis of success and one of similarity: the readings are different experiments.", "name": "fig-readings"}, "image": {"alt": "Points of success against CLIP-I for each reading."}}
-_ = figures.save(chapter.readings_figure(readings), "04_readings", profile=profile)
+_ = s.save(chapter.readings_figure(readings), "04_readings")
 # %% [markdown]
 # That diffusers ignores both scales there can be seen directly. Two very different settings give the
 # same picture, to the last bit ({numref}`tab-gate`):

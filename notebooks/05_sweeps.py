@@ -48,14 +48,14 @@ answer.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix over its plane of guidance scales, means over the local test edits.", "name": "fig-plane"}, "image": {"alt": "Two grids of numbers: success and outside change by text and image guidance."}}
 if planned is not None:
-    _ = figures.save(chapter.plane_figure(planned), "05_plane", profile=profile)
+    _ = s.save(chapter.plane_figure(planned), "05_plane")
 # %% [markdown]
 # ## Success against what nobody asked for
 #
 # Each line is one dial turned ({numref}`fig-sweep-outside`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change; the number at a point is the dial's value. Intervals are over images.", "name": "fig-sweep-outside"}, "image": {"alt": "Trade-off curves of all dials: success against outside change."}}
-_ = figures.save(chapter.sweep_figure(sweep), "05_sweep_outside", profile=profile)
+_ = s.save(chapter.sweep_figure(sweep), "05_sweep_outside")
 # %% [markdown]
 # ## Success against similarity
 #
@@ -63,9 +63,9 @@ _ = figures.save(chapter.sweep_figure(sweep), "05_sweep_outside", profile=profil
 # {numref}`fig-sweep-dino`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against CLIP-I to the source.", "name": "fig-sweep-clip"}, "image": {"alt": "Trade-off curves: success against CLIP-I."}}
-_ = figures.save(chapter.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i", profile=profile)
+_ = s.save(chapter.sweep_figure(sweep, "clip_i_source"), "05_sweep_clip_i")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against DINOv2 similarity to the source.", "name": "fig-sweep-dino"}, "image": {"alt": "Trade-off curves: success against DINOv2."}}
-_ = figures.save(chapter.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2", profile=profile)
+_ = s.save(chapter.sweep_figure(sweep, "dinov2_source"), "05_sweep_dinov2")
 # %% [markdown]
 # ## Turn the dials yourself
 #

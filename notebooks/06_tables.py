@@ -82,7 +82,7 @@ paired = chapter.paired(table)
 chapter.paired_table(paired)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Noisy input minus baseline. A hollow point's interval reaches zero.", "name": "fig-forest"}, "image": {"alt": "Paired differences of six metrics with intervals."}}
-_ = figures.save(chapter.forest_figure(paired), "06_forest", profile=profile)
+_ = s.save(chapter.forest_figure(paired), "06_forest")
 # %% [markdown]
 # ## By kind of edit
 #

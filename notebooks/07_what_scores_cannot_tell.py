@@ -53,7 +53,7 @@ mixed = blends.assign(method=[f"{a:.0%} input" for a in blends["alpha"]])
 tables.wide(mixed, ["success", PRIMARY, "clip_i_source", "dinov2_source", "leakage_auc"])
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Similarity to the input against success. The dashed line is mere blending: a method above and to the right of it does more than fade.", "name": "fig-fade"}, "image": {"alt": "CLIP-I against success for methods and the blending control."}}
-_ = figures.save(chapter.fade_figure(table, blends), "07_fade", profile=profile)
+_ = s.save(chapter.fade_figure(table, blends), "07_fade")
 # %% [markdown]
 # ## The true answer does not get the best score
 #
@@ -71,7 +71,7 @@ chapter.truth_table(s)
 # fall with the change *outside* the region ({numref}`fig-where`, {numref}`tab-where`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "CLIP-I to the input against change outside and inside the true region, by image.", "name": "fig-where"}, "image": {"alt": "Two scatter plots of CLIP-I against outside and inside change."}}
-_ = figures.save(chapter.where_figure(table), "07_where", profile=profile)
+_ = s.save(chapter.where_figure(table), "07_where")
 # %% mystnb={"table": {"caption": "Correlation of similarity with change inside and outside of the region.", "name": "tab-where"}}
 chapter.where_table(table)
 

@@ -61,7 +61,7 @@ answer.numbers
 # dashed line, at nine tenths of what the least able of them can do ({numref}`fig-leak-edges`, {numref}`tab-leak`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success against excess outside change of three editors, at six pairs of guidance scales each, and of the same three trained again with another seed (dotted). Lines are the lower right edges of the points.", "name": "fig-leak-edges"}, "image": {"alt": "Three frontiers, the higher the more training pairs leaked."}}
-_ = figures.save(chapter.edges(table), "08_leak", profile=profile)
+_ = s.save(chapter.edges(table), "08_leak")
 
 # %% mystnb={"table": {"caption": "The editors at equal edit success.", "name": "tab-leak"}}
 columns = {
@@ -79,7 +79,7 @@ tables.in_words(found.set_index(["training seed", "leak"]), columns, ".4f")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each beside the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
 shown = [item for item in factorial.EXPERIMENT.items()[:12:2]][:4]
-_ = figures.save(chapter.pictures(s.models, shown), "08_leak_pictures", profile=profile)
+_ = s.save(chapter.pictures(s.models, shown), "08_leak_pictures")
 
 # %% [markdown]
 # Turn the share of leaking pairs yourself: the same edit, the same noise, another editor. It works in this page without
@@ -101,7 +101,7 @@ losses = chapter.losses(paths.MODELS / "training" / "monitor")
 chapter.losses_said(losses)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean squared error of the predicted velocity on local validation edits, by timestep, where the exact answer changes and where it does not; the second training's editors.", "name": "fig-leak-losses"}, "image": {"alt": "Two panels of three lines each; outside the lines part towards much noise."}}
-_ = figures.save(chapter.losses_figure(losses), "08_losses", profile=profile)
+_ = s.save(chapter.losses_figure(losses), "08_losses")
 
 # %% [markdown]
 # ## Exercise

@@ -77,7 +77,7 @@ answer.numbers
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's edits by every method. The line is the region each method worked with; where there is none it worked with the whole image, or with no region at all.", "name": "fig-gallery"}, "image": {"alt": "Six rows of edits, one column for each method."}}
 examples = [item for item in s.items if item.record.example][:6] or s.items[:6]
 shown = s.made(examples, configurations.found(steps))
-_ = figures.save(methods.gallery(examples, shown), "09_gallery", profile=profile)
+_ = s.save(methods.gallery(examples, shown), "09_gallery")
 
 # %% [markdown]
 # ## At one setting, and told the true region

@@ -68,7 +68,7 @@ chapter.gates(found)
 # is worth from what holding it is ({numref}`fig-crossed`, {numref}`tab-factorial`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Means over the local test edits, by region (rows) and by what is held outside of it (columns), at the baseline's own scales.", "name": "fig-crossed"}, "image": {"alt": "Two grids of numbers, outside change and edit success, by region and hold."}}
-_ = figures.save(chapter.crossed_figure(found), "10_crossed", profile=profile)
+_ = s.save(chapter.crossed_figure(found), "10_crossed")
 
 # %% tags=["hide-output"] mystnb={"table": {"caption": "Every region and everything held, against the baseline.", "name": "tab-factorial"}}
 chapter.factorial_table(found)
@@ -87,7 +87,7 @@ landed = results.table(s, "strays")
 chapter.strays_finding(landed)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Excess change outside of the true region, by distance from it and by what is seen there; means over the local test edits that have such pixels, with 95 % intervals.", "name": "fig-strays"}, "image": {"alt": "Two panels of dots with intervals, a colour a method: by ring, and by meaning."}}
-_ = figures.save(chapter.strays_figure(landed), "10_strays", profile=profile)
+_ = s.save(chapter.strays_figure(landed), "10_strays")
 
 # %% [markdown]
 # ## What goes with it
@@ -106,7 +106,7 @@ columns = {"spearman": "Spearman's rho", "area given": "the area outside partial
 tables.in_words(traces.correlations(seen, base).set_index("trace"), columns)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each dot is a local edit: what the text changes in the prediction outside the region, as a share of all it changes and per cell, against the change found outside. Lines are means of groups of the edits.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots of traces against excess outside change."}}
-_ = figures.save(chapter.scatter(seen, base), "10_causes", profile=profile)
+_ = s.save(chapter.scatter(seen, base), "10_causes")
 
 # %% [markdown]
 # ## What this does not show

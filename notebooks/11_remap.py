@@ -76,7 +76,7 @@ answer.numbers
 whole = [item for item in s.everything if item.record.edit_type in ("change setting", "restyle")]
 examples = [item for item in s.items if item.record.example][:6] + whole[::5][:2] or s.items[:8]
 fig = chapter.evidence(s.models, examples, seed=seed, settings=ours[1])
-_ = figures.save(fig, "11_evidence", profile=profile)
+_ = s.save(fig, "11_evidence")
 # %% [markdown]
 # The first region is generous, and the paste decides what is kept in the end. Its threshold is the change of a pixel,
 # of 255 levels, that counts as an edit. Turn it: a low one keeps more of the edit and more of what strayed. *show what
@@ -153,7 +153,7 @@ kinds.rename(columns=tables.named).rename_axis("kind of edit")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, baseline, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
 worst = chapter.worst(s.items, mine, count=5)
 shown = s.made(worst, {n: configurations.found(steps)[n] for n in (configurations.BASELINE, configurations.OURS)})
-_ = figures.save(methods.gallery(worst, shown), "11_failures", profile=profile)
+_ = s.save(methods.gallery(worst, shown), "11_failures")
 # %% [markdown]
 # ## What this does not show
 #

@@ -63,7 +63,7 @@ answer.numbers
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Every method's six points on the local test edits, and the lower right edge of each. Mixing two settings, or a setting with doing nothing, reaches everything on an edge.", "name": "fig-frontiers"}, "image": {"alt": "Frontiers of all methods: success against outside change."}}
 highlighted = {configurations.BASELINE: figures.BASELINE, configurations.OURS: figures.NOISY,
                "Watch Your Steps": figures.GOOD, "DiffEdit": figures.PALETTE[3]}  # fmt: skip
-_ = figures.save(chapter.edges(table, highlighted=highlighted), "12_frontiers", profile=profile)
+_ = s.save(chapter.edges(table, highlighted=highlighted), "12_frontiers")
 
 # %% [markdown]
 # In {numref}`fig-frontiers` a point lies below zero if it is nearer to the source, outside, than the autoencoder's own reconstruction: that
@@ -76,7 +76,7 @@ _ = figures.save(chapter.edges(table, highlighted=highlighted), "12_frontiers", 
 # which is free, so that nobody wins by pasting alone ({numref}`fig-areas`, {numref}`tab-frontiers`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Area under each method's frontier minus the baseline's; bars are 95 % intervals over images.", "name": "fig-areas"}, "image": {"alt": "Dots with intervals, a row a method."}}
-_ = figures.save(chapter.areas(summary, pasted), "12_areas", profile=profile)
+_ = s.save(chapter.areas(summary, pasted), "12_areas")
 
 # %% mystnb={"table": {"caption": "Each frontier in numbers, and its difference from the baseline's.", "name": "tab-frontiers"}}
 chapter.summary_table(summary)
@@ -91,7 +91,7 @@ chapter.summary_table(summary)
 local = frontiers.at_shown(frontiers.local(table))
 own = local[~local["method"].isin(configurations.controls())]
 fig = chapter.rank_figure(own, {"l1_source_outside_excess": "lower", "l1_target": "lower"})
-_ = figures.save(fig, "12_ranks", profile=profile)
+_ = s.save(fig, "12_ranks")
 
 # %% [markdown]
 # ## Who finds the region
@@ -103,7 +103,7 @@ _ = figures.save(fig, "12_ranks", profile=profile)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
 guesses = results.table(s, "guesses")
 board = mask_finders.board(table, guesses)
-_ = figures.save(chapter.finders_figure(board), "12_finders", profile=profile)
+_ = s.save(chapter.finders_figure(board), "12_finders")
 
 # %% mystnb={"table": {"caption": "Overlap of the regions found with the true ones, by kind of edit.", "name": "tab-finder-kinds"}}
 mask_finders.by_kind(table, guesses, [configurations.OURS, "DiffEdit", "Watch Your Steps", "LIME"]).round(3)

@@ -52,11 +52,11 @@ answer.numbers
 # and how far the pixels that no instruction so far has meant are from the first picture's ({numref}`fig-turns`, {numref}`fig-strip`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Over five turns: change of what no instruction meant, and the share of the true scene's labels that the judge still sees; 95 % intervals over chains.", "name": "fig-turns"}, "image": {"alt": "Two panels of lines over five turns, a line a method."}}
-_ = figures.save(chapter.curves(table), "13_turns", profile=profile)
+_ = s.save(chapter.curves(table), "13_turns")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first chain of the test split: five instructions, one after the other, by three systems, and the exact answers.", "name": "fig-strip"}, "image": {"alt": "Rows of six pictures, a row a system."}}
 shown = [configurations.BASELINE, configurations.NOISY, configurations.OURS]
-_ = figures.save(chapter.strip(s.models, turns.EXPERIMENT.items()[0], shown), "13_strip", profile=profile)
+_ = s.save(chapter.strip(s.models, turns.EXPERIMENT.items()[0], shown), "13_strip")
 
 # %% [markdown]
 # ## After the last turn

@@ -70,7 +70,7 @@ answer.numbers
 # ({numref}`fig-prompt-to-prompt`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Prompt-to-Prompt on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-prompt-to-prompt"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "Prompt-to-Prompt", table), "14_prompt_to_prompt", profile=profile)
+_ = s.save(methods.portrait(s, "Prompt-to-Prompt", table), "14_prompt_to_prompt")
 
 # %% tags=["hide-input"]
 methods.listing(p2p.ReplaceCross)
@@ -110,13 +110,13 @@ dial("share of the steps", shares, local, s.features, seed=seed)
 # $$ e = e(0,0) + s_I\,[e(I,0) - e(0,0)] + s_T \sum_i M_i\,[e(I,T_i) - e(I,0)] $$
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "FoI (re-implementation) on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-foi"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "FoI (re-implementation)", table), "14_foi", profile=profile)
+_ = s.save(methods.portrait(s, "FoI (re-implementation)", table), "14_foi")
 
 # %% tags=["hide-input"]
 methods.listing(foi.Modulate)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Two instructions in one: the input with both true regions, the baseline, FoI (re-implementation) on each instruction alone and on both, each with the region it found, and the exact answer.", "name": "fig-foi-both"}, "image": {"alt": "Two rows of pictures with two things to change."}}
-_ = figures.save(two.sheet(s.models, range(2), seed=seed, steps=steps), "14_foi_both", profile=profile)
+_ = s.save(two.sheet(s.models, range(2), seed=seed, steps=steps), "14_foi_both")
 
 # %% [markdown]
 # ## LIME
@@ -133,7 +133,7 @@ _ = figures.save(two.sheet(s.models, range(2), seed=seed, steps=steps), "14_foi_
 # 32 x 32 cells are one level finer here ({numref}`fig-lime`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LIME on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-lime"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "LIME", table), "14_lime", profile=profile)
+_ = s.save(methods.portrait(s, "LIME", table), "14_lime")
 
 # %% tags=["hide-input"]
 methods.listing(lime.Regularise)
@@ -152,7 +152,7 @@ methods.listing(lime.Regularise)
 # ({numref}`fig-densediffusion`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "DenseDiffusion on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-densediffusion"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "DenseDiffusion", table), "14_densediffusion", profile=profile)
+_ = s.save(methods.portrait(s, "DenseDiffusion", table), "14_densediffusion")
 
 # %% tags=["hide-input"]
 methods.listing(dense.Modulate)

@@ -59,7 +59,7 @@ answer.numbers
 # so larger ones are used ({numref}`fig-refocusing`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "attention refocusing on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-refocusing"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "attention refocusing", table), "15_refocusing", profile=profile)
+_ = s.save(methods.portrait(s, "attention refocusing", table), "15_refocusing")
 
 # %% tags=["hide-input"]
 methods.listing(refocus.car)
@@ -80,7 +80,7 @@ methods.listing(refocus.car)
 # is taken at its word ({numref}`fig-asg`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ASG on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-asg"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "ASG", table), "15_asg", profile=profile)
+_ = s.save(methods.portrait(s, "ASG", table), "15_asg")
 
 # %% tags=["hide-input"]
 methods.listing(asg.scoped)

@@ -61,16 +61,16 @@ answer.numbers
 # of this is here ({numref}`fig-ledits`, {numref}`fig-locatedit`, {numref}`fig-zone`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LEDITS++ mask on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-ledits"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "LEDITS++ mask", table), "16_ledits", profile=profile)
+_ = s.save(methods.portrait(s, "LEDITS++ mask", table), "16_ledits")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "LOCATEdit mask on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-locatedit"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "LOCATEdit mask", table), "16_locatedit", profile=profile)
+_ = s.save(methods.portrait(s, "LOCATEdit mask", table), "16_locatedit")
 
 # %% tags=["hide-input"]
 methods.listing(locatedit.refined)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ZONE mask on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-zone"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "ZONE mask", table), "16_zone", profile=profile)
+_ = s.save(methods.portrait(s, "ZONE mask", table), "16_zone")
 
 # %% tags=["hide-input"]
 methods.listing(zone.contrast)
@@ -91,16 +91,16 @@ methods.listing(zone.contrast)
 # method that decodes latents can equal ({numref}`fig-wys`, {numref}`fig-diffedit`, {numref}`fig-blending`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Watch Your Steps on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-wys"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "Watch Your Steps", table), "16_wys", profile=profile)
+_ = s.save(methods.portrait(s, "Watch Your Steps", table), "16_wys")
 
 # %% tags=["hide-input"]
 methods.listing(wys.relevance)
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "DiffEdit on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-diffedit"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "DiffEdit", table), "16_diffedit", profile=profile)
+_ = s.save(methods.portrait(s, "DiffEdit", table), "16_diffedit")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "latent blending, words' mask on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-blending"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
-_ = figures.save(methods.portrait(s, "latent blending, words' mask", table), "16_blending", profile=profile)
+_ = s.save(methods.portrait(s, "latent blending, words' mask", table), "16_blending")
 
 # %% [markdown]
 # ## Where they fail

@@ -51,7 +51,7 @@ known = subject.variants(s.models, steps=subject.STEPS[profile], seed=seed)
 # `figures/`, for 400 ({numref}`fig-newcomer`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Five pictures of the newcomer; below, samples of the model as it was trained, tuned on the pictures alone, and tuned with prior preservation, each asked for the newcomer and for any bear.", "name": "fig-newcomer"}, "image": {"alt": "Rows of samples before and after tuning."}}
-_ = figures.save(dreambooth.sheet(known, seed=seed, steps=steps), "17_newcomer", profile=profile)
+_ = s.save(dreambooth.sheet(known, seed=seed, steps=steps), "17_newcomer")
 # %% [markdown]
 # ## The same in numbers
 #
@@ -71,7 +71,7 @@ tables.wide(table, ["clip_i_subject", "clip_i_class", "dinov2_subject", "dinov2_
 # ({numref}`fig-newcomer-edits`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Bears to be turned into the newcomer, by three methods, with the model as it was trained and as it was tuned. The line is the region that should change.", "name": "fig-newcomer-edits"}, "image": {"alt": "Rows of bears edited by three methods with two models."}}
-_ = figures.save(dreambooth.edits(known, seed=seed, steps=steps), "17_edits", profile=profile)
+_ = s.save(dreambooth.edits(known, seed=seed, steps=steps), "17_edits")
 # %% [markdown]
 # ## As it is built here
 #

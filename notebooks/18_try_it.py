@@ -41,6 +41,7 @@ steps: int = 10
 request: str = ""
 # %% tags=["hide-input"]
 from cirp import figures
+from cirp.experiments import study
 from cirp.explorer import chapter
 
 figures.use_style()
@@ -52,7 +53,8 @@ shown
 # line that makes this picture of what you have chosen, with papermill and without a window.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Input with the region that should change, the edit, what it changed, and where each word of the instruction looks: the mean over steps, layers and heads.", "name": "fig-try-it"}, "image": {"alt": "Input, edit, change, and a map for each word."}}
-_ = figures.save(chapter.made(shown), "18_try_it", profile=profile)
+folder = study.figures_folder(profile, edits, models, seed)
+_ = figures.save(chapter.made(shown), "18_try_it", folder)
 
 # %% [markdown]
 # ## The same in Python

@@ -69,7 +69,7 @@ chapter.numbers(table)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Each picture, what both make of it, and what they change.", "name": "fig-own-pictures"}, "image": {"alt": "Rows of input, outputs and change maps."}}
 shown = chapter.pictures(s)[:12]
 made = s.made(shown, {name: methods[name] for name in list(methods)[:-2]})
-_ = figures.save(chapter.side_by_side(shown, made), "19_your_pictures", profile=profile)
+_ = s.save(chapter.side_by_side(shown, made), "19_your_pictures")
 chapter.save_first(s, shown, made)
 # %% [markdown]
 # ## Where the words look
@@ -80,7 +80,7 @@ chapter.save_first(s, shown, made)
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "InstructPix2Pix: cross-attention of each word over the edited picture.", "name": "fig-own-words"}, "image": {"alt": "Attention maps of words for four pictures."}}
 seen = chapter.watched(s, shown[:4], methods)
 titles = [figures.fill(one.prompt, 24) for one in seen]
-_ = figures.save(attention.word_maps(seen, titles=titles), "19_word_maps", profile=profile)
+_ = s.save(attention.word_maps(seen, titles=titles), "19_word_maps")
 # %% [markdown]
 # ## What real models cost
 #

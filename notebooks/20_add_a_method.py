@@ -57,7 +57,7 @@ METHODS["late hold"] = late_hold
 # %%
 import cirp
 from cirp.data.edits import load_edits
-from cirp.experiments.study import folder_of
+from cirp.experiments.study import figures_folder, folder_of
 
 both = cirp.load(models, device=device)
 item = next(item for item in load_edits(folder_of(edits)) if item.mask() is not None)
@@ -76,7 +76,7 @@ fig, axes = figures.grid(1, 1 + len(made), side=1.9)
 figures.show(axes[0], item.source(), "input", mask=item.mask())
 for ax, share, one in zip(axes[1:], shares, made, strict=True):
     figures.show(ax, one.image, f"held in {share:.0%}")
-_ = figures.save(fig, "20_late_hold", profile=profile)
+_ = figures.save(fig, "20_late_hold", figures_folder(profile, edits, models, seed))
 
 # %% [markdown]
 # ## Its score

@@ -61,7 +61,7 @@ print(f"change outside of the region: {kept.before:.4f} before, {kept.after:.4f}
 # do. Without alignment, every edge counts as a change.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "An output of InstructPix2Pix, shifted by three pixels: the change that is measured as it lies, after alignment, and after the repair. The line is the region that was to change.", "name": "fig-any-editor"}, "image": {"alt": "Six pictures in a row: source, shifted output, two maps of change, the repaired picture and its map."}}
-_ = figures.save(chapter.strip(s.models, any_editor.LOCAL()[:24]), "21_any_editor", profile=profile)
+_ = s.save(chapter.strip(s.models, any_editor.LOCAL()[:24]), "21_any_editor")
 
 # %% [markdown]
 # ## A folder of outputs

@@ -92,26 +92,10 @@ def test_a_saved_figure_carries_no_date(tmp_path):
     assert "dc:date" not in (tmp_path / "a.svg").read_text()
 
 
-def test_a_quick_run_does_not_touch_the_committed_figures(tmp_path, monkeypatch):
-    monkeypatch.delenv("CIRP_OUT", raising=False)
-    folders = {"full": tmp_path / "figures", "quick": tmp_path / "quick"}
-    monkeypatch.setattr(style, "FOLDERS", folders)
-    figures.save(plt.figure(), "a", profile="quick")
-    assert not folders["full"].exists()
-    assert (folders["quick"] / "a.svg").exists()
-    figures.save(plt.figure(), "a", profile="full")
-    assert sorted(path.name for path in folders["full"].iterdir()) == ["a.svg"]
-
-
 @pytest.mark.parametrize("name", ["", "maps.png", "figures/maps", "../maps"])
 def test_a_figure_has_a_plain_name(name, tmp_path):
     with pytest.raises(ValueError, match="plain name"):
-        figures.save(plt.figure(), name, folder=tmp_path)
-
-
-def test_an_unknown_profile_is_named():
-    with pytest.raises(ValueError, match="'fast'; it must be one of full, quick"):
-        figures.save(plt.figure(), "a", profile="fast")
+        figures.save(plt.figure(), name, tmp_path)
 
 
 def test_a_small_picture_keeps_its_pixels(ax):

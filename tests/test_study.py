@@ -4,6 +4,7 @@ import copy
 import inspect
 import itertools
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -104,6 +105,23 @@ def test_a_run_on_ones_own_never_touches_the_books_tables(tmp_path, monkeypatch,
         assert Bare(**(facts | change)).results == tmp_path / "own" / "results"
     foreign = Bare(**(facts | dict(models=replace(models, name="real"))))
     assert foreign.results == tmp_path / "own" / "results" and not foreign.is_default
+
+
+def test_each_run_has_its_own_folder_of_figures(tmp_path, monkeypatch):
+    monkeypatch.setenv("CIRP_OUT", str(tmp_path))
+    book = ("data/edits", "miniature", 0)
+    assert study.figures_folder("full", *book) == paths.FIGURES
+    assert study.figures_folder("quick", *book) == paths.ROOT / "_build" / "figures"
+    for other in (("tests", *book[1:]), ("data/edits", "real", 0), ("data/edits", "miniature", 1)):
+        assert study.figures_folder("full", *other) == tmp_path / "figures"
+
+
+def test_opening_a_study_changes_no_environment(monkeypatch, tmp_path):
+    monkeypatch.delenv("CIRP_OUT", raising=False)
+    monkeypatch.setattr(study, "load", None)
+    with pytest.raises(needs.LeftOut):
+        study.open_study(steps=20, needs=("frontiers",))
+    assert "CIRP_OUT" not in os.environ
 
 
 def test_a_chapter_of_recorded_tables_is_left_out_of_a_book_of_ones_own(monkeypatch, tmp_path):

@@ -130,7 +130,7 @@ def save_first(s: Study, items: Sequence[EditItem], made: Mapping[str, Sequence[
     if not s.is_default:
         first = {name: edits[:1] for name, edits in made.items()}
         fig = side_by_side(items[:1], first)
-        figures.save(fig, "19_first_picture", profile=s.profile)
+        s.save(fig, "19_first_picture")
         plt.close(fig)
 
 

@@ -5,12 +5,13 @@ tables speak of the book's own edits, models, steps and seeds: a study of others
 makes its own (`cirp.experiments.results`), in full into a folder of its own (`CIRP_OUT`).
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cirp import paths
+from matplotlib.figure import Figure
+
+from cirp import figures, paths
 from cirp.data.edits import EditItem, load_edits
 from cirp.diffusion.pipelines import Models, load, load_tokenizer
 from cirp.diffusion.tasks import Edit
@@ -54,6 +55,11 @@ class Study:
         """Where a full run writes its tables: the book's folder only for the book's own run."""
         return paths.RESULTS if self.is_default else paths.own() / "results"
 
+    def save(self, fig: Figure | None, name: str) -> None:
+        """Save a figure where a run like this one keeps them; see `figures_folder`."""
+        given = (self.folder, self.models.name, self.seeds[0]) if self.is_default else ("", "", 0)
+        figures.save(fig, name, figures_folder(self.profile, *given))
+
     @property
     def sweep_steps(self) -> int:
         """Of tables that turn many dials: fewer than the report's, never more than asked."""
@@ -93,6 +99,18 @@ class Study:
 def folder_of(edits: str) -> str:
     """Return the folder of a chapter's parameter `edits`, which is relative to the repository."""
     return edits if Path(edits).is_absolute() else str(paths.ROOT / edits)
+
+
+def figures_folder(profile: str, edits: str, models: str, seed: int) -> Path:
+    """Return where a run keeps its figures.
+
+    The book's own full run writes to `figures/`, which is committed; a quick one to
+    `_build/figures/`, so that it never replaces what the README shows; one on edits or models of
+    one's own to the folder of that run.
+    """
+    if not _is_default(folder_of(edits), models, seed):
+        return paths.own() / "figures"
+    return paths.FIGURES if profile == "full" else paths.ROOT / "_build" / "figures"
 
 
 def _is_default(folder: str, models: str, seed: int) -> bool:
@@ -135,8 +153,6 @@ def open_study(
     folder = folder_of(edits)
     everything = load_edits(folder)
     default = _is_default(folder, models, seed) and steps == usual_steps
-    if not default:  # nothing of it may lie over the book's own figures and tables
-        os.environ["CIRP_OUT"] = str(paths.own())
     if needs and not default:
         raise LeftOut(
             f"this chapter shows tables of hours ({', '.join(needs)}) that speak of the book's own "

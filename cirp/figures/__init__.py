@@ -4,7 +4,7 @@
     fig, axes = figures.grid(1, 2)
     figures.show(axes[0], source, "input")
     figures.overlay(axes[1], source, heat, "chocolate", mask=mask)
-    figures.save(fig, "03_where_chocolate_looks", profile=profile)
+    figures.save(fig, "03_where_chocolate_looks", "_build/figures")
 
 Nothing here computes a result: arrays, images and tables come in, ink goes out.
 """

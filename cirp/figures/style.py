@@ -1,6 +1,5 @@
 """The one style of all figures, and how they are saved."""
 
-import os
 from pathlib import Path
 
 import matplotlib as mpl
@@ -11,9 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from cirp.figures.text import families
-from cirp.paths import FIGURES, ROOT, own
-
-FOLDERS = {"full": FIGURES, "quick": ROOT / "_build" / "figures"}
 
 # Okabe and Ito's palette: told apart with any colour vision, and in print.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6B6B6B")
@@ -72,29 +68,18 @@ def log_y(ax: Axes) -> None:
 LOSSLESS = {"lossless": True, "exact": True, "method": 4}  # of WebP
 
 
-def save(
-    fig: Figure | None, name: str, *, profile: str = "full", folder: Path | None = None
-) -> None:
+def save(fig: Figure | None, name: str, folder: Path | str) -> None:
     """Write `name`.svg, or `name`.webp if it holds a picture; the same figure, the same bytes.
 
     Pictures of pixels are a hundred times as large in an SVG, and no sharper; WebP is lossless.
+    None: nothing is saved; the caller has printed why.
 
-    A full run writes to `figures/`, which is committed. A quick one writes to `_build/figures/`, so
-    that it never replaces what the README shows, and one on edits or models of one's own to
-    `CIRP_OUT`. `folder` overrides all.
-
-    None is nothing to draw: who has made none has said why.
-
-    Raises `ValueError` for another profile or a name that is not a plain file name.
+    Raises `ValueError` for a name that is not a plain file name.
     """
-    if profile not in FOLDERS:
-        raise ValueError(f"profile={profile!r}; it must be one of {', '.join(FOLDERS)}")
     if not name or Path(name).name != name or name.endswith((".svg", ".png", ".webp")):
         raise ValueError(f"name={name!r}; give a plain name without folder or ending, 03_maps say")
     if fig is None:
         return
-    if folder is None:
-        folder = own() / "figures" if "CIRP_OUT" in os.environ else FOLDERS[profile]
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # a bar of colours is drawn as a picture, too

@@ -156,7 +156,7 @@ tables.in_words(aims.rivals(own).set_index("method"), columns)
 # about. So 2,502 more local edits were drawn, and what is asked of them was written into `data/plan.toml` first. The
 # methods ran on them once, each at the one setting that it is shown at ({numref}`tab-confirmation`). The baseline and
 # Watch Your Steps also run pasted by their own change, which is free for every method. Remap with the true region ran
-# on the edits of even number.
+# on a quarter of these edits.
 
 # %%
 unseen = results.table(s, "confirmation")

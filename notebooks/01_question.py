@@ -11,11 +11,11 @@
 #
 # An editor is told to change one thing. What else does it change, why, and what stops it?
 #
-# :::{admonition} What the numbers are numbers of
+# :::{admonition} What was measured
 # :class: important
-# Everything on these pages is measured on the **miniature**: a world of drawn scenes with exact truth, and small
-# models of the real classes, trained by this repository. No number here is a number of the real InstructPix2Pix. The
-# same code takes the real models by name (`models="real"`).
+# All numbers on these pages are of the **miniature**: drawn scenes whose right answers are known pixel by pixel, and small
+# models of the real classes, trained by this repository. No number is one of the real InstructPix2Pix. The same code
+# runs the real models by name (`models="real"`).
 # :::
 #
 # :::{admonition} In this part
@@ -63,7 +63,7 @@ _ = s.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_
 
 # %% [markdown]
 # The edit of {numref}`fig-one-edit` is, of the book's local edits that both systems get right, the one on which the baseline strays most:
-# a rule, not a choice. What is bright outside of the line was asked for by nobody.
+# it was selected by this rule, not by hand. Nobody asked for what is bright outside of the line.
 #
 # ## The report's comparison
 #
@@ -81,7 +81,7 @@ table = results.table(s, "main")
 blends = results.table(s, "blends")
 _ = s.save(chapter.main_figure(table, blends), "01_main_result")
 
-# %% mystnb={"table": {"caption": "The report's two systems in numbers, and what does nothing or little.", "name": "tab-main"}}
+# %% mystnb={"table": {"caption": "The report's two systems, and two controls: no edit, and autoencoding only.", "name": "tab-main"}}
 shown = ["success", "l1_source_outside_excess", "clip_i_source", "dinov2_source"]
 tables.wide(table, shown)
 

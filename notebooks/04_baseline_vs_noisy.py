@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Baseline versus noisy input
 #
-# The noisy input keeps more of the picture. Does it still make the edit?
+# The report found that the noisy input keeps more of the picture. Does it, and does it still make the edit?
 #
 # *The answer in numbers: {numref}`tab-answer-04`.*
 
@@ -79,9 +79,9 @@ _ = s.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_side")
 # 1. the *strength* to which the input is noised, on the text-to-image UNet with the target caption:
 #    SDEdit {cite}`meng2022sdedit`, diffusers' image-to-image;
 # 2. the same strength on the InstructPix2Pix UNet, with no image concatenated;
-# 3. an *image guidance scale* of 0.5 on the baseline, taken at its word;
+# 3. an *image guidance scale* of 0.5 on the baseline, applied literally;
 # 4. the same, fed to diffusers' pipeline as it is. That pipeline turns **both** guidance scales off
-#    when the image scale is below 1, and then runs at 1 and 1, without a word.
+#    when the image scale is below 1, and then runs at 1 and 1, silently.
 #
 # Reading 4 edits less for that reason alone, and similarity rewards it ({numref}`tab-readings`, {numref}`fig-readings`):
 

@@ -80,14 +80,14 @@ shown = s.made(examples, configurations.found(steps))
 _ = s.save(methods.gallery(examples, shown), "09_gallery")
 
 # %% [markdown]
-# ## At one setting, and told the true region
+# ## At one setting, and with the true region
 #
-# The local test edits, each method at the middle of its dial ({doc}`12_frontiers` turns the dials). Told the true
-# region, what remains is the error of editing, not of finding. *Closed* is the share of the way from the baseline's
-# outside change to that of the *same* method told the region; doing nothing would close less than all of it only by
-# not editing ({numref}`tab-methods`).
+# The local test edits, each method at the middle of its dial ({doc}`12_frontiers` turns the dials). Given the true
+# region, a method's remaining errors are those of editing, not of finding. *Closed* is the share of the unwanted change
+# that a method removes, of what the *same* method removes when it is given the true region. Its flaw: a method that
+# hardly edits closes much as well, so read it beside success ({numref}`tab-methods`).
 
-# %% mystnb={"table": {"caption": "Every method on the local test edits, at the one setting it is shown at, and told the true region.", "name": "tab-methods"}}
+# %% mystnb={"table": {"caption": "Every method on the local test edits, at the one setting it is shown at, and with the true region.", "name": "tab-methods"}}
 chapter.standing(table)
 
 # %% [markdown]

@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Why it over-edits
 #
-# Of all that the instruction moves inside the model, what carries the change beyond its place, and what stops it when
-# it is held?
+# Which part of the model carries a change beyond the region that should change, and which one stops it when it is
+# constrained there?
 #
 # *Numbers are of the miniature.*
 #
@@ -47,25 +47,24 @@ answer
 answer.numbers
 
 # %% [markdown]
-# ## Taken away, one at a time
+# ## One part constrained at a time
 #
-# The instrument is the baseline itself with something *held* outside a region, which means: kept as it is without
-# the instruction. Guidance is held by setting the text's part to zero there; cross-attention and self-attention by
-# the maps of the branch that has not seen the text; latents by the noised source. Whatever is held is held at the
-# same scales, so that nothing else differs from the baseline.
+# The baseline runs with one of its parts *held* outside a region, that is, kept as it is without the instruction.
+# Guidance: the text's part is set to zero there. Cross-attention and self-attention: the maps of the branch that has not
+# seen the text are used. Latents: the noised source's. All scales stay the same, so that nothing else differs.
 #
-# Guidance alone, gated in every way: by the true region, by the same dose without a place, by another picture's region,
-# by the region turned inside out, and by nothing at all. If the *place* mattered to what strays, the first would have to
-# be calmer than the others ({numref}`tab-gates`):
+# Guidance alone was held in five ways: outside the true region, evenly at the same strength, outside another picture's
+# region, *inside* the true region, and nowhere. If the place mattered for the unwanted change, the first would have the
+# least of it ({numref}`tab-gates`):
 
-# %% mystnb={"table": {"caption": "Holding guidance in the true region and in others of the same size.", "name": "tab-gates"}}
+# %% mystnb={"table": {"caption": "Guidance held outside the true region, and in four other ways.", "name": "tab-gates"}}
 chapter.gates(found)
 
 # %% [markdown]
 # ## Region times hold
 #
-# Every masked method is a region and something that is held outside of it. Crossed, they part what finding a place
-# is worth from what holding it is ({numref}`fig-crossed`, {numref}`tab-factorial`).
+# Every method with a mask finds a region and holds something outside of it. Each region was combined with each hold, to
+# tell what finding the region is worth from what holding is worth ({numref}`fig-crossed`, {numref}`tab-factorial`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Means over the local test edits, by region (rows) and by what is held outside of it (columns), at the baseline's own scales.", "name": "fig-crossed"}, "image": {"alt": "Two grids of numbers, outside change and edit success, by region and hold."}}
 _ = s.save(chapter.crossed_figure(found), "10_crossed")
@@ -90,14 +89,14 @@ chapter.strays_finding(landed)
 _ = s.save(chapter.strays_figure(landed), "10_strays")
 
 # %% [markdown]
-# ## What goes with it
+# ## What correlates with it
 #
-# Going with is no cause, but it shows where to look. For every local edit: how much of the edit words' attention,
+# A correlation is no cause, but it shows where to look. For every local edit: how much of the edit words' attention,
 # and how much of the change that the text makes to the prediction, $|e(I,T) - e(I,0)|$, lies outside the region
 # that should change. Rank correlations with the baseline's excess outside change, over images; *area given* has the
 # size of the outside partialled out ({numref}`tab-traces`, {numref}`fig-causes`).
 
-# %% mystnb={"table": {"caption": "Correlation of what strays with what can be seen while the edit runs.", "name": "tab-traces"}}
+# %% mystnb={"table": {"caption": "Rank correlation of the unwanted change with what can be measured while the edit runs.", "name": "tab-traces"}}
 table = results.known("frontiers")
 base = frontiers.at_shown(frontiers.local(table))
 base = base[base["method"] == configurations.BASELINE]

@@ -82,12 +82,12 @@ _ = s.save(chapter.areas(summary, pasted), "12_areas")
 chapter.summary_table(summary)
 
 # %% [markdown]
-# ## Who is told apart from whom, at one setting
+# ## Which differences between methods are significant, at one setting
 #
 # Methods are ranked on each edit, and ranks are averaged {cite}`demsar2006`. Outside change alone would be won by
 # doing nothing; the distance to the exact answer counts both what was done and what was spoiled ({numref}`fig-ranks`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean ranks; bars are half the critical difference to either side, so methods whose bars overlap are not told apart at 5 %.", "name": "fig-ranks"}, "image": {"alt": "Two panels of mean ranks with bars, by outside change and by distance to the exact answer."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean ranks; bars are half the critical difference to either side, so methods whose bars overlap do not differ significantly at 5 %.", "name": "fig-ranks"}, "image": {"alt": "Two panels of mean ranks with bars, by outside change and by distance to the exact answer."}}
 local = frontiers.at_shown(frontiers.local(table))
 own = local[~local["method"].isin(configurations.controls())]
 fig = chapter.rank_figure(own, {"l1_source_outside_excess": "lower", "l1_target": "lower"})
@@ -97,7 +97,7 @@ _ = s.save(fig, "12_ranks")
 # ## Who finds the region
 #
 # Every method's own region against the true one, beside guesses that have not seen the picture. Two of the guesses
-# are given the true area, which no method is told. The true mask itself loses a third on the latents' grid of
+# are given the true area, which no method knows. The true mask itself loses a third on the latents' grid of
 # 16 x 16, where a cell may change if any of its pixels may ({numref}`fig-finders`, {numref}`tab-finder-kinds`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}

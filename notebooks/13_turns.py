@@ -88,7 +88,7 @@ pd.DataFrame({"after one turn": one, "after five": five, "times": five / one}).r
 # - What each method does on the same pictures: {doc}`09_methods`. What holding each quantity is worth: {doc}`10_causes`.
 # - How remap finds and holds, and what each of its parts is worth: {doc}`11_remap`.
 # - Who is better than whom, over the whole dial and by interval: {doc}`12_frontiers`.
-# - What little strays add up to: this chapter.
+# - What small unwanted changes add up to: this chapter.
 #
 # ## What this does not show
 #

@@ -161,7 +161,7 @@ methods.listing(dense.Modulate)
 # ## Where they fail
 #
 # By kind of local edit: success, excess outside change, and the overlap of the region with the true one; then the
-# same when told the true region ({numref}`tab-map-kinds`).
+# same when they are given the true region ({numref}`tab-map-kinds`).
 
 # %% mystnb={"table": {"caption": "Methods that change the map, by kind of edit.", "name": "tab-map-kinds"}}
 methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])

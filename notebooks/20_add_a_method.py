@@ -51,7 +51,7 @@ METHODS["late hold"] = late_hold
 # ## The method at work
 #
 # From now on the method is called by its name, like all others. A setting out of range, a missing mask or a missing
-# instruction is refused before anything runs. Held in all steps, the input keeps what it was outside of the mask
+# instruction is refused before anything runs. If the input is held in all steps, nothing changes outside of the mask
 # ({numref}`fig-late-hold`).
 
 # %%

@@ -122,8 +122,8 @@ def test_kinds_are_told_apart_and_the_truth_stands_beside():
     rows.append(row(ours, "add0", 1, 0.0, told=True))
     found = methods.by_kind(pd.DataFrame(rows), [ours])
     assert found.loc[("edit success", ours), "add"] == 0.5
-    assert found.loc[("edit success", f"{ours}, told the region"), "add"] == 1
-    assert np.isnan(found.loc[("edit success", f"{ours}, told the region"), "remove"])
+    assert found.loc[("edit success", f"{ours}, given the region"), "add"] == 1
+    assert np.isnan(found.loc[("edit success", f"{ours}, given the region"), "remove"])
 
 
 def test_a_better_method_stands_above_and_bars_are_as_wide_as_the_critical_difference():

@@ -64,7 +64,7 @@ def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
             way = way or auc._replace(low=auc.low - 0.5, high=auc.high - 0.5).says(
                 above="look towards its place",
                 below="look away from its place",
-                open="do not look at its place, as far as can be told",
+                open="do not look at its place, as far as these edits can tell",
             )  # fmt: skip
             parts.append(
                 f"in {name} their map finds the true region with a ROC-AUC of "

@@ -41,17 +41,17 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
         f"**On {edits} local test edits remap's frontier "
         + ours["area - baseline"].says(
             above="lies beyond the baseline's", below="falls short of the baseline's",
-            open="cannot be told from the baseline's",
+            open="does not differ significantly from the baseline's",
         )
         + ": its area differs by "
         + number("area: remap minus baseline", ours["area - baseline"], "+.3f")
         + ".**",
         f"The best of the others is {rival}, and remap is "
         + apart.says(above="ahead of it", below="behind it",
-            open="not to be told from it",
+            open="not significantly different from it",
         )
         + f" ({number(f'area: remap minus {rival}', apart, '+.3f')}).",
-        f"Of the {len(others)} methods beside remap {len(better)} beat the baseline by interval"
+        f"Of the {len(others)} other methods, {len(better)} beat the baseline significantly"
         + (f" ({', '.join(better)})" if better else "")
         + f", and {len(worse)} are worse.",
         numbers=number.table,
@@ -132,13 +132,13 @@ def summary_table(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def standing(table: pd.DataFrame) -> pd.DataFrame:
-    """Each method at the point it is shown at, told the true region, and how much it closes."""
+    """Return each method's scores, those with the true region, and how much it closes."""
     shown = frontiers.at_shown(frontiers.local(table))
     told = frontiers.local(table, told=True)
     rows = []
     for method in frontiers.with_dials(table):
         row = {"method": method}
-        for part, suffix in ((shown, ""), (told, ", told the region")):
+        for part, suffix in ((shown, ""), (told, ", given the region")):
             mine = part[part["method"] == method]
             for metric, label in ((SUCCESS, "edit success"), (PRIMARY, "outside change")):
                 if len(mine):
@@ -164,7 +164,7 @@ def confirmed(table: pd.DataFrame) -> Markdown:
     }  # fmt: skip
     change = {
         "met": "changes less outside", "missed": "changes more outside",
-        "open": "is not told apart by what it changes outside",
+        "open": "does not differ significantly in what it changes outside",
     }  # fmt: skip
     return say(
         f"**On {table['id'].nunique()} local edits that nothing was chosen on, remap "

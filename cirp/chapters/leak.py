@@ -72,7 +72,7 @@ def _again(rows: pd.DataFrame, number: Numbers) -> str:
         "Trained once more with another seed, "
         + more.says(
             above="it is the same", below="it is the other way round",
-            open="it cannot be told",
+            open="there is no significant difference",
         )
         + f": {outside[0]}, {outside[1]} and {outside[2]}, and the intervals of none and all "
         f"{_touch(rows)}."

@@ -95,7 +95,7 @@ def by_kind(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     for label in labels:
         parts[label] = shown[shown["method"] == label]
         if len(true := told[told["method"] == label]):
-            parts[f"{label}, told the region"] = true
+            parts[f"{label}, given the region"] = true
     columns = {SUCCESS: "edit success", PRIMARY: "outside change", "region_iou": "region IoU"}
     means = {
         (words, name): part.groupby("edit_type")[column].mean()
@@ -117,12 +117,12 @@ def finding(table: pd.DataFrame) -> Paragraph:
     found = _in_words(rows)
     best = min(both, key=lambda m: rows[m][1].mean, default="")
     return say(
-        f"**Of {len(rows)} methods {len(quieter)} change less outside than the baseline, by "
-        f"interval, and {len(both)} of these without losing edit success that could be told"
+        f"**{len(quieter)} of {len(rows)} methods change significantly less outside than the "
+        f"baseline, and {len(both)} of these do not succeed significantly less often"
         + (f": {', '.join(both)}.**" if both else ".**"),
-        f"The quietest of these is {best} ({found.loc[best].iloc[1]})." if both else "",
-        f"{len(loses)} succeed less often than the baseline; {len(louder)} change more outside"
-        + (f" ({', '.join(louder)})." if louder else "."),
+        f"The least change outside has {best} ({found.loc[best].iloc[1]})." if both else "",
+        f"{len(loses)} succeed significantly less often than the baseline; {len(louder)} change "
+        "significantly more outside" + (f" ({', '.join(louder)})." if louder else "."),
         numbers=found,
     )
 

@@ -81,7 +81,7 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
         "With the latents held, leaving cross-attention as it is changes outside "
         f"change by {outside} and success by {success}: remapping the maps themselves "
         + maps["outside"].says(above="is worth something",
-            below="costs something", open="adds nothing that can be told",
+            below="costs something", open="makes no significant difference",
         )
         + ".",
         "Any editor can be pasted by its own change. Against InstructPix2Pix pasted so, remap "

@@ -54,7 +54,7 @@ def tables_finding(table: pd.DataFrame) -> Paragraph:
             f"{number(f'{named(metric)}: noisy input minus baseline', by, '+.3f')} "
             f"(theirs {theirs:+.4f}): "
             + by.says(above="the same direction",
-                          below="the other direction", open="no direction that can be told")
+                          below="the other direction", open="no significant direction")
         )  # fmt: skip
     return say(
         f"**Noisy input minus baseline: {'; '.join(ways)}.**",
@@ -77,7 +77,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     raised = number(f"CLIP-I to source: {max(wide):.0%} input minus none", faded, "+.3f")
     first = (
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
-        f"{raised}, and nothing became more local.**"
+        f"{raised}. No edit became better by that: what was asked for fades as much.**"
     )
     if base[WHERE[0]].isna().all():
         return say(first, numbers=number.table)
@@ -87,8 +87,8 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     )
     return say(
         first,
-        f"Over images, CLIP-I to the input goes with the change outside the region by {outside} "
-        f"(Spearman) and with the change inside it, which was asked for, by {inside}.",
+        "Over images, the rank correlation of CLIP-I with the change outside the region is "
+        f"{outside}, and with the change inside it, which was asked for, {inside}.",
         numbers=number.table,
     )
 

@@ -40,7 +40,7 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
                       below="takes from outside change", open="leaves outside change as it is")
         + f" ({number(f'outside change: {apart}', strays, '+.4f')}) and "
         + more.says(above="to success", below="takes from success",
-                      open="adds nothing that can be told to success")
+                      open="does not change success significantly")
         + f" ({number(f'edit success: {apart}', more, '+.2f')}).**",
         "A method is a curve over its dials, not a number.",
         numbers=number.table,

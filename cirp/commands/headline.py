@@ -16,9 +16,9 @@ from cirp.statistics.bootstrap import PRIMARY
 BEGIN, END = "<!-- headline:begin -->", "<!-- headline:end -->"
 AGAINST = (
     "On {count} local test edits at 20 steps, each at one setting: the baseline, whoever of the "
-    "others succeeds most and whoever changes least outside, and our own; then the same told the "
-    "true region. *Closed* is the share of the way from the baseline's outside change to a "
-    "method's own with the true region:"
+    "others succeeds most and whoever changes least outside, and our own; then the same given the "
+    "true region. *Closed* is the share of the unwanted change that a method removes, of what it "
+    "removes when it is given the true region:"
 )
 
 

@@ -49,6 +49,23 @@ answer
 answer.numbers
 
 # %% [markdown]
+# ## Recording attention
+#
+# `cirp.record` watches any Stable Diffusion pipeline while it runs. A word's map is the mean over its tokens, layers,
+# heads and steps; "padding" names the tokens that fill the prompt up ({numref}`fig-record`).
+
+# %% mystnb={"figure": {"caption": "Where the last word of an instruction and the padding look, over the input picture; each map has its own scale.", "name": "fig-record"}, "image": {"alt": "Two attention maps over one picture, each with a colour bar."}}
+import torch
+
+import cirp
+
+item, pipe = s.items[:2][-1], s.models.instruct
+text, generator = item.record.instruction, torch.Generator().manual_seed(seed)
+with cirp.record(pipe) as rec:
+    pipe(text, image=item.source(), num_inference_steps=min(steps, 20), generator=generator)
+_ = rec.plot([rec.words()[-1], "padding"], picture=item.source())
+
+# %% [markdown]
 # ## The words that carry the edit
 #
 # Brighter is more attention; within a row all maps share one scale. The white line is the true region

@@ -60,6 +60,28 @@ chapter.captions(worked)
 chapter.caption_editor(s, worked)
 
 # %% [markdown]
+# ## Both in plain diffusers
+#
+# The baseline is a call of diffusers' own pipeline. The noisy input is its image-to-image pipeline: `strength` says to
+# how much noise the input is brought, and the prompt is the caption ({numref}`fig-plain`).
+
+# %% mystnb={"figure": {"caption": "The input, the baseline's edit, and the noisy input's, made with diffusers alone.", "name": "fig-plain"}, "image": {"alt": "An input and two edits of it."}}
+import torch
+from diffusers import AutoPipelineForImage2Image
+
+item, few = worked[0], min(steps, 20)
+said = dict(image=item.source(), num_inference_steps=few)
+edit = s.models.instruct(item.record.instruction, **said, guidance_scale=7.5, image_guidance_scale=1.5,
+                         generator=torch.manual_seed(seed)).images[0]
+img2img = AutoPipelineForImage2Image.from_pipe(s.models.text)
+img2img.set_progress_bar_config(disable=True)
+caption = item.record.target_caption or item.record.instruction
+noisy = img2img(caption, **said, strength=0.55, guidance_scale=12.0, generator=torch.manual_seed(seed)).images[0]
+_, axes = figures.grid(1, 3)
+for ax, picture, title in zip(axes, (item.source(), edit, noisy), ("input", "baseline", "noisy input"), strict=True):
+    figures.show(ax, picture, title)
+
+# %% [markdown]
 # ## Side by side
 #
 # Under each output its CLIP-I {cite}`radford2021clip` and DINOv2 {cite}`oquab2024dinov2` similarity to

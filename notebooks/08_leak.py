@@ -54,6 +54,16 @@ answer.numbers
 # anew, a neighbour is shifted, or the light changes. Nothing else differs between them. All three were trained a
 # second time with another seed, that is with the pairs in another order and other noise.
 #
+# A pair that leaks is drawn like any other. The same number with and without a leak has the same scene and the same
+# instruction:
+
+# %%
+from cirp.miniature.draw_pairs import draw_pair
+
+clean, leaking = (draw_pair(3, "train", leak=leak) for leak in (0.0, 1.0))
+print(f"{clean.instruction!r}; the leaking pair also changes: {', '.join(leaking.leaked)}")
+
+# %% [markdown]
 # ## Compared at equal success
 #
 # A timid editor changes little outside because it changes little at all. So each is run at six pairs of guidance

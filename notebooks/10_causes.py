@@ -53,6 +53,39 @@ answer.numbers
 # Guidance: the text's part is set to zero there. Cross-attention and self-attention: the maps of the branch that has not
 # seen the text are used. Latents: the noised source's. All scales stay the same, so that nothing else differs.
 #
+# Latents can be held in any diffusers pipeline, by a callback that puts the noised source back outside of the region
+# after every step ({numref}`fig-hold`):
+
+# %% mystnb={"figure": {"caption": "The input with the region that should change, InstructPix2Pix's edit, and the same edit with the latents held outside of the region.", "name": "fig-hold"}, "image": {"alt": "An input and two edits of it."}}
+import torch
+from torch.nn.functional import adaptive_max_pool2d
+
+from cirp.diffusion.sampling import encode
+
+item, pipe = factorial.EXPERIMENT.items()[0], s.models.instruct
+clean = encode([item.source()], s.models) * pipe.vae.config.scaling_factor
+noise = torch.randn(clean.shape, generator=torch.manual_seed(seed))
+inside = adaptive_max_pool2d(torch.tensor(item.mask())[None, None].float(), clean.shape[-2:])
+
+
+def hold(pipe, step, timestep, tensors):
+    """Put the noised source back outside of the region."""
+    later = pipe.scheduler.timesteps[step + 1 : step + 2]
+    kept = pipe.scheduler.add_noise(clean, noise, later) if len(later) else clean
+    tensors["latents"] = inside * tensors["latents"] + (1 - inside) * kept
+    return tensors
+
+
+call = dict(image=item.source(), latents=noise, num_inference_steps=steps, guidance_scale=2.5, image_guidance_scale=1.5)
+plain, held = (
+    pipe(item.record.instruction, **call, callback_on_step_end=each).images[0] for each in (None, hold)
+)
+_, axes = figures.grid(1, 3)
+figures.show(axes[0], item.source(), "input", mask=item.mask())
+figures.show(axes[1], plain, "nothing held")
+figures.show(axes[2], held, "latents held")
+
+# %% [markdown]
 # Guidance alone was held in five ways: outside the true region, evenly at the same strength, outside another picture's
 # region, *inside* the true region, and nowhere. If the place mattered for the unwanted change, the first would have the
 # least of it ({numref}`tab-gates`):

@@ -7,11 +7,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from cirp.data.edits import EditItem, EditRecord
-from cirp.diffusion.pipelines import Models
+from cirp.diffusion.pipelines import Models, load
 from tests.tiny import tiny_ip2p, tiny_sd
+
+settings.register_profile("cirp", deadline=None)  # a busy machine is slow
+settings.load_profile("cirp")
 
 
 def painted(width: int = 64, height: int = 64, seed: int = 0) -> Image.Image:
@@ -25,6 +29,12 @@ def painted(width: int = 64, height: int = 64, seed: int = 0) -> Image.Image:
 def models() -> Models:
     """Tiny random pipelines of the real classes."""
     return Models("tiny", tiny_ip2p(), tiny_sd(), "tiny-fingerprint")
+
+
+@pytest.fixture(scope="session")
+def miniature() -> Models:
+    """The shipped models, loaded once a worker."""
+    return load("miniature")
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def processors(unet):
     return dict(unet.attn_processors)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     heads=st.sampled_from([1, 2, 8]),
     images=st.integers(1, 3),
@@ -105,7 +105,7 @@ def test_a_control_that_changes_nothing_changes_nothing(heads, images, latent):
         )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     heads=st.sampled_from([1, 2, 8]),
     images=st.integers(1, 3),

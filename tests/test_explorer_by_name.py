@@ -9,7 +9,6 @@ from PIL import Image
 from pydantic import ValidationError
 
 from cirp.data.edits import load_edits
-from cirp.diffusion.pipelines import load
 from cirp.experiments import cache
 from cirp.experiments.drawn import right_answers
 from cirp.explorer import by_name
@@ -23,10 +22,9 @@ from cirp.paths import EDITS
 
 
 @pytest.fixture(scope="module")
-def known():
-    models = load("miniature")
-    (item,) = cache.fitted([i for i in load_edits(EDITS) if i.id == "example-01"], models)
-    return models, item
+def known(miniature):
+    (item,) = cache.fitted([i for i in load_edits(EDITS) if i.id == "example-01"], miniature)
+    return miniature, item
 
 
 def asked(item, **more) -> Request:

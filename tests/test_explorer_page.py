@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cirp.diffusion.pipelines import load
 from cirp.experiments import cache
 from cirp.explorer import page, widget
 from cirp.explorer.maps import KeepMaps
@@ -42,9 +41,9 @@ worker.postMessage({ kind: "run", request, extra });
 
 
 @pytest.fixture(scope="module")
-def known():
+def known(miniature):
     """In the page's own arithmetic, float32, whatever this processor multiplies faster."""
-    return load("miniature"), load_features("miniature")
+    return miniature, load_features("miniature")
 
 
 @pytest.fixture(scope="module")

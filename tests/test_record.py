@@ -79,7 +79,7 @@ def test_a_running_mean_is_the_mean():
     torch.testing.assert_close(mean.value, samples.mean(dim=0))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     images=st.integers(1, 3),
     size=st.tuples(st.integers(3, 8), st.integers(3, 8)).map(lambda s: (8 * s[0], 8 * s[1])),

@@ -174,7 +174,7 @@ CELLS = st.one_of(st.none(), st.floats(allow_infinity=False, width=32), st.integ
         min_size=1, max_size=12,
     )
 )  # fmt: skip
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_apart_is_read_back_whole(tmp_path, found):
     table = pd.DataFrame(found, columns=["id", "method", "value", "settings", "pasted"])
     table["value"] = table["value"].astype(float)

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from cirp.data.edits import load_edits
-from cirp.diffusion.pipelines import load
 from cirp.experiments import records
 from cirp.miniature.export import book_edits
 from cirp.miniature.grammar import EDIT_KINDS
@@ -62,8 +61,8 @@ def test_the_headline_is_what_the_full_run_recorded():
     )
 
 
-def test_recorded_tables_were_made_with_the_shipped_weights():
-    weights = load("miniature").fingerprint
+def test_recorded_tables_were_made_with_the_shipped_weights(miniature):
+    weights = miniature.fingerprint
     tables = sorted((ROOT / "data" / "results").glob("*.csv"))
     wanted = {"main", "blends", "bars", "frontiers", "factorial", "turns", "leak"}
     assert wanted <= {path.stem for path in tables}

@@ -115,7 +115,7 @@ def test_whole_image_psnr_and_ssim_are_torchmetrics(picture):
 
 
 @given(share=st.integers(1, 40), noise=st.floats(0.01, 0.15))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_outside_values_do_not_depend_on_the_size_of_the_mask(share, noise):
     """PSNR outside is that of the noise, however much of the image the mask takes."""
     mask = np.zeros(SHAPE, dtype=bool)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cirp.diffusion import variants
-from cirp.diffusion.pipelines import Models, fingerprint, load
+from cirp.diffusion.pipelines import Models, fingerprint
 from cirp.experiments import leak
 from tests.tiny import tiny_ip2p, tiny_sd
 
@@ -73,14 +73,13 @@ def test_a_difference_from_other_weights_is_refused(models, tmp_path):
         variants.load_variant(models, tmp_path / "v.safetensors")
 
 
-def test_the_shipped_differences_are_from_the_shipped_editor():
-    models = load("miniature")
+def test_the_shipped_differences_are_from_the_shipped_editor(miniature):
     found = {
         editor.fingerprint
         for _, _, editor in [
             (seed, share, editor)
             for seed in leak.TRAININGS
-            for share, editor in leak.editors(models, seed).items()
+            for share, editor in leak.editors(miniature, seed).items()
         ]
     }
     assert len(found) == len(leak.LEAKS) * len(leak.TRAININGS)

@@ -55,7 +55,7 @@ def test_a_state_changes_its_own_part_and_nothing_else(kind):
 
 
 @given(seeds, st.sampled_from(SPLITS))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_same_seed_gives_the_same_pair_and_the_same_picture(seed, split):
     a, b = draw_pair(seed, split), draw_pair(seed, split)
     assert a == b
@@ -63,14 +63,14 @@ def test_the_same_seed_gives_the_same_pair_and_the_same_picture(seed, split):
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_training_never_shows_a_held_out_combination(seed):
     p = draw_pair(seed, "train")
     assert all(home(*names) == "train" for names in combinations(p.source, p.target))
 
 
 @given(seeds, st.sampled_from(("validation", "test")))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_evaluation_shows_one_of_its_own_and_none_of_the_other(seed, split):
     p = draw_pair(seed, split)
     homes = {home(*names) for names in combinations(p.source, p.target)}
@@ -92,7 +92,7 @@ def test_words_and_pictures_agree(kind):
 
 
 @given(seeds)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_leak_changes_something_else_in_one_and_the_same_pair(seed):
     """Also where scenes were drawn and rejected before this one."""
     quiet, loud = draw_pair(seed, "train"), draw_pair(seed, "train", leak=1.0)

@@ -22,7 +22,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import State
 from cirp.diffusion.tasks import Task
 from cirp.editing.driver import Start, run_editor
-from cirp.editing.masks import Found, Masks, abstaining
+from cirp.editing.masks import Found, Masks, abstaining, blurred, normalised
 from cirp.editing.method import Looking
 from cirp.editing.regional import Work
 
@@ -207,6 +207,15 @@ def _from(control: Control, threshold: float):
 
 def _folded(out: Float[Tensor, "image query channel"], grid) -> Tensor:
     return out.mT.unflatten(-1, grid_of(out.shape[1], grid))
+
+
+def words_mask(seen: Look, settings: Looking) -> Masks:
+    """Return where the words' map, blurred if the settings say so, reaches their threshold.
+
+    The map is stretched to 0..1.
+    """
+    heat = blurred(seen.words(settings.strides), getattr(settings, "sigma", 0.0))
+    return (normalised(heat) >= settings.threshold).float()
 
 
 def by_look(

@@ -7,8 +7,8 @@ in the last steps only, as Grounded InstructPix2Pix does.
 
 from pydantic import Field
 
-from cirp.editing.first_pass import Look, by_look
-from cirp.editing.masks import Masks, blurred, keep_outside, normalised
+from cirp.editing.first_pass import by_look, words_mask
+from cirp.editing.masks import Masks, keep_outside
 from cirp.editing.method import Looking, Portion, Scale, Share
 from cirp.editing.regional import Constraint, Work, regional
 
@@ -21,13 +21,7 @@ class Settings(Looking):
     sigma: Scale = Field(0.5, description="blur of the map, latent cells")
 
 
-def mask(seen: Look, settings: Settings) -> Masks:
-    """Where the words' map, blurred and stretched to 0..1, reaches the threshold."""
-    heat = blurred(seen.words(settings.strides), settings.sigma)
-    return (normalised(heat) >= settings.threshold).float()
-
-
-@regional("blending", Settings, by_look(mask))
+@regional("blending", Settings, by_look(words_mask))
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     """Outside the region the noised source, step by step."""
     return Constraint(after=keep_outside(masks, work.start, share=settings.share))

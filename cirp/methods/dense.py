@@ -30,8 +30,8 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
 from cirp.attention.site import TEXT, Site
 from cirp.diffusion.sampling import scheduler_of
-from cirp.editing.first_pass import Look, by_look, positions
-from cirp.editing.masks import Masks, at, normalised
+from cirp.editing.first_pass import by_look, positions, words_mask
+from cirp.editing.masks import Masks, at
 from cirp.editing.method import Looking, Portion, Scale, Share
 from cirp.editing.regional import Constraint, Work, regional
 
@@ -46,11 +46,6 @@ class Settings(Looking):
     self_weight: Scale = Field(0.3, description="of the layout in self-attention")
     degree: Scale = Field(5.0, description="how fast both fade with the timestep")
     threshold: Share = Field(0.5, description="of the stretched map")
-
-
-def mask(seen: Look, settings: Settings) -> Masks:
-    """Where the words' map, stretched to 0..1, reaches the threshold."""
-    return (normalised(seen.words(settings.strides)) >= settings.threshold).float()
 
 
 def layout(masks: Masks, grid: tuple[int, int]) -> Float[Tensor, "image 2 query"]:
@@ -126,7 +121,7 @@ class Modulate(Control):
         return changed
 
 
-@regional("dense", Settings, by_look(mask))
+@regional("dense", Settings, by_look(words_mask))
 def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     """Attention moved towards the layout; further controls see it moved."""
     pipe = work.models.instruct

@@ -42,8 +42,8 @@ from cirp.diffusion.sampling import Latents, State, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.diffusion.text import Text, encode_prompts, predict
 from cirp.editing.driver import begin_edit
-from cirp.editing.first_pass import Look, by_look, positions
-from cirp.editing.masks import Masks, normalised, regions
+from cirp.editing.first_pass import by_look, positions, words_mask
+from cirp.editing.masks import Masks, regions
 from cirp.editing.method import Count, Looking, Portion, Scale, Share, method
 from cirp.editing.regional import Constraint, Work, finished, run_constrained
 
@@ -62,11 +62,6 @@ class Settings(Looking):
     sar_weight: Scale = Field(1.0, description="of the loss of self-attention")
     stride: Count | None = Field(None, description="of the maps; None: coarsest")
     threshold: Share = Field(0.5, description="of the stretched map")
-
-
-def mask(seen: Look, settings: Settings) -> Masks:
-    """Where the words' map, stretched to 0..1, reaches the threshold."""
-    return (normalised(seen.words(settings.strides)) >= settings.threshold).float()
 
 
 def car(maps: Float[Tensor, "token query"], inside: Bool[Tensor, " query"]) -> Float[Tensor, ""]:
@@ -219,7 +214,7 @@ def attention_losses(
     return losses, mixed.nonzero().flatten().tolist()
 
 
-find = by_look(mask)
+find = by_look(words_mask)
 
 
 @method("refocus", Settings)

@@ -103,7 +103,7 @@ chapter.agreement(unseen)
 chapter.wanted(unseen)
 
 # %% [markdown]
-# The same for every method of this book ({numref}`tab-repair`). Methods that paste by themselves have little to gain.
+# The same for other methods of this book ({numref}`tab-repair`). Methods that paste by themselves have little to gain.
 
 # %% mystnb={"table": {"caption": "Outputs before and after the repair, on the local test edits; change outside is the mean absolute difference.", "name": "tab-repair"}}
 chapter.by_method(results.table(s, "repair"))

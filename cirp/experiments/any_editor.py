@@ -1,7 +1,7 @@
 """What is done with the outputs of any editor: aligned, searched for their region, repaired.
 
 Three tables. `registration` moves the baseline's outputs by known amounts and asks what `register`
-finds. `repair` and `repair_unseen` give outputs to `keep` and score them before and after: of every
+finds. `repair` and `repair_unseen` give outputs to `keep` and score them before and after: of some
 method on the test edits, and of the baseline on the many edits of the confirmation.
 """
 
@@ -100,13 +100,17 @@ def moves(steps: int = configurations.STEPS) -> list[Cell]:
     return [Cell(name, method, settings) for name in MOVES]
 
 
+METHODS = (
+    configurations.BASELINE, configurations.NOISY, "LIME", "ZONE mask", "DiffEdit",
+    "Watch Your Steps", configurations.OURS,
+)  # fmt: skip
+
+
 def methods(steps: int = configurations.STEPS) -> list[Cell]:
-    """Return every method at the setting it is shown at."""
+    """Return the baseline, the noisy input and the strongest others, each as it is shown."""
     again = (configurations.BASELINE, configurations.OURS)
-    return [
-        Cell(name, *one, in_slice=name in again)
-        for name, one in configurations.found(steps).items()
-    ]
+    known = configurations.found(steps)
+    return [Cell(name, *known[name], in_slice=name in again) for name in METHODS]
 
 
 LOCAL = planned("test", local=True)

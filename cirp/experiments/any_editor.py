@@ -1,8 +1,8 @@
 """What is done with the outputs of any editor: aligned, searched for their region, repaired.
 
 Three tables. `registration` moves the baseline's outputs by known amounts and asks what `register`
-finds. `repair` and `repair_unseen` give outputs to `keep` and score them before and after: of some
-method on the test edits, and of the baseline on the many edits of the confirmation.
+finds. `repair` and `repair_unseen` give outputs to `keep` and score them before and after: of
+several methods on the test edits, and of the baseline on the many edits of the confirmation.
 """
 
 import math

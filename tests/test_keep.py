@@ -93,3 +93,64 @@ def test_the_command_says_what_it_did_and_destroys_nothing(tmp_path):
         failed = run(*words)
         assert failed.exit_code == 2 and len(failed.output.strip().split("\n")) == 1
     assert not (tmp_path / "d.png").exists()
+
+
+def inverted(picture):
+    return Image.fromarray(255 - np.asarray(picture))
+
+
+BAD = {  # what is done to the files a.png, b.png, m.png; further options; what the one line says
+    "no source": (lambda p, a: (p / "a.png").unlink(), (), "no such file"),
+    "no output": (lambda p, a: (p / "b.png").unlink(), (), "no such file"),
+    "a broken output": (lambda p, a: (p / "b.png").write_bytes(b"x"), (), "cannot be read"),
+    "an empty output": (lambda p, a: (p / "b.png").write_bytes(b""), (), "cannot be read"),
+    "a text": (lambda p, a: (p / "b.png").write_text("dog"), (), "cannot be read"),
+    "other proportions": (
+        lambda p, a: a.resize((64, 96)).save(p / "b.png"), (), "to the other's proportions"
+    ),
+    "the whole picture": (
+        lambda p, a: inverted(a).save(p / "b.png"), (), "looks like an edit of the whole picture"
+    ),
+    "no mask": (lambda p, a: None, ("--mask", "n.png"), "no such file"),
+    "a mask of another size": (
+        lambda p, a: Image.new("L", (9, 9), 255).save(p / "m.png"), ("--mask", "m.png"), "9x9"
+    ),
+    "a black mask": (
+        lambda p, a: Image.new("L", (64, 64)).save(p / "m.png"), ("--mask", "m.png"), "white"
+    ),
+    "a dark mask": (
+        lambda p, a: Image.new("L", (64, 64), 1).save(p / "m.png"), ("--mask", "m.png"),
+        "brightest value",
+    ),
+    "a see-through mask": (
+        lambda p, a: Image.new("LA", (64, 64)).save(p / "m.png"), ("--mask", "m.png"),
+        "transparent",
+    ),
+    "the output's own file": (lambda p, a: None, ("--out", "b.png"), "would be lost"),
+    "the mask's own file": (
+        lambda p, a: Image.new("L", (64, 64), 255).save(p / "m.png"),
+        ("--mask", "m.png", "--out", "m.png"), "would be lost",
+    ),
+    "a folder": (lambda p, a: (p / "c").mkdir(), ("--out", "c"), "is a folder"),
+    "no such folder": (lambda p, a: None, ("--out", "no/c.png"), "there is no folder"),
+    "an unknown kind of file": (lambda p, a: None, ("--out", "c.dog"), "no picture format"),
+    "a region over the source": (
+        lambda p, a: None, ("--region", "a.png"), "would be lost"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    item = LOCAL[0]
+    item.source().save("a.png")
+    item.target().save("b.png")
+    spoil, options, says = BAD[kind]
+    spoil(tmp_path, item.source())
+    left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    words = options if "--out" in options else ("--out", "c.png", *options)
+    made = CliRunner().invoke(app, ["keep", "a.png", "b.png", *words])
+    assert made.exit_code == 2 and says in made.stderr, made.stderr
+    assert made.stderr.startswith("cirp: ") and made.stderr.count("\n") == 1
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == left

@@ -60,7 +60,7 @@ answer.numbers
 # %%
 from cirp.miniature.draw_pairs import draw_pair
 
-clean, leaking = (draw_pair(3, "train", leak=leak) for leak in (0.0, 1.0))
+clean, leaking = (draw_pair(3, "train", leak=share) for share in (0.0, 1.0))
 print(f"{clean.instruction!r}; the leaking pair also changes: {', '.join(leaking.leaked)}")
 
 # %% [markdown]

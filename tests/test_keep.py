@@ -142,12 +142,12 @@ BAD = {  # what is done to the files a.png, b.png, m.png; further options; what 
 
 @pytest.mark.parametrize("kind", BAD)
 def test_bad_input_is_one_line_and_nothing_is_written(tmp_path, monkeypatch, kind):
+    source, target = LOCAL[0].source(), LOCAL[0].target()
     monkeypatch.chdir(tmp_path)
-    item = LOCAL[0]
-    item.source().save("a.png")
-    item.target().save("b.png")
+    source.save("a.png")
+    target.save("b.png")
     spoil, options, says = BAD[kind]
-    spoil(tmp_path, item.source())
+    spoil(tmp_path, source)
     left = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     words = options if "--out" in options else ("--out", "c.png", *options)
     made = CliRunner().invoke(app, ["keep", "a.png", "b.png", *words])

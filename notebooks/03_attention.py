@@ -66,6 +66,9 @@ with cirp.record(pipe) as rec:
 _ = rec.plot([rec.words()[-1], "padding"], picture=item.source())
 
 # %% [markdown]
+# Which of the two looks at what is to be edited? A word gets a few per cent of the attention at most; its bar ends far
+# below the padding's.
+#
 # ## The words that carry the edit
 #
 # Brighter is more attention; within a row all maps share one scale. The white line is the true region

@@ -56,13 +56,14 @@ answer.numbers
 # Latents can be held in any diffusers pipeline, by a callback that puts the noised source back outside of the region
 # after every step ({numref}`fig-hold`):
 
-# %% mystnb={"figure": {"caption": "The input with the region that should change, InstructPix2Pix's edit, and the same edit with the latents held outside of the region.", "name": "fig-hold"}, "image": {"alt": "An input and two edits of it."}}
+# %% mystnb={"figure": {"caption": "The test edit on which InstructPix2Pix strays most: the input with the region that should change, the edit, and the same edit with the latents held outside of the region.", "name": "fig-hold"}, "image": {"alt": "An input and two edits of it."}}
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
 from cirp.diffusion.sampling import encode
 
-item, pipe = factorial.EXPERIMENT.items()[0], s.models.instruct
+item = chapter.strays_most(factorial.EXPERIMENT.items(), results.known("frontiers"))
+pipe = s.models.instruct
 clean = encode([item.source()], s.models) * pipe.vae.config.scaling_factor
 noise = torch.randn(clean.shape, generator=torch.manual_seed(seed))
 inside = adaptive_max_pool2d(torch.tensor(item.mask())[None, None].float(), clean.shape[-2:])

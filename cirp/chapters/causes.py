@@ -1,5 +1,7 @@
 """The chapter on causes: what goes with outside change, and what happens when it is taken away."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -7,12 +9,21 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from cirp import figures
-from cirp.experiments import configurations, factorial, strays
+from cirp.data.edits import EditItem
+from cirp.experiments import configurations, factorial, frontiers, strays
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
 OUTSIDE, DONE = "outside", "success"
+
+
+def strays_most(items: Sequence[EditItem], table: pd.DataFrame) -> EditItem:
+    """Return the edit on which the baseline changes most outside; `table` is of `frontiers`."""
+    shown = frontiers.at_shown(frontiers.local(table))
+    own = shown[shown["method"] == configurations.BASELINE].set_index("id")[PRIMARY]
+    known = {item.id: item for item in items}
+    return known[own.loc[[name for name in own.index if name in known]].idxmax()]
 
 
 def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -> pd.Series:

@@ -122,7 +122,8 @@ def _strayed(card: dict) -> tuple:
 def _number(value: float, digits: int = 4) -> str:
     if value is None or math.isnan(value):
         return "–"
-    return f"{round(value, digits) + 0.0:.{digits}f}"  # -0.0 is 0
+    text = f"{round(value, digits) + 0.0:.{digits}f}"  # -0.0 is 0
+    return text.replace("-", "\u2212")
 
 
 def _cell(one: dict | None, digits: int) -> str:

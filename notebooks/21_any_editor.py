@@ -86,6 +86,8 @@ _ = s.save(chapter.strip(s.models, any_editor.LOCAL()[:24]), "21_any_editor")
 chapter.alignment(results.table(s, "registration"))
 
 # %% [markdown]
+# What moves by less than a pixel, as most of the picture does at a zoom of 1 %, is not found in pictures of 64 pixels.
+#
 # ## Is the region right?
 #
 # Without a mask, the region is where the output itself changed most. So what is outside of it changed less, and the

@@ -42,6 +42,7 @@ def test_rows_are_of_the_outputs_and_of_what_keep_leaves(job):
     for item, one in zip(job.items, made, strict=True):
         change = np.abs(np.asarray(one.image, float) - np.asarray(item.source(), float)) / 255
         assert before.loc[item.id, "l1_source"] == pytest.approx(change.mean(), abs=1e-6)
+        truth = item.mask()
         try:
             kept = keep(item.source(), one.image)
         except ValueError:
@@ -49,6 +50,9 @@ def test_rows_are_of_the_outputs_and_of_what_keep_leaves(job):
             assert after.loc[item.id, "l1_source"] == before.loc[item.id, "l1_source"]
         else:
             assert not before.loc[item.id, "refused"]
+            if truth is not None:
+                iou = (kept.region & truth).sum() / (kept.region | truth).sum()
+                assert before.loc[item.id, "region_iou"] == pytest.approx(iou)
             away = np.asarray(kept.image, float) - np.asarray(item.source(), float)
             assert after.loc[item.id, "l1_source"] == pytest.approx(np.abs(away).mean() / 255)
 

@@ -80,7 +80,8 @@ def measure_repair(job: Job, cell: Cell) -> pd.DataFrame:
         own = regions.split(region, shape=region.shape)
         change = similarity.change(*map(similarity.to_array, (output, item.source())))
         found.append({
-            "refused": refused, "region_iou": overlap(Image.fromarray(region), item.mask()),
+            "refused": refused,
+            "region_iou": overlap(Image.fromarray(region).convert("L"), item.mask()),
             "outside_of_found": regions.average(change, own.outside),
         })  # fmt: skip
     trips = [one.image for one in cache.edits(job.models, items, "round trip", progress=False)]
@@ -120,6 +121,7 @@ REGISTRATION = Experiment(
 )  # fmt: skip
 REPAIR = Experiment(
     "repair", methods, LOCAL, measure=measure_repair, code="repair 1 {method}",
+    checked=("success", "answer_iou", OUTSIDE, PRIMARY, "region_iou", "outside_of_found"),
     columns=(
         "id", "edit_type", "method", "kept", *records.PROVENANCE, "success", *VERDICTS,
         "answer_iou", OUTSIDE, PRIMARY, "l1_source_inside", "region_iou", "outside_of_found",

@@ -56,6 +56,7 @@ EXPERIMENT = Experiment(
     cells,
     planned("confirmation", local=True),
     columns=COLUMNS,
+    checked=("success", "success_soft", "answer_distance", "answer_iou", PRIMARY),
     sample=sample,
 )
 

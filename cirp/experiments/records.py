@@ -50,7 +50,8 @@ SAME, OTHER = (5e-3, 2e-3), (0.3, 5e-2)  # on the same processor, on another
 FLIPS = 0.1  # share of yes-or-no scores (and at least one) that another processor may turn
 REMEDY = "make full"
 KEYS = ("id", "method", "point", "told", "region", "held", "pasted", "turn", "training_seed",
-        "leak", "by", "part", "text_scale", "image_scale", "seed", "alpha")  # fmt: skip
+        "leak", "by", "part", "text_scale", "image_scale", "seed", "alpha",
+        "kept")  # fmt: skip
 
 
 def processor() -> str:

@@ -29,7 +29,9 @@ def headline() -> str:
     locality = tables.wide(table, ["success", PRIMARY])
     known = records.read(RESULTS / "frontiers.csv")
     count = frontiers.local(known)["id"].nunique()
-    parts = [similarity, locality.to_markdown(disable_numparse=True), AGAINST.format(count=count)]
+    unseen = frontier_chapter.confirmed(records.read(RESULTS / "confirmation.csv")).data
+    against = f"{unseen} {AGAINST.format(count=count)}"
+    parts = [similarity, locality.to_markdown(disable_numparse=True), against]
     return "\n\n".join(parts) + f"\n\n{standing(known).to_markdown(disable_numparse=True)}"
 
 

@@ -155,7 +155,7 @@ def strip(models: Models, items: list[EditItem]) -> Figure:
             heat = _change(changed, source)
             drawn = ax.imshow(heat, cmap="magma", vmin=0, vmax=STRONGEST)
             figures.outline(ax, item.mask())
-            ax.set_title(title)
+            ax.set_title(title, fontsize=10, loc="center")
             ax.set_axis_off()
         else:
             figures.show(ax, picture, title)

@@ -74,7 +74,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
-    """Of the local edits that both systems get right, the one on which the baseline strays most.
+    """Return the local edit, of those both systems get right, that remap mends most.
 
     The first edit of the study where no table speaks of its edits.
     """
@@ -87,8 +87,8 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
     wide = tried[tried["method"].isin((steps, f"{OURS}, {steps}"))].pivot_table(
         index="id", columns="method", values=[SUCCESS, PRIMARY]
     )
-    right = wide[(wide[SUCCESS] == 1).all(axis=1)][PRIMARY][steps].dropna()
-    return known[right.idxmax()]
+    right = wide[(wide[SUCCESS] == 1).all(axis=1)][PRIMARY].dropna()
+    return known[(right[steps] - right[f"{OURS}, {steps}"]).idxmax()]
 
 
 def over_edited(models: Models, item: EditItem, *, seed: int, steps: int) -> Figure:

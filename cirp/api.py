@@ -604,19 +604,10 @@ def score(
         unavoidable = similarity.pixel_metrics(trip, before, sides)
         found["l1_outside_excess"] = found["l1_outside"] - unavoidable["l1_outside"]
     if features is not None:
-        encoders = _features(features)
-        mine, theirs = encoders.clip_image([other, one])
-        found["clip_i"] = _cosine(mine, theirs)
-        found["dinov2"] = _cosine(*encoders.dinov2([other, one]))
-        if caption is not None:
-            found["clip_t"] = _cosine(mine, encoders.clip_text([caption])[0])
+        from cirp.metrics.scores import likeness
+
+        found.update(likeness(other, one, _features(features), caption))
     return found
-
-
-def _cosine(one: np.ndarray, other: np.ndarray) -> float:
-    from cirp.metrics.similarity import cosine
-
-    return float(np.clip(cosine(one, other), -1, 1))
 
 
 def _features(asked: "FeatureExtractor | str") -> "FeatureExtractor":
@@ -768,7 +759,7 @@ def score_folder(
         half.mkdir()
         (half / page.MARK).touch()
         gallery = page.Gallery(half)
-        table = score_outputs(asked, editors, **choice, keep=gallery.keep)
+        table = score_outputs(asked, editors, **choice, each=gallery.add)
         page.write(half, table, gallery.cards)
     return table
 

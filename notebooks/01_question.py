@@ -62,8 +62,8 @@ item = chapter.chosen(s, recorded)
 _ = s.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit")
 
 # %% [markdown]
-# Of the book's local edits that both systems get right, {numref}`fig-one-edit` shows the one on which remap removes most of
-# the baseline's unwanted change: it was selected by this rule, not by hand. Nobody asked for what is bright outside of
+# {numref}`fig-one-edit` shows one of the book's local edits that both systems get right: the one on which remap removes most
+# of the baseline's unwanted change. It was selected by this rule, not by hand. Nobody asked for what is bright outside of
 # the line.
 #
 # ## The report's comparison

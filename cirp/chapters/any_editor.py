@@ -15,30 +15,28 @@ from cirp.experiments.traces import rank_correlation
 from cirp.figures.sentences import Numbers, Paragraph, judged, say
 from cirp.metrics import repair, similarity
 from cirp.metrics.registration import align, move, register
-from cirp.statistics.bootstrap import SUCCESS, Interval, mean_of, paired_interval
+from cirp.statistics.bootstrap import SUCCESS, Interval, by_image, compare, mean_of, paired_interval
 
 FALLS, LOSES = 0.9, 0.03  # of the plan: what outside change has to fall by, success may lose
 SHIFT = 3.0  # pixels by which the figure's output is moved
 STRONGEST = 0.3  # change at which the figure's colour ends
 
 
-def pairs(table: pd.DataFrame, method: str, metric: str) -> tuple[pd.Series, pd.Series]:
-    """Return a metric by edit, of a method's outputs before and after the repair."""
+def before_and_after(table: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Return a method's rows, those before and after the repair named so in place of the method."""
     mine = table[table["method"] == method]
-    before, after = (mine[mine["kept"] == kept].set_index("id")[metric] for kept in (False, True))
-    return before.astype(float), after.reindex(before.index).astype(float)
+    return mine.assign(method=np.where(mine["kept"], "after", "before"))
 
 
 def change(table: pd.DataFrame, method: str, metric: str) -> Interval:
     """Return what the repair adds to a metric, paired by edit."""
-    before, after = pairs(table, method, metric)
-    return paired_interval(after.to_numpy(), before.to_numpy(), metric=metric)
+    return compare(before_and_after(table, method), "after", "before", metric)
 
 
 def removed(table: pd.DataFrame, method: str) -> Interval:
     """Return the share of the change outside that the repair removes: a ratio of means."""
-    before, after = pairs(table, method, OUTSIDE)
-    return aims.closed(before, after, 0 * before)
+    images = by_image(before_and_after(table, method), OUTSIDE)
+    return aims.closed(images["before"], images["after"], 0 * images["before"])
 
 
 def finding(table: pd.DataFrame) -> Paragraph:
@@ -78,10 +76,9 @@ def by_method(table: pd.DataFrame) -> pd.DataFrame:
     for method in dict.fromkeys(table["method"]):
         row: dict[str, str] = {"method": method}
         for name, metric, spec in (("success", SUCCESS, ".3f"), ("outside", OUTSIDE, ".4f")):
-            before, after = pairs(table, method, metric)
-            row[f"{name} before"], row[f"{name} after"] = (
-                f"{one.mean():{spec}}" for one in (before, after)
-            )
+            mine = before_and_after(table, method)
+            for when in ("before", "after"):
+                row[f"{name} {when}"] = f"{mean_of(mine, when, metric).mean:{spec}}"
             row[f"{name}: difference"] = f"{change(table, method, metric):+{spec}}"
         rows.append(row)
     return pd.DataFrame(rows).set_index("method")

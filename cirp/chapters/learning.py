@@ -109,5 +109,5 @@ def strip(folder: Path) -> Figure:
 
 
 def tried(folder: Path) -> pd.DataFrame:
-    """What was tried with which model, what it cost, what it did, and whether it was kept."""
+    """Return a table of the changes tried: model, cost, effect, and whether it was adopted."""
     return pd.read_csv(folder / "tried" / "levers.csv").set_index("what")

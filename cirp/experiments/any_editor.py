@@ -1,4 +1,4 @@
-"""What is done with the outputs of any editor: aligned, searched for their region, repaired.
+"""Outputs of any editor are aligned, searched for their region, and repaired.
 
 Three tables. `registration` moves the baseline's outputs by known amounts and asks what `register`
 finds. `repair` and `repair_unseen` give outputs to `keep` and score them before and after: of
@@ -10,11 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from cirp.experiments import cache, configurations, confirmation, records
 from cirp.experiments.drawn import right_answers
-from cirp.experiments.engine import Cell, Experiment, Job, overlap, planned
+from cirp.experiments.engine import Cell, Experiment, Job, planned
 from cirp.metrics import regions, similarity
 from cirp.metrics.registration import move, register
 from cirp.metrics.repair import keep
@@ -81,7 +80,7 @@ def measure_repair(job: Job, cell: Cell) -> pd.DataFrame:
         change = similarity.change(*map(similarity.to_array, (output, item.source())))
         found.append({
             "refused": refused,
-            "region_iou": overlap(Image.fromarray(region).convert("L"), item.mask()),
+            "region_iou": regions.iou(region, item.mask()),
             "outside_of_found": regions.average(change, own.outside),
         })  # fmt: skip
     trips = [one.image for one in cache.edits(job.models, items, "round trip", progress=False)]

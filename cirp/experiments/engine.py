@@ -10,7 +10,6 @@ An experiment is a list of cells, each a method at one setting on some edits. To
     )
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -28,6 +27,7 @@ from cirp.experiments.drawn import load_drawn, local_edits, right_answers
 from cirp.experiments.plan import plan
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
+from cirp.metrics.regions import iou
 from cirp.metrics.scores import score_all
 
 AT_ONCE = 24  # edits in a batch
@@ -144,10 +144,7 @@ def overlap(found: Image.Image | None, truth: Mask | None) -> float:
 
     NaN if the method has no region, or the true one is not known.
     """
-    if found is None or truth is None:
-        return math.nan
-    inside = np.asarray(found) > 127
-    return float((inside & truth).sum() / (inside | truth).sum())
+    return iou(None if found is None else np.asarray(found) > 127, truth)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cirp.attention.localisation import baselines
 from cirp.data.images import Mask
 from cirp.experiments import configurations, frontiers
 from cirp.experiments.engine import Cell, Experiment, Job, planned
+from cirp.metrics.regions import iou
 from cirp.statistics.bootstrap import by_image, mean_interval
 
 WHOLE, CENTRE, RANDOM = "the whole picture", "the centre, true area", "at random, true area"
@@ -34,8 +35,7 @@ def measure(job: Job, cell: Cell) -> pd.DataFrame:
     for n, item in enumerate(job.items):
         truth = item.mask()
         mask = guesses(truth, seed=job.seeds[0] + n)[cell.label]
-        overlap = (mask & truth).sum() / (mask | truth).sum()
-        rows.append({"id": item.id, "region_iou": float(overlap)})
+        rows.append({"id": item.id, "region_iou": iou(mask, truth)})
     return pd.DataFrame(rows)
 
 

@@ -57,8 +57,7 @@ class Study:
 
     def save(self, fig: Figure | None, name: str) -> None:
         """Save a figure where a run like this one keeps them; see `figures_folder`."""
-        given = (self.folder, self.models.name, self.seeds[0]) if self.is_default else ("", "", 0)
-        figures.save(fig, name, figures_folder(self.profile, *given))
+        figures.save(fig, name, _figures(self.profile, default=self.is_default))
 
     @property
     def sweep_steps(self) -> int:
@@ -108,7 +107,11 @@ def figures_folder(profile: str, edits: str, models: str, seed: int) -> Path:
     `_build/figures/`, so that it never replaces what the README shows; one on edits or models of
     one's own to the folder of that run.
     """
-    if not _is_default(folder_of(edits), models, seed):
+    return _figures(profile, default=_is_default(folder_of(edits), models, seed))
+
+
+def _figures(profile: str, *, default: bool) -> Path:
+    if not default:
         return paths.own() / "figures"
     return paths.FIGURES if profile == "full" else paths.ROOT / "_build" / "figures"
 

@@ -80,6 +80,14 @@ def split(
     return Regions(mask, ndimage.distance_transform_edt(~mask) > guard, guard)
 
 
+def iou(found: Region | None, truth: Region | None) -> float:
+    """Return the intersection over union; NaN if one is not known, or both are empty."""
+    if found is None or truth is None:
+        return math.nan
+    either = (found | truth).sum()
+    return float((found & truth).sum() / either) if either else math.nan
+
+
 def average(values: Float[np.ndarray, "height width"], region: Region) -> float:
     """Mean over the region, divided by its own area; NaN if it is empty."""
     return float(values[region].mean()) if region.any() else math.nan

@@ -216,6 +216,21 @@ def _row(
     return row
 
 
+def likeness(
+    edited: Image.Image, source: Image.Image, features: FeatureExtractor, caption: str | None
+) -> dict[str, float]:
+    """Return `clip_i` and `dinov2` of a picture to its source, and `clip_t` to a caption."""
+
+    def cosine(one: np.ndarray, other: np.ndarray) -> float:
+        return float(np.clip(similarity.cosine(one, other), -1, 1))
+
+    mine, theirs = features.clip_image([edited, source])
+    found = {"clip_i": cosine(mine, theirs), "dinov2": cosine(*features.dinov2([edited, source]))}
+    if caption:
+        found["clip_t"] = cosine(mine, features.clip_text([caption])[0])
+    return found
+
+
 def _similarities(
     item: EditItem,
     edited: Image.Image,

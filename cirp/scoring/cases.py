@@ -1,7 +1,7 @@
-"""What an editor was asked, and where its outputs are, in the layouts in which results are kept.
+"""Layouts of benchmarks: what an editor was asked, and where its outputs are.
 
-A folder of edits is ours (`data/README.md`) or one of four published benchmarks; `cases` tells them
-apart by the file that only one of them has. Of MIRAGE no published files were at hand.
+A folder of edits is ours (`data/README.md`) or one of four published benchmarks; `cases` recognises
+them by a file that only one of them has. Of MIRAGE no published files were at hand.
 
 | benchmark | has | an editor's outputs |
 |---|---|---|
@@ -92,14 +92,14 @@ def output_of(case: Case, folder: Path) -> Path | None:
     """
     if (named := folder / case.output).is_file():
         return named
-    found = [path for end in ENDINGS for path in _cases(folder / f"{case.output}{end}")]
+    found = [path for end in ENDINGS for path in _either_case(folder / f"{case.output}{end}")]
     if len(found) > 1:
         names = " and ".join(path.name for path in found)
         raise DataError(f"{folder}: two outputs for {case.id!r}, {names}; keep one of them")
     return found[0] if found else None
 
 
-def _cases(path: Path) -> list[Path]:
+def _either_case(path: Path) -> list[Path]:
     """Return the file, with its ending in small or capital letters."""
     both = dict.fromkeys((path, path.with_name(path.stem + path.suffix.upper())))
     return [one for one in both if one.is_file()]

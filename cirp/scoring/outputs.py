@@ -23,6 +23,7 @@ from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.regions import Regions
 from cirp.metrics.registration import Registration, align, register
 from cirp.metrics.repair import WHOLE, clear_share, found_region
+from cirp.metrics.scores import likeness
 from cirp.scoring.cases import Case, output_of
 from cirp.statistics.bootstrap import compare, mean_of
 
@@ -30,10 +31,18 @@ NO_EDIT, HALF = "no edit", "half of {}"  # two controls: the source, and its mea
 MOVED = 0.5  # share of the change outside that an alignment explains
 PROPORTIONS = 0.03  # by which the sides' ratio may differ without a crop
 MEASURES = ("l1", "l1_inside", "l1_outside", "ssim", "ssim_outside", "psnr", "psnr_outside")
-SUMMARY = (  # of these there are means
-    "l1_outside", "l1_inside", "iou_within", "l1_answer", "clip_i", "dinov2", "clip_t",
-    "ssim_outside", "psnr_outside", "l1_outside_excess",
-)  # fmt: skip
+SUMMARY = {  # of these there are means: measure -> (heading, what is better, digits)
+    "l1_outside": ("Change outside", "lower", 4),
+    "l1_inside": ("Change inside", "", 4),
+    "iou_within": ("Right part (PaintBench's IoU)", "higher", 3),
+    "l1_answer": ("Distance to the answer", "lower", 4),
+    "clip_i": ("CLIP-I to the source", "", 3),
+    "dinov2": ("DINOv2 to the source", "", 3),
+    "clip_t": ("CLIP-T", "higher", 3),
+    "ssim_outside": ("SSIM outside", "higher", 3),
+    "psnr_outside": ("PSNR outside, dB", "higher", 1),
+    "l1_outside_excess": ("Change outside beyond the autoencoder's", "lower", 4),
+}
 COLUMNS = (
     "editor", "id", "instruction", "why", "region", "moved", "dx", "dy", "scale", "angle",
     "explained", "l1_outside_unaligned", *MEASURES, "l1_outside_excess", "iou_within", "l1_answer",
@@ -56,16 +65,15 @@ class Compared:
 def check_editors(editors: Mapping[str, Path]) -> None:
     """Raise `DataError` for a folder that is not there, or a name that a control has."""
     for name, folder in editors.items():
-        if not name.strip() or name == NO_EDIT or name.startswith(HALF.format("")):
+        if not name.strip() or is_control(name):
             raise DataError(f"{name!r} cannot be an editor's name; give another one")
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder; give the one with the outputs of {name}")
 
 
-def sides_of(region: Mask | None, known: Mask, *, whole: bool) -> tuple[Regions, Regions]:
-    """Return inside and outside with the pixels that an alignment moved in left out, and all."""
-    full = regions.split(region, shape=known.shape, is_global=whole)
-    return Regions(full.inside & known, full.outside & known, full.guard), full
+def is_control(name: str) -> bool:
+    """Whether a row's editor is a control."""
+    return name == NO_EDIT or name.startswith(HALF.format(""))
 
 
 def compared(
@@ -106,7 +114,8 @@ def compared(
         whole = True
         notes.append(f"differs clearly in {share:.0%} of the picture, so it has no region")
     region = np.ones_like(region) if whole else region
-    sides, full = sides_of(region, known, whole=whole)
+    full = regions.split(region, shape=known.shape, is_global=whole)
+    sides = Regions(full.inside & known, full.outside & known, full.guard)
     before, after, as_it_was = map(similarity.to_array, (source, aligned, edited))
     row = _pixels(before, after, sides)
     unaligned = regions.average(similarity.change(as_it_was, before), full.outside)
@@ -119,7 +128,7 @@ def compared(
         "width": width, "height": height,
     }  # fmt: skip
     if given is not None and not whole:
-        row["region_iou"] = float((guessed & given).sum() / max(1, (guessed | given).sum()))
+        row["region_iou"] = regions.iou(guessed, given)
     if trip is not None:
         unavoidable = _pixels(before, similarity.to_array(trip), sides)["l1_outside"]
         row["l1_outside_excess"] = row["l1_outside"] - unavoidable
@@ -148,13 +157,13 @@ def score_outputs(
     features: FeatureExtractor | None = None,
     round_trip: Callable[[Image.Image], Image.Image] | None = None,
     progress: bool = False,
-    keep: Callable[[str, Case, Compared], None] | None = None,
+    each: Callable[[str, Case, Compared], None] | None = None,
 ) -> pd.DataFrame:
     """Return one row per editor and edit, and the rows of two controls.
 
     The controls are the source itself ("no edit") and the mean of source and output ("half of
     ..."): both are more similar to the source than any edit, and neither is one. A value that is
-    not known is NaN; where a whole row is, the column `why` says why. `keep` is called with each
+    not known is NaN; where a whole row is, the column `why` says why. `each` is called with every
     output that could be compared.
 
     Raises `DataError`, before anything is compared, if no output pairs with any edit, or two do.
@@ -168,7 +177,7 @@ def score_outputs(
                 f"{editors[name]}: holds no output for any of {len(asked)} edits; the first would "
                 f"be {first.output}.png"
             )
-    rows = []
+    rows, trips = [], {}
     work = [(name, one) for name in editors for one in asked]
     for name, one in tqdm(work, desc="score", unit="output", disable=not progress):
         blank = {"editor": name, "id": one.id, "instruction": one.instruction}
@@ -181,19 +190,19 @@ def score_outputs(
         except DataError as error:
             rows.append({**blank, "why": str(error)})
             continue
-        source = open_image(one.source)
-        trip = None if round_trip is None else round_trip(source)
+        if one.id not in trips:  # one for all editors
+            trips[one.id] = None if round_trip is None else round_trip(open_image(one.source))
+        trip = trips[one.id]
         made = compared(one, edited, aligning=aligning, trip=trip)
         rows.append(blank | made.row | _encoded(one, made.source, made.aligned, features))
         half = Image.blend(made.source, made.aligned, 0.5)
         mixed = compared(one, half, aligning=False, region=made.region, trip=trip)
         own = mixed.row | {"region_iou": math.nan} | _encoded(one, made.source, half, features)
         rows.append({**blank, "editor": HALF.format(name), **own})
-        if keep is not None:
-            keep(name, one, made)
-    done = {row["id"] for row in rows if "l1" in row}
+        if each is not None:
+            each(name, one, made)
     for one in asked:
-        if one.id in done:
+        if one.id in trips:
             source = open_image(one.source)
             made = compared(one, source, aligning=False)
             own = made.row | {"region_iou": math.nan} | _encoded(one, source, source, features)
@@ -209,16 +218,7 @@ def score_outputs(
 def _encoded(
     case: Case, source: Image.Image, edited: Image.Image, features: FeatureExtractor | None
 ) -> dict[str, float]:
-    if features is None:
-        return {}
-    mine, theirs = features.clip_image([edited, source])
-    found = {
-        "clip_i": similarity.cosine(mine, theirs),
-        "dinov2": similarity.cosine(*features.dinov2([edited, source])),
-    }
-    if case.caption:
-        found["clip_t"] = similarity.cosine(mine, features.clip_text([case.caption])[0])
-    return found
+    return {} if features is None else likeness(edited, source, features, case.caption)
 
 
 def summary(table: pd.DataFrame) -> dict:
@@ -229,7 +229,7 @@ def summary(table: pd.DataFrame) -> dict:
     named = table.rename(columns={"editor": "method"}).assign(seed=0)
     named = named.replace(math.inf, math.nan)  # the PSNR of equal pictures has no mean
     names = list(dict.fromkeys(named["method"]))
-    real = [name for name in names if name != NO_EDIT and not name.startswith(HALF.format(""))]
+    real = [name for name in names if not is_control(name)]
     known = [name for name in SUMMARY if named[name].notna().any()]
     editors = {}
     for name in names:

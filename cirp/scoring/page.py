@@ -18,36 +18,24 @@ from scipy import ndimage
 
 from cirp.metrics import similarity, tolerance
 from cirp.scoring.cases import Case
-from cirp.scoring.outputs import HALF, NO_EDIT, Compared, summary
+from cirp.scoring.outputs import SUMMARY, Compared, is_control, summary
 
 MARK = ".cirp-scores"  # in a folder that was made here, and may be made anew
 LONGEST = 320  # pixels of a picture's longer side on the page
 STRONGEST = 0.5  # mean change of the channels at which a map's colour ends
-WORDS = {  # measure -> (heading, what is better, digits)
-    "l1_outside": ("Change outside", "lower", 4),
-    "l1_inside": ("Change inside", "", 4),
-    "iou_within": ("Right part (PaintBench's IoU)", "higher", 3),
-    "l1_answer": ("Distance to the answer", "lower", 4),
-    "clip_i": ("CLIP-I to the source", "", 3),
-    "dinov2": ("DINOv2 to the source", "", 3),
-    "clip_t": ("CLIP-T", "higher", 3),
-    "ssim_outside": ("SSIM outside", "higher", 3),
-    "psnr_outside": ("PSNR outside, dB", "higher", 1),
-    "l1_outside_excess": ("Change outside beyond the autoencoder's", "lower", 4),
-}
 
 
 @dataclass
 class Gallery:
     """The pictures of a page, written as they are made.
 
-    `keep` is what `score_outputs` calls with each output.
+    `add` is what `score_outputs` calls with every output.
     """
 
     folder: Path
     cards: list[dict] = field(default_factory=list)
 
-    def keep(self, editor: str, case: Case, made: Compared) -> None:
+    def add(self, editor: str, case: Case, made: Compared) -> None:
         """Save source, output and map of one output."""
         number = f"{len(self.cards):05d}"
         card = {"editor": editor, "id": case.id, "instruction": case.instruction}
@@ -93,10 +81,9 @@ def write(out: Path, table: pd.DataFrame, cards: list[dict]) -> dict:
 
 def html(found: dict, table: pd.DataFrame, cards: list[dict]) -> str:
     """Return the page of these scores."""
-    known = [one for one in WORDS if any(one in editor for editor in found["editors"].values())]
+    known = [one for one in SUMMARY if any(one in editor for editor in found["editors"].values())]
     editors = [
-        {"name": name, "control": name == NO_EDIT or name.startswith(HALF.format("")), **one}
-        for name, one in found["editors"].items()
+        {"name": name, "control": is_control(name), **one} for name, one in found["editors"].items()
     ]
     real = [one for one in editors if not one["control"]]
     ends = [one["l1_outside"]["high"] or one["l1_outside"]["mean"] or 0
@@ -106,7 +93,7 @@ def html(found: dict, table: pd.DataFrame, cards: list[dict]) -> str:
     known_pages = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = known_pages.get_template("page.html.jinja")
     return page.render(
-        editors=editors, real=real, words={one: WORDS[one] for one in known},
+        editors=editors, real=real, words={one: SUMMARY[one] for one in known},
         lead=_lead(found, real), differences=found["differences"], cell=_cell, said=_said,
         widest=max(ends, default=0) or 1, cards=sorted(cards, key=_strayed), lacking=lacking,
         answered=any(card["answered"] for card in cards), number=_number,
@@ -137,7 +124,7 @@ def _cell(one: dict | None, digits: int) -> str:
 
 def _said(one: dict) -> str:
     if one["low"] is None:
-        return "of one edit nothing can be said"
+        return "unknown: only one edit"
     if one["low"] > 0 or one["high"] < 0:
         return "higher" if one["mean"] > 0 else "lower"
     return "not significantly different"
@@ -152,10 +139,10 @@ def _lead(found: dict, real: list[dict]) -> str:
         many = f"{moved} outputs were" if moved > 1 else "One output was"
         tail = f" {many} moved as a whole; that was undone, and is not counted as over-editing."
     if not known:
-        return "Of no output is known where it was to change, so nothing is outside." + tail
+        return "No edit has an outside: the whole picture may change in each." + tail
     best = min(known, key=lambda one: one["l1_outside"]["mean"])
     value = f"{100 * best['l1_outside']['mean']:.2f} %"
-    start = f"Outside of what was to change, {best['name']} changes pixels by {value} on average"
+    start = f"Outside the region of the edit, {best['name']} changes pixels by {value} on average"
     if len(known) == 1:
         return f"{start}." + tail
     others = [one["name"] for one in known if one is not best]

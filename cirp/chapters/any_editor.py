@@ -44,7 +44,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
     base, number = configurations.BASELINE, Numbers()
     gone, done = removed(table, base), change(table, base, SUCCESS)
     number("share of the change outside that the repair removes", gone)
-    number("success after the repair minus before", done, "+.3f")
+    success = number("success after the repair minus before", done, "+.3f")
     return say(
         f"**Putting the source back outside of what an output changed removes {gone.mean:.0%} of "
         f"InstructPix2Pix's unwanted change, on {gone.n} edits.**",
@@ -54,7 +54,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
             below="succeed less often afterwards",
             open="succeed as often afterwards as before, as far as these edits can tell",
         )
-        + ". This works on the outputs of any editor, without its model.",
+        + f" ({success}). This works on the outputs of any editor, without its model.",
         numbers=number.table,
     )
 

@@ -116,15 +116,15 @@ clean:
 	rm -rf book/notebooks _build
 	@echo "Kept, because they are expensive: $(VENV), .cache, data/results, figures."
 
-# Twice: the core alone, then with the extra that the explorer needs.
+# Twice, each in a folder of its own: the core alone, then with the extra that the explorer needs.
 wheel: $(INSTALLED)
-	rm -rf _build/wheel && mkdir -p _build/wheel/empty
+	rm -rf _build/wheel && mkdir -p _build/wheel/core _build/wheel/lab
 	$(BIN)/python -m pip wheel -qq --no-deps -w _build/wheel .
 	$(PYTHON) -m venv _build/wheel/env
 	_build/wheel/env/bin/python -m pip install -qq -c constraints.txt _build/wheel/*.whl
-	cd _build/wheel/empty && ../env/bin/python ../../../tests/wheel.py
+	cd _build/wheel/core && ../env/bin/python ../../../tests/wheel.py
 	_build/wheel/env/bin/python -m pip install -qq -c constraints.txt "$$(echo _build/wheel/*.whl)[lab]"
-	cd _build/wheel/empty && ../env/bin/python ../../../tests/wheel.py lab
+	cd _build/wheel/lab && ../env/bin/python ../../../tests/wheel.py lab
 
 lock:
 	rm -rf _build/lock && mkdir -p _build

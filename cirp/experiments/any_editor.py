@@ -116,7 +116,9 @@ def methods(steps: int = configurations.STEPS) -> list[Cell]:
 LOCAL = planned("test", local=True)
 REGISTRATION = Experiment(
     "registration", moves, LOCAL, measure=measure_moves, code="registration 1 {method}",
-    scored=False, checked=("answered", "off", "off_scale", "off_angle"),
+    scored=False,
+    # not the angle: a picture's rounding with another number of threads moves it by .01 degrees
+    checked=("answered", "off", "off_scale"),
 )  # fmt: skip
 REPAIR = Experiment(
     "repair", methods, LOCAL, measure=measure_repair, code="repair 1 {method}",

@@ -48,6 +48,7 @@ class Splits(Part):
     bars: Split
     test: Split
     confirmation: Split
+    dials: Split
     controls: Split
 
 

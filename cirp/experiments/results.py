@@ -15,6 +15,7 @@ from cirp.experiments import (
     cache,
     confirmation,
     controls,
+    dials,
     factorial,
     frontiers,
     guidance,
@@ -41,8 +42,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(
             module.EXPERIMENT
             for module in (
-                guidance, frontiers, factorial, releases, confirmation, turns, leak, controls,
-                strays, traces, mask_finders, subject,
+                guidance, frontiers, dials, factorial, releases, confirmation, turns, leak,
+                controls, strays, traces, mask_finders, subject,
             )
         ),
     )

@@ -1,19 +1,23 @@
 """The live explorer's Python half: a run is the methods' own, interventions do what they say."""
 
 import dataclasses
+import io
 import math
 import time
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from pydantic import ValidationError
 
 from cirp.attention.site import NEITHER, TEXT, Site
 from cirp.diffusion.tasks import Task
 from cirp.explorer import widget
 from cirp.explorer.maps import Freeze, KeepMaps, LastMaps, Weigh, frozen_layers, mean
+from cirp.explorer.messages import png
 from cirp.explorer.runs import Request, region_of, run, snippet, tokens_of
+from cirp.figures.explorers import as_text
 from cirp.methods import METHODS
 
 
@@ -217,9 +221,9 @@ class Said:
         self.explorer.send = lambda content, buffers=None: self.messages.append((content, buffers))
         self.explorer._scored = lambda request, made: {"edit success": None}
 
-    def ask(self, kind, **more):
+    def ask(self, kind, *buffers, **more):
         request = {"item": self.explorer.items[0]["id"], "instruction": "make it red", "steps": 2}
-        self.explorer._told(None, {"kind": kind, "request": request | more}, [])
+        self.explorer._told(None, {"kind": kind, "request": request | more}, list(buffers))
         return self
 
     def kinds(self, until, seconds=60):
@@ -244,6 +248,30 @@ def test_a_run_is_told_step_by_step_and_a_new_one_takes_its_place(models, items)
     said.kinds("step")
     said.explorer._told(None, {"kind": "cancel"}, [])
     assert said.kinds("cancelled")[-1] == "cancelled"
+
+
+def test_an_edit_made_elsewhere_is_repaired_within_the_region_found_or_painted(models, items):
+    said = Said(models, items)
+    source = np.asarray(items[0].source()).copy()
+    height, width = source.shape[:2]
+    edited = source.astype(int) + np.random.default_rng(0).integers(-3, 4, source.shape)
+    edited[8:24, 8:24] = 255 - source[8:24, 8:24]
+    output = png(Image.fromarray(edited.clip(0, 255).astype(np.uint8)))
+    inside = np.zeros((height, width), dtype=bool)
+    inside[8:24, 8:24] = True
+    for more in ({}, {"region": as_text(inside)}):
+        said.messages.clear()
+        said.ask("repair", output, **more).kinds("repaired")
+        content, (came, kept) = said.messages[-1]
+        before, after = (one["change outside the region (L1)"] for one in content["scores"])
+        assert after < 0.2 * before and content["text"].startswith("not aligned")
+        made = np.asarray(Image.open(io.BytesIO(kept)))
+        assert (made[40:, 40:] == source[40:, 40:]).all()  # far outside, the picture's own
+        assert np.abs(made[10:22, 10:22].astype(int) - edited[10:22, 10:22]).max() <= 1
+        found = np.array(list(content["worked"])).reshape(height, width) == "1"
+        assert (found & inside).sum() / (found | inside).sum() > (0.99 if more else 0.6)
+    said.messages.clear()
+    assert "no picture" in said.ask("repair", b"GIF89a").messages[0][0]["text"]
 
 
 @pytest.mark.parametrize(

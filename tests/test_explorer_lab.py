@@ -74,6 +74,16 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         )
         button(driver, "Run").click()
         until(driver, f"{SAID} === 'done'", 120)
+        again = [one for one in driver.find_elements("css selector", ".cirp-more summary")
+                 if "repair" in one.text]  # fmt: skip
+        again[0].click()
+        painted(96, 64, seed=1).save(tmp_path / "output.png")
+        output = driver.find_elements("css selector", ".cirp-more input[type=file]")[1]
+        output.send_keys(str(tmp_path / "output.png"))
+        until(driver, f"{SAID}.includes('whole picture')", 30)  # it is quite another picture
+        painted(96, 64).resize((192, 128)).save(tmp_path / "same.png")
+        output.send_keys(str(tmp_path / "same.png"))
+        until(driver, "document.querySelector('.cirp-scores').textContent.includes('repaired')", 30)
         methods = driver.execute_script(PICK, "method", 0)
         assert methods[0] == "ip2p" and driver.execute_script(UNUSED) == []
         for name, unused in (("diffedit", ["image guidance"]), ("remap", ["noisy input"])):

@@ -21,13 +21,6 @@ def keep_file(
     made.image.save(out)
     if region is not None:
         Image.fromarray(made.region).save(region)
-    found = made.registration
-    if found.moved:
-        print(
-            f"aligned: shifted by {found.dx:+.1f}, {found.dy:+.1f} pixels, "
-            f"scale {found.scale:.3f}, turned by {found.angle:+.2f} degrees"
-        )
-    else:
-        print(f"not aligned ({found.why})")
+    print(made.registration.said)
     print(f"change outside the region: {made.before:.4f} before, {made.after:.4f} after")
     print(f"{out}: {made.image.width}x{made.image.height}")

@@ -152,8 +152,8 @@ class EditItem:
         """(width, height) of what `source()` returns, in pixels."""
         return self.fitted or self.source().size
 
-    def at(self, size: tuple[int, int]) -> "EditItem":
-        """Return the edit with all its pictures at this size (width, height)."""
+    def at(self, size: tuple[int, int] | None) -> "EditItem":
+        """Return the edit with all its pictures at this size (width, height), or at their own."""
         return replace(self, fitted=size)
 
     def worded(self, words: list[str]) -> "EditItem":

@@ -63,6 +63,17 @@ def own(data: bytes, number: int, folder: Path) -> EditItem:
 
     Raises `DataError` in one line for what is no picture, or too large a one.
     """
+    name = f"own-{number}"
+    path = received(data, name, folder)
+    record = EditRecord(id=name, source_file_name=path.name, instruction=FIRST_SAID)
+    return EditItem(record, folder)
+
+
+def received(data: bytes, name: str, folder: Path) -> Path:
+    """Save the bytes of a picture and return where; they come from a page and are not trusted.
+
+    Raises `DataError` as `own` does.
+    """
     if not data or len(data) > BYTES:
         raise DataError(f"a file of {len(data):,} bytes; give a picture of at most {BYTES:,}")
     try:
@@ -72,12 +83,10 @@ def own(data: bytes, number: int, folder: Path) -> EditItem:
         raise DataError(f"no picture; give a file of {', '.join(FORMATS)}") from error
     if not all(8 <= side <= SIDE for side in size):
         raise DataError(f"a picture of {size[0]} x {size[1]}; give sides of 8 to {SIDE} pixels")
-    name = f"own-{number}"
     path = folder / f"{name}.{kind.lower()}"
     path.write_bytes(data)
     try:
         open_image(path)
     except DataError as error:  # a broken file; its place is nobody's business
         raise DataError(str(error).replace(f"{path}: ", "")) from error
-    record = EditRecord(id=name, source_file_name=path.name, instruction=FIRST_SAID)
-    return EditItem(record, folder)
+    return path

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache as cached
+from functools import partial
 from pathlib import Path
 from string import Template
 
@@ -21,17 +22,19 @@ from PIL import Image
 from pydantic import ValidationError
 
 from cirp.data.edits import EditItem, load_edits
+from cirp.data.images import open_image
 from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
 from cirp.experiments import cache
 from cirp.explorer.by_name import BASELINE, NAMES, dials, prompt_of, run_named, snippet, task_of
 from cirp.explorer.maps import KeepMaps, Kept
 from cirp.explorer.messages import PAGE_SEEDS, maps_message, png, scores_of
-from cirp.explorer.pictures import SceneRequest, own, scene
-from cirp.explorer.runs import Request, Seen, found_region, run, tokens_of
+from cirp.explorer.pictures import SceneRequest, own, received, scene
+from cirp.explorer.runs import Request, Seen, found_region, region_of, run, tokens_of
 from cirp.explorer.words import unknown_words
 from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, in_one_line, module
 from cirp.metrics.features import FeatureExtractor, load_features
 from cirp.metrics.regions import split
+from cirp.metrics.repair import keep
 from cirp.miniature.grammar import EDIT_KINDS
 from cirp.miniature.kinds import SETTINGS
 from cirp.paths import EDITS
@@ -127,17 +130,20 @@ class LiveExplorer(anywidget.AnyWidget):
         if kind in ("scene", "picture"):
             self._bring(kind, message, buffers)
             return
-        if kind not in ("run", "tokens", "region", "snippet"):
+        if kind not in ("run", "tokens", "region", "snippet", "repair"):
             return
         try:
             request = Request.model_validate(message.get("request"))
             if request.item not in self._items:
                 raise ValueError(f"no picture {request.item!r}")
             answer = getattr(self, f"_{kind}")
+            if kind == "repair":
+                data = bytes(buffers[0]) if buffers else b""
+                answer = partial(answer, output=received(data, "output", Path(self._brought.name)))
         except (ValidationError, ValueError) as error:
             self._wrong(error)
             return
-        if kind in ("run", "region"):
+        if kind in ("run", "region", "repair"):
             self._begin(answer, request)
         else:
             try:
@@ -208,6 +214,27 @@ class LiveExplorer(anywidget.AnyWidget):
         mask = found_region(self._models, self._task(request))
         if not work.cancel.is_set():
             self.send({"kind": "region", "region": as_text(mask)})
+
+    def _repair(self, request: Request, work: Work, *, output: Path) -> None:
+        """Keep of an edit made elsewhere what is an edit; the picture is at its own full size."""
+        item = self._items[request.item]
+        whole = item.at(None).source()
+        mask = None
+        if request.region is not None:
+            mask = region_of(request, item.size)
+            mask = np.asarray(Image.fromarray(mask).resize(whole.size, Image.Resampling.NEAREST))
+        edited = open_image(output)
+        kept = keep(whole, edited, mask)
+        shown = Image.fromarray(kept.region).resize(item.size, Image.Resampling.NEAREST)
+        if work.cancel.is_set():
+            return
+        changes = ({"change outside the region (L1)": one if np.isfinite(one) else None}
+                   for one in (kept.before, kept.after))  # fmt: skip
+        self.send(
+            {"kind": "repaired", "text": kept.registration.said, "scores": list(changes),
+             "worked": as_text(np.asarray(shown))},
+            [png(edited.resize(whole.size, Image.Resampling.LANCZOS)), png(kept.image)],
+        )  # fmt: skip
 
     def _run(self, request: Request, work: Work) -> None:
         task, plain = self._task(request), request.method == BASELINE

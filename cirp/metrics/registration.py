@@ -62,6 +62,16 @@ class Registration:
         """Whether there is anything to align."""
         return not self.why
 
+    @property
+    def said(self) -> str:
+        """What was aligned, or why nothing was."""
+        if not self.moved:
+            return f"not aligned ({self.why})"
+        return (
+            f"aligned: shifted by {self.dx:+.1f}, {self.dy:+.1f} pixels, scale {self.scale:.3f}, "
+            f"turned by {self.angle:+.2f} degrees"
+        )
+
 
 def register(source: Image.Image, edited: Image.Image) -> Registration:
     """Find how an edited picture lies on its source.

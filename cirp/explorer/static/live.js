@@ -24,8 +24,9 @@ function render({ model, el }) {
   const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of the run" });
   const say = (text, wrong = false) => { said.textContent = text; said.classList.toggle("wrong", wrong); };
 
-  const send = (kind) => model.send({ kind, request: { ...asked, region: region && region.join("") } });
-  const remember = () => { model.set("request", { ...asked, region: region && region.join("") }); model.save_changes(); };
+  const requested = () => ({ ...asked, region: region && region.join("") });
+  const send = (kind) => model.send({ kind, request: requested() });
+  const remember = () => { model.set("request", requested()); model.save_changes(); };
 
   // ---- what is asked for
   const instruction = element("input", {
@@ -63,15 +64,21 @@ function render({ model, el }) {
     say("Drawing a scene …");
     model.send({ kind: "scene", scene: wanted });
   } }, "draw a scene");
-  async function bring(file) {
+  async function bring(file, message = { kind: "picture" }) {
     if (!file) return;
     if (!["image/png", "image/jpeg", "image/webp"].includes(file.type)) { say("Give a picture: PNG, JPEG or WebP.", true); return; }
     if (file.size > 20e6) { say("Give a picture of at most 20 MB.", true); return; }
     const data = await file.arrayBuffer();
     say("Reading the picture …");
-    model.send({ kind: "picture" }, undefined, [data]);
+    model.send(message, undefined, [data]);
   }
-  const chosen = element("input", { type: "file", accept: "image/png,image/jpeg,image/webp", "aria-label": "A picture of your own", change: () => bring(chosen.files[0]) });
+  const files = (label, take) => {
+    const made = element("input", { type: "file", accept: "image/png,image/jpeg,image/webp", "aria-label": label, change: () => { take(made.files[0]); made.value = ""; } });
+    return made;
+  };
+  const chosen = files("A picture of your own", (file) => bring(file));
+  // An edit of this picture that another editor made: what is no edit is put back.
+  const elsewhere = files("Another editor's output for this picture", (file) => bring(file, { kind: "repair", request: requested() }));
   el.addEventListener("dragover", (event) => event.preventDefault());
   el.addEventListener("drop", (event) => { event.preventDefault(); if (live) bring(event.dataTransfer.files[0]); });
   el.addEventListener("paste", (event) => {
@@ -310,7 +317,7 @@ function render({ model, el }) {
   }
   /** The run for papermill: the chapter of this explorer, executed with what is chosen. */
   function command() {
-    const chosen = { ...asked, freeze: [], region: region && region.join("") };
+    const chosen = { ...requested(), freeze: [] };
     const text = encodeURIComponent(JSON.stringify(chosen)).replace(/[!'()*~]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
     code.hidden = false;
     code.textContent = `cirp notebooks 18_try_it --parameter request=run=${text} --out my-run`;
@@ -358,6 +365,8 @@ function render({ model, el }) {
       live && element("details", { class: "cirp-more" }, element("summary", {}, "another picture"),
         kinds, places, counts, element("div", { class: "cirp-row" }, drawn),
         element("p", {}, "or one of your own: choose it, drop it here, or paste it"), chosen),
+      live && element("details", { class: "cirp-more" }, element("summary", {}, "repair another editor's output"),
+        element("p", {}, "Choose what another editor made of this picture. It is aligned, its region is found (or is the one you painted), and everywhere else the picture's own pixels are put back."), elsewhere),
       element("div", { class: "cirp-row" }, instruction), unknown,
       live && methods,
       dials.text_scale, dials.image_scale, dials.steps,
@@ -387,7 +396,7 @@ function render({ model, el }) {
           : element("button", { type: "button", click: () => send("snippet") }, "as Python"),
         element("button", { type: "button", click: command }, "as a command"),
         element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture"),
-        element("button", { type: "button", click: () => run?.scores && save(`${item.id}-maps.npz`, mapsOf(run), "application/zip") }, "save maps")),
+        element("button", { type: "button", click: () => run?.scores && run.steps.length && save(`${item.id}-maps.npz`, mapsOf(run), "application/zip") }, "save maps")),
       code,
     ),
   );
@@ -431,6 +440,12 @@ function render({ model, el }) {
       run = before; running(false); say("cancelled"); draw();
     } else if (message.kind === "region") {
       say("Held to nothing yet: tick what is to be held below."); place([...message.region]);
+    } else if (message.kind === "repaired") {
+      const [came, kept] = await Promise.all(buffers.map(bitmap));
+      const made = (method, picture, at) => ({ steps: [], layers: [], tokens: [], method, strength: 0, picture, png: buffers[at], scores: message.scores[at], worked: message.worked });
+      before = made("as it came", came, 0); run = made("repaired", kept, 1);
+      say(message.text);
+      wiper.hidden = false; table(); draw();
     } else if (message.kind === "item") {
       items.push(message.item);
       pictures.fill(names()); pictures.put(items.length - 1);

@@ -115,10 +115,12 @@ _ = s.save(methods.portrait(s, "FoI (re-implementation)", table), "14_foi")
 # %% tags=["hide-input"]
 methods.listing(foi.Modulate)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Two instructions in one: the input with both true regions, the baseline, FoI (re-implementation) on each instruction alone and on both, each with the region it found, and the exact answer.", "name": "fig-foi-both"}, "image": {"alt": "Two rows of pictures with two things to change."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Two instructions in one: the input with both true regions, the baseline, FoI (re-implementation) on each instruction alone and on both, remap on both, each with the region it found, and the exact answer.", "name": "fig-foi-both"}, "image": {"alt": "Two rows of pictures with two things to change."}}
 _ = s.save(two.sheet(s.models, range(2), seed=seed, steps=steps), "14_foi_both")
 
 # %% [markdown]
+# remap parts such an instruction, too, and does one after the other, each in a region of its own.
+#
 # ## LIME
 #
 # **Clusters of features know where objects end; attention only has to say which cluster.** The outputs of the

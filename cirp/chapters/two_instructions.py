@@ -9,6 +9,7 @@ from PIL import Image
 from cirp import figures
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import configurations
+from cirp.experiments.configurations import OURS
 from cirp.experiments.two_instructions import FOI, SEPARATOR, tasks
 from cirp.methods import METHODS
 from cirp.miniature.draw_pairs import draw_two
@@ -16,7 +17,7 @@ from cirp.miniature.scene import region, render
 
 
 def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Figure:
-    """A row a pair of edits: the baseline on the joint instruction, and FoI on each and on both."""
+    """A row a pair of edits: the baseline on both at once, FoI on each and both, remap on both."""
     pairs = [draw_two(one) for one in seeds]
     each = [tasks(*pair, seed=seed) for pair in pairs]
     both = [three[2] for three in each]
@@ -29,6 +30,9 @@ def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Fig
         "FoI, the first": edit(models, [t[0] for t in each], progress=False, **own),
         "FoI, the second": edit(models, [t[1] for t in each], progress=False, **own),
         "FoI, both": edit(models, both, separator=SEPARATOR, progress=False, **own),
+        "remap, both": METHODS[methods[OURS][0]](
+            models, both, separator=SEPARATOR, progress=False, **methods[OURS][1]
+        ),
     }
     fig, axes = figures.grid(len(pairs), len(columns) + 2, side=1.65)
     axes = np.atleast_2d(axes)

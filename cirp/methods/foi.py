@@ -14,7 +14,6 @@ Several instructions are written as one, parted by `separator`; each has its own
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,13 +23,13 @@ from torch import Tensor
 from cirp.attention.control import Attn, Control, controlled
 from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
-from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, denoise, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.diffusion.text import encode_prompts
 from cirp.editing.driver import begin_edit, copy_of, drive
 from cirp.editing.first_pass import look, positions
+from cirp.editing.instructions import check_separator, instructions, part_of
 from cirp.editing.masks import Found, Masks, abstaining, at, blurred, normalised, regions
 from cirp.editing.method import (
     Flag,
@@ -49,24 +48,6 @@ def contrasted(heat: Masks, *, sigma: float = 0.5, rounds: int = 2) -> Masks:
     for _ in range(rounds):
         found = normalised(found.square())
     return found
-
-
-def instructions(task: Task, separator: str | None) -> list[str]:
-    """Return the parts of the instruction, each an instruction of its own."""
-    parts = task.instruction.split(separator) if separator else [task.instruction]
-    return [part.strip() for part in parts if part.strip()]
-
-
-def part_of(task: Task, said: str, tokenizer) -> Task:
-    """Return the task with one of its instructions, and those of its words that stand in it."""
-    kept = []
-    for word in task.words:
-        try:
-            word_positions(tokenizer, said, word)
-            kept.append(word)
-        except ValueError:
-            continue
-    return replace(task, instruction=said, words=tuple(kept))
 
 
 class Modulate(Control):
@@ -144,10 +125,7 @@ class Settings(Looking):
 
     @model_validator(mode="after")
     def _runs(self) -> "Settings":
-        if self.separator and self.prompt != "instruction":
-            raise ValueError(
-                f"separator={self.separator!r} parts instructions; drop prompt={self.prompt!r}"
-            )
+        check_separator(self.separator, self.prompt)
         if self.image_until < 1:
             raise ValueError(
                 f"image_until={self.image_until}; this method has image guidance to the end"

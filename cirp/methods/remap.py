@@ -15,18 +15,21 @@ Ours. One run of the editor, without a look before it, and two regions.
 4. The *exact* region is found at the end, by pixel: where the edit differs from the source by more
    than the autoencoder does. Elsewhere the source's pixels are pasted, with a soft edge.
 
+Several instructions are written as one, parted by `separator`; each is an edit of its own, with a
+region of its own, of the picture that the one before it left.
+
 A UNet that predicts noise foresees nothing in pure noise. The step that is looked at is then the
 first whose latents hold enough of a signal (`signal`), and the run goes on from there.
 """
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, Strict
+from pydantic import Field, Strict, model_validator
 from skimage.filters import threshold_otsu
 from torch import Tensor
 
@@ -39,6 +42,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import EditorRun, begin_edit, noised_source
 from cirp.editing.first_pass import outputs, written
 from cirp.editing.holds import written_outside
+from cirp.editing.instructions import check_separator, instructions, part_of
 from cirp.editing.masks import (
     Found,
     Masks,
@@ -51,7 +55,7 @@ from cirp.editing.masks import (
     normalised,
     own_change,
 )
-from cirp.editing.method import Flag, Portion, Regional, Scale, Share, Strides, method
+from cirp.editing.method import Flag, Portion, Regional, Scale, Share, Strides, added, method
 from cirp.editing.regional import Work
 
 SIGNS = ("change", "foreseen", "written")
@@ -80,6 +84,12 @@ class Settings(Regional):
     remap: Flag = Field(True, description="what cross-attention writes outside is kept")
     hold: Flag = Field(True, description="latents outside are the noised source's")
     paste: Flag = Field(True, description="pixels outside the exact region are the source's")
+    separator: str | None = added(None, "parts several instructions")
+
+    @model_validator(mode="after")
+    def _parted(self) -> "Settings":
+        check_separator(self.separator, self.prompt)
+        return self
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,28 @@ def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
     """Look where in the first step, keep the rest in the others, then paste by pixel."""
+    if not settings.separator:
+        return _edit(models, tasks, settings, controls)
+    each = [instructions(task, settings.separator) for task in tasks]
+    images, abstained, rows = [task.image for task in tasks], [False] * len(tasks), 0
+    masks = torch.zeros(len(tasks), *images[0].size[::-1])
+    for n in range(max(map(len, each))):
+        who = [i for i, some in enumerate(each) if n < len(some)]
+        part = [
+            replace(part_of(tasks[i], each[i][n], models.instruct.tokenizer), image=images[i])
+            for i in who
+        ]
+        made = _edit(models, part, settings, controls)
+        rows += made.rows
+        for i, *one in zip(who, made.images, made.masks, made.abstained, strict=True):
+            images[i], masks[i] = one[0], masks[i].maximum(one[1].cpu())
+            abstained[i] |= one[2]
+    return Made(images, rows, masks, abstained)
+
+
+def _edit(
+    models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
+) -> Made:
     work = Work(models, tasks, begin_edit(models, tasks))
     run = EditorRun(models, tasks, work.start, **settings.guidance)
     with run.controlled(*controls):

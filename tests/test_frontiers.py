@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cirp.experiments import configurations, frontiers
-from cirp.experiments.configurations import BASELINE
+from cirp.chapters import frontiers as chapter
+from cirp.experiments import configurations, dials, frontiers
+from cirp.experiments.configurations import BASELINE, OURS
 from cirp.statistics.bootstrap import PRIMARY
 
 
@@ -64,6 +65,30 @@ def test_the_summary_finds_the_better_method_and_no_difference_where_there_is_no
         found.loc[BASELINE, "outside at level"].mean / 2
     )
     assert found.loc["same", "most success"].mean == found.loc[BASELINE, "most success"].mean
+
+
+def test_remap_is_told_apart_from_each_rival_and_from_none_that_is_the_same():
+    rng = np.random.default_rng(0)
+    base = drawn(rng, (0.4, 0.8), (0.01, 0.04), BASELINE)
+    calm = base.assign(method=OURS, **{PRIMARY: base[PRIMARY] / 2})
+    same, best = calm.assign(method="same"), calm.assign(method="a, b", **{PRIMARY: 0.0})
+    table = pd.concat([base, calm, same, best])
+    found = dials.apart(table, (BASELINE, "same", "a, b"), resamples=200)
+    assert found.loc[BASELINE, "area"].low > 0 > found.loc[BASELINE, "outside"].high
+    assert all(found.loc["same"].map(lambda one: one.mean == one.low == one.high == 0))
+    assert found.loc["a, b", "area"].high < 0 < found.loc["a, b", "outside"].low
+    said = chapter._against(found["area"])
+    assert said.startswith("It is larger than that of InstructPix2Pix; smaller than that of “a, b”")
+    assert said.endswith("not significantly different from that of same.")
+
+
+def test_the_dials_of_the_many_edits_are_those_of_the_few():
+    few = {(c.label, c.columns["point"]): c.settings for c in frontiers.cells()}
+    for cell in dials.cells():
+        if cell.label not in (BASELINE, BASELINE + configurations.PASTED):
+            assert cell.settings == few[cell.label, cell.columns["point"]]
+    shown = [c for c in dials.cells() if c.in_slice]
+    assert len(shown) == 3 and len({(c.label, c.columns["point"]) for c in dials.cells()}) == 42
 
 
 def test_seeds_of_an_image_are_averaged():

@@ -554,6 +554,38 @@ def test_cross_attention_writes_outside_what_it_writes_without_the_text(models):
     assert not any(layer._forward_hooks for layer in unet.modules())
 
 
+def test_some_tokens_alone_write_outside_as_without_the_text(models):
+    """All tokens: the text branch with the empty prompt; none: as it is; inside: always as it is."""
+    unet, tasks = models.instruct.unet, [task(0), task(1)]
+    start = begin_edit(models, tasks)
+    masks = torch.zeros(2, *start.grid)
+    masks[:, :, : start.grid[1] // 2] = 1
+    count = models.instruct.tokenizer.model_max_length
+
+    def first_output(around, instruction=None):
+        said = tasks if instruction is None else [replace(t, instruction="") for t in tasks]
+        with around, outputs(unet, lambda layer: layer.endswith("attn2")) as seen:
+            driver.run_editor(models, said, start, steps=4, first=1)
+            return next(iter(seen.values()))[:2].clone()
+
+    plain, empty = first_output(nullcontext()), first_output(nullcontext(), "")
+    inside = at(masks, grid_of(plain.shape[1], start.grid)).flatten(1)[..., None]
+    for share, outside in ((torch.ones, empty), (torch.zeros, plain)):
+        tokens = share(2, count, dtype=torch.bool)
+        found = first_output(holds.written_outside(unet, masks, tokens))
+        torch.testing.assert_close(found, outside + inside * (plain - outside))
+    short, long = "make it red", "make the small dog on the left red"
+    found = remap.ends(
+        [replace(tasks[0], instruction=said) for said in (short, long)], models, "instruction"
+    )
+    ids = [models.instruct.tokenizer(said).input_ids for said in (short, long)]
+    assert found.int().argmax(dim=1).tolist() == [len(one) - 1 for one in ids]
+    assert found[:, -1].all() and not found[:, 0].any()
+    for own in (dict(tokens="end"), dict(tokens="words"), dict(gate=True)):
+        (made,) = remap.edit(models, [tasks[0]], hold=False, scope=None, **own, **FAST)
+        assert made.unet_calls == 10
+
+
 def test_a_matte_is_soft_between_its_levels_and_drops_islands():
     change = np.zeros((16, 16))
     change[2:8, 2:8] = 30.0

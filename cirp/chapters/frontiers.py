@@ -1,7 +1,7 @@
 """The chapter on frontiers: every method along its dial, and who finds the region."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,52 +10,77 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import aims, configurations, confirmation, frontiers
+from cirp.experiments import aims, configurations, confirmation, dials, frontiers
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import in_words, named
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, mean_of
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, mean_of
 
 SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
 
 def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
-    """Return the chapter's answer: where ours stands, and how many others beat the baseline."""
-    rows = summary.set_index("method")
-    ours = rows.loc[configurations.OURS]
-    others = rows.drop([configurations.BASELINE, configurations.OURS])
-    rival = max(others.index, key=lambda name: others.loc[name, "area"].mean)
-    both = [frontiers.values(table, name) for name in (configurations.OURS, rival)]
-    apart = frontier.estimate(
-        lambda mine, other: (
-            frontier.area(frontiers.LIMIT, mine) - frontier.area(frontiers.LIMIT, other)
-        ),
-        both,
-    )
-    edits = frontiers.local(table)["id"].nunique()
-    better = [name for name, one in others["area - baseline"].items() if one.low > 0]
-    worse = [name for name, one in others["area - baseline"].items() if one.high < 0]
+    """Return the chapter's answer: ours against its rivals, and how many others beat the baseline.
+
+    `table` is that of `dials`, `summary` of `frontiers`.
+    """
+    found = dials.apart(table)
+    apart = dict(found["area"])
+    base = apart.pop(configurations.BASELINE)
+    nearest = min(apart, key=lambda name: apart[name].mean)
+    others = summary.set_index("method")["area - baseline"]
+    others = others.drop([configurations.BASELINE, configurations.OURS])
+    better = [name for name, one in others.items() if one.low > 0]
     number = Numbers()
     return say(
-        f"**On {edits} local test edits remap's frontier "
-        + ours["area - baseline"].says(
-            above="lies beyond the baseline's", below="falls short of the baseline's",
+        f"**On {table['id'].nunique()} local edits that nothing was chosen on, remap's frontier "
+        + base.says(above="lies beyond the baseline's", below="falls short of the baseline's",
             open="does not differ significantly from the baseline's",
         )
         + ": its area differs by "
-        + number("area: remap minus baseline", ours["area - baseline"], "+.3f")
+        + number("area: remap minus InstructPix2Pix", base, "+.3f")
         + ".**",
-        f"The best of the others is {rival}, and remap is "
-        + apart.says(above="ahead of it", below="behind it",
-            open="not significantly different from it",
-        )
-        + f" ({number(f'area: remap minus {rival}', apart, '+.3f')}).",
-        f"Of the {len(others)} other methods, {len(better)} beat the baseline significantly"
-        + (f" ({', '.join(better)})" if better else "")
-        + f", and {len(worse)} are worse.",
+        _against(apart),
+        f"The nearest is {_listed([nearest])} ("
+        + number(f"area: remap minus {nearest}", apart[nearest], "+.3f")
+        + ").",
+        f"On the test edits {len(better)} of the {len(others)} other methods beat the baseline "
+        "significantly" + (f" ({', '.join(better)})." if better else "."),
         numbers=number.table,
     )  # fmt: skip
+
+
+def _against(apart: Mapping[str, Interval]) -> str:
+    """Of each rival, whether remap's area is larger by its interval."""
+    groups = {"larger than that of": [], "smaller than that of": [],
+              "not significantly different from that of": []}  # fmt: skip
+    larger, smaller, open_ = groups
+    for name, one in apart.items():
+        groups[one.says(above=larger, below=smaller, open=open_)].append(name)
+    said = [f"{words} {_listed(names)}" for words, names in groups.items() if names]
+    return f"It is {'; '.join(said)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = [f"“{name}”" if "," in name else name for name in names]
+    return ", ".join(names[:-1]) + (" and " if names[1:] else "") + names[-1]
+
+
+def rivals_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Return remap's frontier minus each rival's, on the table of `dials`."""
+    found = dials.apart(table)
+    rows = {
+        name: {
+            "area": f"{one['area']:+.3f}",
+            "remap's is": one["area"].says(
+                above="larger", below="smaller", open="not clearly either"
+            ),
+            "outside change at equal success": f"{one['outside']:+.4f}",
+        }
+        for name, one in found.iterrows()
+    }
+    return pd.DataFrame(rows).T.rename_axis("remap minus")
 
 
 def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
@@ -71,7 +96,8 @@ def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
             np.nanmean(success, axis=1), np.nanmean(outside, axis=1), "o", ms=5 if colour else 3,
             color=colour or "#b5b5b5", zorder=3 if colour else 1, label=method if colour else None,
         )  # fmt: skip
-    ax.plot([], [], "o-", color="#b5b5b5", ms=3, label="the other methods")
+    if set(frontiers.with_dials(table)) > set(highlighted):
+        ax.plot([], [], "o-", color="#b5b5b5", ms=3, label="the other methods")
     ax.axhline(0, color="#888888", lw=0.8, ls=":")
     ax.text(
         0.01,

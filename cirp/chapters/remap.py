@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
@@ -15,7 +16,7 @@ from cirp.experiments import cache, configurations, frontiers
 from cirp.experiments.drawn import is_local
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.methods import METHODS, remap
-from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_of
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, compare, mean_of
 
 
 def evidence(models: Models, items: Sequence[EditItem], *, seed: int, settings: Mapping) -> Figure:
@@ -94,16 +95,45 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     )  # fmt: skip
 
 
+METRICS = {"success": SUCCESS, "outside": PRIMARY, "region IoU": "region_iou"}
+
+
 def ablation(tried: pd.DataFrame, *, text: bool = True) -> pd.DataFrame:
-    """Each variant minus remap as it is, paired by image, over local edits."""
-    local = tried[is_local(tried)]
+    """Each part changed, minus remap as it is, paired by image, over local edits."""
+    constants = {name for both in configurations.HALVES.values() for name in both}
     base, *others = configurations.ideas()
-    metrics = {"success": SUCCESS, "outside": PRIMARY, "region IoU": "region_iou"}
-    rows = []
+    rows = {}
     for name in others:
-        row: dict[str, object] = {"changed": name}
-        for label, metric in metrics.items():
-            by = compare(local, name, base, metric)
-            row[label] = f"{by:+.4f}" if text else by
-        rows.append(row)
-    return pd.DataFrame(rows).set_index("changed")
+        if name not in constants:
+            found = _apart(tried, name, base)
+            rows[name] = {k: f"{by:+.4f}" for k, by in found.items()} if text else found
+    return pd.DataFrame(rows).T.rename_axis("changed")
+
+
+def _apart(tried: pd.DataFrame, name: str, base: str) -> dict[str, Interval]:
+    local = tried[is_local(tried)]
+    return {label: compare(local, name, base, metric) for label, metric in METRICS.items()}
+
+
+def constants(tried: pd.DataFrame) -> pd.DataFrame:
+    """Each constant half as large and half as large again, minus remap as it is."""
+    base = next(iter(configurations.ideas()))
+    rows = {
+        (constant, times): {k: f"{by:+.4f}" for k, by in _apart(tried, name, base).items()}
+        for constant, both in configurations.HALVES.items()
+        for times, name in zip(("× 0.5", "× 1.5"), both, strict=True)
+    }
+    return pd.DataFrame(rows).T.rename_axis(["constant", ""])
+
+
+def robust(tried: pd.DataFrame) -> Markdown:
+    """Say how many of them lower success, or raise outside change, by the interval."""
+    base = next(iter(configurations.ideas()))
+    found = [_apart(tried, name, base) for both in configurations.HALVES.values() for name in both]
+    fewer = sum(one["success"].high < 0 for one in found)
+    more = sum(one["outside"].low > 0 for one in found)
+    return say(
+        f"**Of {len(found)} constants off by a half, {fewer or 'none'} "
+        f"{'lowers' if fewer == 1 else 'lower'} success significantly, and {more or 'none'} "
+        f"{'raises' if more == 1 else 'raise'} the change outside.**"
+    )

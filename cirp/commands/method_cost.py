@@ -2,9 +2,9 @@
 
 cirp cost methods [--device cuda] [--steps 20] [--repeats 5]
 
-One edit at a time. Times are medians of runs in turn within one process, each divided by the
-baseline's of the same turn; peak memory is what the tensors of a run take at once, beside the
-loaded models. It does not grow with steps, so it is measured over a few. Writes
+One edit at a time, and eight in a batch. Times are medians of runs in turn within one process, each
+divided by the baseline's of the same turn; peak memory is what the tensors of a run take at once,
+beside the loaded models. It does not grow with steps, so it is measured over a few. Writes
 data/results/costs.csv.
 """
 
@@ -23,69 +23,79 @@ from cirp.methods import METHODS
 from cirp.paths import EDITS, RESULTS
 
 FEW = 6  # steps
+BATCHES = (1, 8)
 OUT = RESULTS / "costs.csv"
 
 
-def prepared(device: str) -> tuple[Models, Task]:
-    """Return the miniature and its first edit."""
+def prepared(device: str) -> tuple[Models, list[Task]]:
+    """Return the miniature and a batch of its edits."""
     with quiet():
         models = load("miniature", device=device)
-    (item, *_) = cache.fitted(load_edits(EDITS)[:1], models)
-    return models, cache.task(item, 0)
+    items = cache.fitted(load_edits(EDITS)[: max(BATCHES)], models)
+    return models, [cache.task(item, 0) for item in items]
 
 
-def once(models: Models, task: Task, label: str, steps: int, device: str) -> tuple[float, Edit]:
-    """Seconds of one edit, and the edit."""
+def once(
+    models: Models, tasks: list[Task], label: str, steps: int, device: str
+) -> tuple[float, Edit]:
+    """Seconds an edit of a batch, and the first of them."""
     method, settings = configurations.found(steps)[label]
     began = time.perf_counter()
-    (made,) = METHODS[method](models, [task], progress=False, **settings)
+    made = METHODS[method](models, tasks, batch_size=len(tasks), progress=False, **settings)
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began, made
+    return (time.perf_counter() - began) / len(tasks), made[0]
 
 
 def main(
     steps: int = configurations.STEPS, repeats: int = 5, device: str = "cpu", out: Path = OUT
 ) -> None:
     """Measure and print every contender."""
-    models, task = prepared(device)
-    labels = list(configurations.found(steps))
-    seconds: dict[str, list[float]] = {label: [] for label in labels}
+    models, tasks = prepared(device)
+    rows = [
+        row for batch in BATCHES for row in measured(models, tasks[:batch], steps, repeats, device)
+    ]
+    table = records.write(out, pd.DataFrame(rows), digits=5)
+    print(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))
+
+
+def measured(
+    models: Models, tasks: list[Task], steps: int, repeats: int, device: str
+) -> list[dict[str, object]]:
+    """Return a row a method: what an edit of such a batch costs."""
+    found = configurations.found(steps)
+    seconds: dict[str, list[float]] = {label: [] for label in found}
     made: dict[str, Edit] = {}
     for turn in range(repeats + 1):
-        for label in labels:
-            taken, made[label] = once(models, task, label, steps, device)
+        for label in found:
+            taken, made[label] = once(models, tasks, label, steps, device)
             if turn:  # the first turn warms up
                 seconds[label].append(taken)
-    base = seconds[configurations.BASELINE]
+    base = configurations.BASELINE
     added = {
-        label: memory.peak(lambda label=label: once(models, task, label, FEW, device), device)
-        for label in labels
+        label: memory.peak(lambda label=label: once(models, tasks, label, FEW, device), device)
+        for label in found
     }
-    rows = [
+    return [
         {
             "method": label,
+            "batch": len(tasks),
             "unet_calls": made[label].unet_calls,
-            "unet_calls_over_baseline": (
-                made[label].unet_calls / made[configurations.BASELINE].unet_calls
-            ),
+            "unet_calls_over_baseline": made[label].unet_calls / made[base].unet_calls,
             "seconds": statistics.median(seconds[label]),
             "time_over_baseline": statistics.median(
-                own / plain for own, plain in zip(seconds[label], base, strict=True)
+                own / plain for own, plain in zip(seconds[label], seconds[base], strict=True)
             ),
             "peak_mib": added[label] / 2**20,
-            "memory_over_baseline": added[label] / added[configurations.BASELINE],
+            "memory_over_baseline": added[label] / added[base],
             "repeats": repeats,
             "device": device,
             **records.provenance(
                 models,
-                settings=configurations.found(steps)[label][1],
-                seed=task.seed,
-                code=f"cost 1 of {METHODS[configurations.found(steps)[label][0]].code}",
+                settings=settings,
+                seed=tasks[0].seed,
+                code=f"cost 2 of {METHODS[method].code}",
             ),
-        }  # fmt: skip
-        for label in labels
+        }
+        for label, (method, settings) in found.items()
     ]
-    table = pd.DataFrame(rows)
-    table = records.write(out, table, digits=5)
-    print(table.drop(columns=list(records.PROVENANCE)).round(3).to_string(index=False))

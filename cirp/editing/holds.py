@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from functools import cache
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from cirp.attention.control import Attn, Control
 from cirp.attention.record import grid_of
@@ -54,11 +56,14 @@ def gated(
 
 
 @contextmanager
-def written_outside(unet, masks: Masks) -> Iterator[None]:
+def written_outside(
+    unet, masks: Masks, tokens: Bool[Tensor, "image token"] | None = None
+) -> Iterator[None]:
     """Outside the masks cross-attention writes for the text branch what it does without the text.
 
     The outputs of the layers are mixed, not their maps, so that attention stays as fast as it is.
-    The batch begins with the rows of the text branch, then those of the image branch.
+    The batch begins with the rows of the text branch, then those of the image branch. With `tokens`
+    only these are as without the text; each layer then attends a second time.
     """
     count = len(masks)
 
@@ -66,13 +71,18 @@ def written_outside(unet, masks: Masks) -> Iterator[None]:
     def inside(queries: int) -> Masks:
         return at(masks, grid_of(queries, masks.shape[-2:])).flatten(1)[..., None]
 
-    def hook(_, __, out):
+    def hook(layer, given, kwargs, out):
         said, plain = out[:count], out[count : 2 * count]
+        if tokens is not None:
+            text = kwargs["encoder_hidden_states"]
+            some = tokens[..., None].to(text.device)
+            text = torch.where(some, text[count : 2 * count], text[:count])
+            plain = layer.forward(given[0][:count], encoder_hidden_states=text)
         mixed = plain + inside(out.shape[1]).to(out) * (said - plain)
         return torch.cat([mixed, out[count:]])
 
     with ExitStack() as stack:
         for name, layer in unet.named_modules():
             if name.endswith("attn2"):
-                stack.callback(layer.register_forward_hook(hook).remove)
+                stack.callback(layer.register_forward_hook(hook, with_kwargs=True).remove)
         yield

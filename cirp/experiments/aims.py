@@ -110,11 +110,15 @@ def reached(
         ),
     }  # fmt: skip
     rows = [{"aim": aim, **judged(span, wanted)} for aim, (span, wanted) in found.items()]
-    time = costs.set_index("method").loc[ours, "time_over_baseline"]
-    rows.append(
-        {"aim": "time over the baseline's", "wanted": f"at most {margins.seconds:g}",
-         "reached": f"{time:.2f}", "verdict": "met" if time <= margins.seconds else "missed"}
-    )  # fmt: skip
+    for batch, time in (
+        costs[costs["method"] == ours].set_index("batch")["time_over_baseline"].items()
+    ):
+        met = time <= margins.seconds
+        rows.append(
+            {"aim": f"time over the baseline's, batches of {batch}",
+             "wanted": f"at most {margins.seconds:g}", "reached": f"{time:.2f}",
+             "verdict": "met" if met else "missed"}
+        )  # fmt: skip
     controls = shown["method"].isin(configurations.controls())
     others = rivals(shown[~controls], ours)
     better = list(others.loc[others["beats"], "method"])

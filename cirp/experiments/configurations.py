@@ -136,13 +136,41 @@ def ideas(steps: int = STEPS) -> Methods:
         "attention not remapped": dict(remap=False),
         "latents not held": dict(hold=False),
         "neither remapped nor held": dict(remap=False, hold=False),
+        "not held; attention remapped at end of text and padding": dict(hold=False, tokens="end"),
+        "not held; attention remapped at the words": dict(hold=False, tokens="words"),
+        "not held, not remapped; guidance gated": dict(hold=False, remap=False, gate=True),
+        "guidance gated, too": dict(gate=True),
         "source not pasted": dict(paste=False),
         "a looser paste": dict(low=5.0, high=12.0),
         "a tighter paste": dict(low=15.0, high=36.0),
         "image guidance to the end": dict(image_until=1.0),
         "told the true region": dict(region="given"),
+        "half the blur": dict(sigma=0.5),
+        "half more blur": dict(sigma=1.5),
+        "half the distance that means the whole picture": dict(scope=0.14),
+        "half more distance that means the whole picture": dict(scope=0.42),
+        "image guidance in a quarter of the steps": dict(image_until=0.25),
+        "image guidance in three quarters of the steps": dict(image_until=0.75),
     }
     return {name: (method, {**settings, **own}) for name, own in tried.items()}
+
+
+# Constants of remap: the `ideas` in which each is half as large, and half as large again.
+HALVES: Mapping[str, tuple[str, str]] = {
+    "blur of the evidence": ("half the blur", "half more blur"),
+    "threshold of the generous region": (
+        "a wider generous region", "a narrower generous region",
+    ),
+    "distance that means the whole picture": (
+        "half the distance that means the whole picture",
+        "half more distance that means the whole picture",
+    ),
+    "change that counts as an edit": ("a looser paste", "a tighter paste"),
+    "share of the steps with image guidance": (
+        "image guidance in a quarter of the steps",
+        "image guidance in three quarters of the steps",
+    ),
+}  # fmt: skip
 
 
 PASTED = ", pasted by its own change"

@@ -50,21 +50,27 @@ EXPERIMENT = Experiment(
 )  # fmt: skip
 
 
-def areas(table: pd.DataFrame, rivals: Sequence[str] = RIVALS, resamples: int = 2000):
-    """Return remap's frontier area minus each rival's: an interval over images, by name.
+def apart(
+    table: pd.DataFrame, rivals: Sequence[str] = RIVALS, resamples: int = 2000
+) -> pd.DataFrame:
+    """Return remap's frontier minus each rival's: intervals over images, a row a rival.
 
-    The area is the success that is reached with no more outside change than a limit, averaged over
-    limits up to `frontiers.LIMIT`.
+    `area` is the success that is reached with no more outside change than a limit, averaged over
+    limits up to `frontiers.LIMIT`; `outside` the least outside change with half of the success that
+    the baseline reaches at most.
     """
+    level = frontier.edge_of(*frontiers.values(table, BASELINE))[-1][0] / 2
+    measures = {
+        "area": lambda edge: frontier.area(frontiers.LIMIT, edge),
+        "outside": lambda edge: frontier.outside_at(level, edge),
+    }
     found = {}
     for name in rivals:
         both = frontier.resampled(
             [frontiers.values(table, one) for one in (OURS, name)], resamples=resamples
         )
-        found[name] = frontier.interval(
-            lambda mine, other: (
-                frontier.area(frontiers.LIMIT, mine) - frontier.area(frontiers.LIMIT, other)
-            ),
-            both,
-        )
-    return found
+        found[name] = {
+            label: frontier.interval(lambda mine, other, m=measure: m(mine) - m(other), both)
+            for label, measure in measures.items()
+        }
+    return pd.DataFrame(found).T

@@ -41,7 +41,7 @@ from cirp.diffusion.sampling import clean_guess, decode, mixture
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import EditorRun, begin_edit, noised_source
 from cirp.editing.first_pass import outputs, written
-from cirp.editing.holds import written_outside
+from cirp.editing.holds import gated, written_outside
 from cirp.editing.instructions import check_separator, instructions, part_of
 from cirp.editing.masks import (
     Found,
@@ -84,6 +84,10 @@ class Settings(Regional):
     remap: Flag = Field(True, description="what cross-attention writes outside is kept")
     hold: Flag = Field(True, description="latents outside are the noised source's")
     paste: Flag = Field(True, description="pixels outside the exact region are the source's")
+    tokens: Literal["all", "words", "end"] = added(
+        "all", "whose writing is kept outside: of all, of words, or of end of text and padding"
+    )
+    gate: Flag = added(False, "outside, the text guides nothing")
     separator: str | None = added(None, "parts several instructions")
 
     @model_validator(mode="after")
@@ -233,6 +237,18 @@ def _run(run: EditorRun, work: Work, settings: Settings) -> tuple[Found, Bool[Te
         kept = noised_source(run.scheduler, start.clean, start.noise, run.done - 1)
         run.latents = inside * run.latents + (1 - inside) * kept
         react = keep_outside(found.masks, start)(run.scheduler)
-    with written_outside(run.unet, found.masks) if settings.remap else nullcontext():
+    if settings.gate:
+        run.guide = gated(found.masks, **run.scales)
+    tokens = None if settings.tokens == "all" else ends(tasks, work.models, settings.prompt)
+    if settings.tokens == "words":
+        tokens = ~tokens
+    with written_outside(run.unet, found.masks, tokens) if settings.remap else nullcontext():
         run.until(None, react)
     return found, whole
+
+
+def ends(tasks: Sequence[Task], models: Models, prompt: str) -> Bool[Tensor, "image token"]:
+    """Return True at end of text and padding; every other token is one of a word, or the first."""
+    tokenizer = models.instruct.tokenizer
+    said = [len(tokenizer(getattr(task, prompt)).input_ids) for task in tasks]
+    return torch.arange(tokenizer.model_max_length)[None] >= torch.tensor(said)[:, None] - 1

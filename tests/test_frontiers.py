@@ -77,13 +77,17 @@ def test_remap_is_told_apart_from_each_rival_and_from_none_that_is_the_same():
     assert found.loc[BASELINE, "area"].low > 0 > found.loc[BASELINE, "outside"].high
     assert all(found.loc["same"].map(lambda one: one.mean == one.low == one.high == 0))
     assert found.loc["a, b", "area"].high < 0 < found.loc["a, b", "outside"].low
-    said = chapter._against(found["area"])
+    said = chapter._against(dict(found["area"]))
     assert said.startswith("It is larger than that of InstructPix2Pix; smaller than that of “a, b”")
     assert said.endswith("not significantly different from that of same.")
 
 
 def test_the_dials_of_the_many_edits_are_those_of_the_few():
-    few = {(c.label, c.columns["point"]): c.settings for c in frontiers.cells()}
+    few = {
+        (c.label, c.columns["point"]): c.settings
+        for c in frontiers.cells()
+        if not c.columns["told"]
+    }
     for cell in dials.cells():
         if cell.label not in (BASELINE, BASELINE + configurations.PASTED):
             assert cell.settings == few[cell.label, cell.columns["point"]]

@@ -555,7 +555,7 @@ def test_cross_attention_writes_outside_what_it_writes_without_the_text(models):
 
 
 def test_some_tokens_alone_write_outside_as_without_the_text(models):
-    """All tokens: the text branch with the empty prompt; none: as it is; inside: always as it is."""
+    """All tokens: as with the empty prompt; none: as it is; inside: always as it is."""
     unet, tasks = models.instruct.unet, [task(0), task(1)]
     start = begin_edit(models, tasks)
     masks = torch.zeros(2, *start.grid)

@@ -100,8 +100,8 @@ def test_maps_are_shares_of_each_branch_and_head_or_their_mean(models, task):
         seen = []
         run(own, task, asked(), on_step=seen.append)
         for maps in seen[0].maps.values():
-            assert maps.shape[0] == branches and maps.shape[2] == count == 5 and maps.min() >= 0
-            assert (maps.sum(axis=2) <= 1 + 1e-5).all()  # padding has the rest
+            assert maps.shape[0] == branches and maps.shape[2] == count + 1 == 6
+            assert maps.min() >= 0 and np.abs(maps.sum(axis=2) - 1).max() < 1e-5  # with padding
             assert branches == 3 or maps.shape[1] == 1
         for layer, one in mean(seen[-1].maps).items():
             np.testing.assert_allclose(one, seen[-1].maps[layer][0].sum(axis=0) / maps.shape[1])
@@ -113,8 +113,12 @@ def test_the_branches_are_told_apart_and_each_head_is_its_own():
     last = LastMaps(5)
     last.on_probs(probs, Site("x.attn2", True, 500.0, (2, 2)))
     (maps,) = last.maps.values()
-    assert maps.shape == (3, 2, 5, 2, 2)
+    assert maps.shape == (3, 2, 5 + 1, 2, 2)
     assert maps[1, 1, 3].ravel().tolist() == probs[1, 1, :, 3].tolist()
+    assert maps[1, 1, 5].ravel().tolist() == probs[1, 1, :, 5].tolist()
+    few = LastMaps(2)
+    few.on_probs(probs, Site("x.attn2", True, 500.0, (2, 2)))
+    np.testing.assert_allclose(few.maps["x.attn2"][0, 0, 2].ravel(), probs[0, 0, :, 2:].sum(-1))
     last.on_probs(probs[:2], Site("x.attn2", True, 500.0, (2, 2), branches=(NEITHER, TEXT)))
     (maps,) = last.maps.values()  # of a text-to-image model: the text first, here too
     assert maps[0, 0, 3].ravel().tolist() == probs[1, 0, :, 3].tolist()
@@ -242,7 +246,7 @@ def test_a_run_is_told_step_by_step_and_a_new_one_takes_its_place(models, items)
     content, buffers = said.messages[1]
     sides = ("branches", "heads", "rows", "columns")
     cells = sum(math.prod(one[side] for side in sides) for one in content["layers"])
-    assert len(buffers[0]) == 4 * 5 * cells and buffers[1][:4] == b"\x89PNG"
+    assert len(buffers[0]) == 4 * 6 * cells and buffers[1][:4] == b"\x89PNG"
     said.messages.clear()
     said.ask("run", steps=200)
     said.kinds("step")

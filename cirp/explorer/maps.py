@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
 from cirp.attention.control import Attn, Control
@@ -72,9 +73,10 @@ class Freeze(Control):
 
 
 class LastMaps(Control):
-    """The cross-attention of the step that has just run.
+    """The cross-attention of the step that has just run: to each token, and to all padding.
 
-    `whole`: of each branch and head, else the text branch's mean over heads.
+    `tokens` counts those before the padding. `whole`: of each branch and head, else the text
+    branch's mean over heads.
     """
 
     reads_only = True
@@ -89,7 +91,11 @@ class LastMaps(Control):
         found = [probs[site.rows(branch)][0] for branch in (there if self.whole else [TEXT])]
         if not self.whole:
             found = [found[0].mean(dim=0, keepdim=True)]
-        own = [one[..., : self.tokens].transpose(1, 2).unflatten(2, grid) for one in found]
+        each = [
+            torch.cat([one[..., : self.tokens], one[..., self.tokens :].sum(-1, keepdim=True)], -1)
+            for one in found
+        ]
+        own = [one.transpose(1, 2).unflatten(2, grid) for one in each]
         self.maps[site.layer] = np.stack([one.float().cpu().numpy() for one in own])
         return probs
 

@@ -47,6 +47,7 @@ SCORES = {
     "l1_source_inside": "change inside (L1)",
     "clip_i_source": "CLIP-I to the input",
 }
+PADDING = "padding"  # the map of all positions after the end of the text
 ONE_AT_A_TIME = threading.Lock()  # the models are shared
 
 
@@ -196,7 +197,8 @@ class LiveExplorer(anywidget.AnyWidget):
 
     def _tokens(self, request: Request) -> None:
         tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
-        self.send({"kind": "tokens", "tokens": tokens, "unknown": self._unknown(request)})
+        unknown = self._unknown(request)
+        self.send({"kind": "tokens", "tokens": [*tokens, PADDING], "unknown": unknown})
 
     def _unknown(self, request: Request) -> list[str]:
         """Words that the miniature was not trained on; none of another model's are known to us."""
@@ -241,7 +243,8 @@ class LiveExplorer(anywidget.AnyWidget):
         said = request.instruction if plain else prompt_of(task, request.method)
         tokens = tokens_of(self._models.instruct.tokenizer, said)
         steps = request.ran if plain else 1
-        self.send({"kind": "begin", "tokens": tokens, "steps": steps, "method": request.method})
+        self.send({"kind": "begin", "tokens": [*tokens, PADDING], "steps": steps,
+                   "method": request.method})  # fmt: skip
 
         def step(seen: Seen) -> None:
             found = maps_message(seen)

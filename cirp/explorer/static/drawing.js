@@ -3,13 +3,12 @@
 /** Bytes of a PNG as a bitmap. */
 const bitmap = (view) => createImageBitmap(new Blob([view], { type: "image/png" }));
 
-/** A map as a small canvas, its largest value the last of 256 colours (bytes, three each). */
-function heat(map, colours) {
-  const peak = Math.max(...map.values, 1e-12);
+/** A map as a small canvas; `peak`, by default its largest value, is the last of 256 colours (bytes, three each). */
+function heat(map, colours, peak = Math.max(...map.values, 1e-12)) {
   const made = new OffscreenCanvas(map.columns, map.rows), own = made.getContext("2d");
   const image = own.createImageData(map.columns, map.rows);
   map.values.forEach((value, i) => {
-    const at = 3 * Math.round((255 * value) / peak);
+    const at = 3 * Math.round((255 * Math.min(value, peak)) / peak);
     image.data.set([colours[at], colours[at + 1], colours[at + 2], 255], 4 * i);
   });
   own.putImageData(image, 0, 0);

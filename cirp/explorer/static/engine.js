@@ -86,7 +86,7 @@ function tokenized(text) {
   const found = (text.normalize("NFC").toLowerCase().match(PATTERN) ?? []).flatMap(pieces);
   if (found.length + 2 > known.length) throw new Error(`the instruction has ${found.length + 2} tokens; the model takes ${known.length}`);
   const ids = [known.begin, ...found.map((piece) => known.vocabulary[piece] ?? known.end), known.end];
-  return { ids, names: ["begin", ...found.map((piece) => piece.replace("</w>", "")), "end"] };
+  return { ids, names: ["begin", ...found.map((piece) => piece.replace("</w>", "")), "end", "padding"] };
 }
 
 const unfamiliar = (text) => text.split(/\s+/).map((word) => word.replace(/^[.,'!?]+|[.,'!?]+$/g, "").toLowerCase())
@@ -229,8 +229,8 @@ async function run(request, extra, mine) {
     const maps = known.layers.map((one, i) => {
       const given = out[`map${i}`].data, grid = one.rows * one.columns, rows = one.branches * one.heads;
       const found = new Float32Array(rows * names.length * grid);
-      for (let row = 0; row < rows; row++) for (let c = 0; c < grid; c++) for (let n = 0; n < names.length; n++)
-        found[(row * names.length + n) * grid + c] = given[(row * grid + c) * length + n];
+      for (let row = 0; row < rows; row++) for (let c = 0; c < grid; c++) for (let n = 0; n < length; n++) // padding is one
+        found[(row * names.length + Math.min(n, names.length - 1)) * grid + c] += given[(row * grid + c) * length + n];
       return found;
     });
     const data = new Float32Array(maps.reduce((sum, one) => sum + one.length, 0));

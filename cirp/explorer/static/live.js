@@ -3,6 +3,8 @@
 
 const BRANCHES = ["with the text", "image only", "neither"];
 const HOLDS = ["keep", "gate", "hold", "paste"]; // of a request
+const LENGTH = 77; // tokens of a prompt, with its padding
+const MUCH = 0.5; // change at which the scale of changes ends
 
 function render({ model, el }) {
   el.classList.add("cirp-live");
@@ -13,7 +15,8 @@ function render({ model, el }) {
   const asked = { ...model.get("request") };
   asked.freeze = []; // a link brings no run before along
   let item = items.find((one) => one.id === asked.item) ?? items[0];
-  let source = null, answer = null, run = null, before = null, token = 1, layer = -1, step = null;
+  let source = null, answer = null, run = null, before = null, layer = -1, step = null;
+  let token = 1, pinned = false, hovered = null; // the last word chosen; its map is shown while it is chosen, or hovered
   const of = { branch: 0, head: -1 }; // whose maps are shown
   let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
   let region = null, brush = 4, cursor = null, going = false, probed = null, looked = false;
@@ -24,7 +27,16 @@ function render({ model, el }) {
   const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of the run" });
   const say = (text, wrong = false) => { said.textContent = text; said.classList.toggle("wrong", wrong); };
 
-  const requested = () => ({ ...asked, region: region && region.join("") });
+  /** What is asked for; what is ticked but means nothing here (no region, a method of its own) is left out. */
+  function requested() {
+    const own = { ...asked, region: region && region.join(""), factors: { ...asked.factors } };
+    const named = (asked.method ?? "ip2p") !== "ip2p";
+    for (const name of HOLDS) own[name] &&= Boolean(region) && !named;
+    if (named) own.freeze = [];
+    const last = words.children.length - 1; // the chip of all padding
+    if (last in own.factors) for (let i = last; i < LENGTH; i++) own.factors[i] = own.factors[last];
+    return own;
+  }
   const send = (kind) => model.send({ kind, request: requested() });
   const remember = () => { model.set("request", requested()); model.save_changes(); };
 
@@ -42,8 +54,6 @@ function render({ model, el }) {
     item = next;
     asked.item = item.id; asked.instruction = instruction.value = item.instruction;
     asked.factors = {}; asked.swap = null; asked.freeze = []; region = probed = null; run = before = null;
-    for (const name of HOLDS) asked[name] = false; // there is no region any more
-    holds.forEach((made) => made.put(false));
     code.hidden = true; looked = false;
     remember(); send("tokens"); open();
   }
@@ -125,11 +135,13 @@ function render({ model, el }) {
     token = Math.min(token, tokens.length - 1);
     words.replaceChildren(...tokens.map((name, position) => {
       const button = element("button", {
-        type: "button", "aria-pressed": String(position === token),
-        click: () => { token = position; listWords(tokens); draw(); words.children[position].firstChild.focus(); },
-        mouseenter: () => { const kept = token; token = position; draw(); token = kept; },
-        mouseleave: () => draw(),
-        focus: () => { const kept = token; token = position; draw(); token = kept; },
+        type: "button", "aria-pressed": String(pinned && position === token),
+        click: () => {
+          pinned = !(pinned && position === token); token = position; hovered = null;
+          listWords(tokens); draw(); words.children[position].firstChild.focus();
+        },
+        mouseenter: () => { hovered = position; draw(); },
+        mouseleave: () => { hovered = null; draw(); },
       }, name);
       const factor = asked.factors[position] ?? 1;
       const weight = element("input", {
@@ -156,7 +168,7 @@ function render({ model, el }) {
   });
   /** The words' names, and with whom the chosen one trades. */
   function listTrades(tokens) {
-    trades.fill(["no word", ...tokens]);
+    trades.fill(["no word", ...tokens.slice(0, -1)]);
     const other = asked.swap?.includes(token) ? asked.swap.find((one) => one !== token) : null;
     trades.put(other == null ? 0 : other + 1);
     sayTrade();
@@ -171,13 +183,14 @@ function render({ model, el }) {
   });
   const context = canvas.getContext("2d");
   const scale = element("canvas", { class: "cirp-scale", width: 256, height: 1, role: "img", "aria-label": "Colours of attention, from none to most" });
-  const most = element("span", {}, ""), fits = element("p", { class: "cirp-fits" });
+  const most = element("span", {}, ""), limits = element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most);
+  const fits = element("p", { class: "cirp-fits" });
   const strip = scale.getContext("2d").createImageData(256, 1);
   for (let i = 0; i < 256; i++) strip.data.set([...colours.subarray(3 * i, 3 * i + 3), 255], 4 * i);
   scale.getContext("2d").putImageData(strip, 0, 0);
 
-  // The pictures by themselves, small, with nothing over them.
-  const small = ["input", "this edit", "exact answer"].map((name) => {
+  // The pictures by themselves, small, with nothing over them, and what changed, on one scale for all.
+  const small = ["input", "this edit", "changed", "right answer"].map((name) => {
     const own = element("canvas", { width: 128, height: 128, role: "img", "aria-label": name });
     return { own, figure: element("figure", {}, own, element("figcaption", {}, name)) };
   });
@@ -185,7 +198,8 @@ function render({ model, el }) {
   function draw() {
     if (!source) return;
     const [width, height] = item.size;
-    [source, run?.picture, answer].forEach((image, i) => {
+    const made = run?.picture, changed = made && heat(changeBetween(made, source, item.size), colours, MUCH);
+    [source, made, changed, answer].forEach((image, i) => {
       small[i].figure.hidden = !image;
       small[i].own.width = width > height ? 128 : Math.round((128 * width) / height);
       small[i].own.height = width > height ? Math.round((128 * height) / width) : 128;
@@ -201,18 +215,23 @@ function render({ model, el }) {
       context.restore();
       context.fillStyle = "#fff"; context.fillRect(wipe * canvas.width - 1, 0, 2, canvas.height);
     }
-    if (view === "changed") paintedOn(context, heat(changeBetween(picture, before?.picture && wipe < 1 ? before.picture : source, item.size), colours));
     most.textContent = ""; fits.textContent = "";
-    if (run?.steps.length && view !== "changed" && opacity > 0) {
+    if (view === "changed") {
+      paintedOn(context, heat(changeBetween(picture, before?.picture && wipe < 1 ? before.picture : source, item.size), colours, MUCH));
+      most.textContent = `${MUCH} and more`;
+    }
+    const shown = hovered ?? (pinned ? token : null);
+    limits.style.visibility = view === "changed" || (run?.steps.length && shown != null) ? "" : "hidden";
+    if (run?.steps.length && view !== "changed" && opacity > 0 && shown != null && shown < run.tokens.length) {
       const at = step == null || !run.steps[step] ? null : step;
-      const map = layer < 0 ? meanMap(run, token, at, of) : mapOf(run, layer, token, at, of);
+      const map = layer < 0 ? meanMap(run, shown, at, of) : mapOf(run, layer, shown, at, of);
       context.globalAlpha = opacity;
       paintedOn(context, heat(map, colours));
       context.globalAlpha = 1;
       most.textContent = Math.max(...map.values).toPrecision(2);
       if (item.mask) {
         const { iou, energy } = fit(map, item.mask, item.size, threshold);
-        fits.textContent = `of its attention ${(100 * energy).toFixed(0)} % lies inside the true region; above ` +
+        fits.textContent = `“${run.tokens[shown]}”: of its attention ${(100 * energy).toFixed(0)} % lies inside the true region; above ` +
           `${(100 * threshold).toFixed(0)} % of its peak it overlaps by ${iou.toFixed(2)} (IoU)`;
       }
       if (outline) {
@@ -251,7 +270,7 @@ function render({ model, el }) {
     paint(spot(event), event.shiftKey ? "0" : "1");
   });
   canvas.addEventListener("pointermove", (event) => { if (painting && event.buttons) paint(spot(event), event.shiftKey ? "0" : "1"); });
-  canvas.addEventListener("pointerup", () => painting && remember());
+  canvas.addEventListener("pointerup", () => { if (painting) { held(); remember(); } });
 
   // ---- probing a cell: what it attends to, as bars
   const bars = element("div", { class: "cirp-bars", role: "img", hidden: true });
@@ -289,7 +308,7 @@ function render({ model, el }) {
     if (!painting || (!(event.key in moves) && event.key !== " ")) return;
     event.preventDefault();
     cursor ??= item.size.map((side) => side / 2);
-    if (event.key === " ") { paint(cursor, event.shiftKey ? "0" : "1"); remember(); return; }
+    if (event.key === " ") { paint(cursor, event.shiftKey ? "0" : "1"); held(); remember(); return; }
     cursor = cursor.map((at, i) => Math.min(Math.max(at + moves[event.key][i], 0), item.size[i]));
     draw();
   });
@@ -305,7 +324,12 @@ function render({ model, el }) {
     if (painting) { say("Draw on the picture, or move with the arrow keys and paint with space; shift erases."); canvas.focus(); }
     draw();
   } }, "paint");
-  const place = (next) => { region = next; remember(); draw(); };
+  const place = (next) => { region = next; held(); remember(); draw(); };
+  /** A region that is there is used: by holding the latents, unless something else is ticked. */
+  function held() {
+    if (!region || HOLDS.some((name) => asked[name])) return;
+    asked.hold = true; holds[HOLDS.indexOf("hold")].put(true);
+  }
 
   // ---- results
   const scores = element("table", { class: "cirp-scores" });
@@ -345,8 +369,8 @@ function render({ model, el }) {
     run: start,
     show: () => { views.put(1); views.querySelector("select").dispatchEvent(new Event("change")); },
     hold: () => {
-      place([...item.mask]);
       asked.hold = true; holds[HOLDS.indexOf("hold")].put(true);
+      place([...item.mask]);
       start(); // what it changed stays in sight
     },
   }, () => {
@@ -358,8 +382,7 @@ function render({ model, el }) {
     };
   });
 
-  el.append(
-    guide,
+  el.append(guide, element("div", { class: "cirp-grid" },
     element("section", { class: "cirp-panel", "aria-label": "What is asked for" },
       pictures,
       live && element("details", { class: "cirp-more" }, element("summary", {}, "another picture"),
@@ -368,11 +391,12 @@ function render({ model, el }) {
       live && element("details", { class: "cirp-more" }, element("summary", {}, "repair another editor's output"),
         element("p", {}, "Choose what another editor made of this picture. It is aligned, its region is found (or is the one you painted), and everywhere else the picture's own pixels are put back."), elsewhere),
       element("div", { class: "cirp-row" }, instruction), unknown,
+      element("div", { class: "cirp-row" }, runButton, cancel, bar), said),
+    element("section", { class: "cirp-panel", "aria-label": "How it is run" },
       live && methods,
       dials.text_scale, dials.image_scale, dials.steps,
       dial("seed", { min: 0, max: (model.get("seeds") ?? 21) - 1, step: 1, value: asked.seed }, set("seed")),
       dials.strength,
-      element("div", { class: "cirp-row" }, runButton, cancel, bar), said,
       element("strong", { class: "cirp-head" }, "Hold it to a region"),
       element("div", { class: "cirp-row" }, paintButton,
         element("button", { type: "button", click: () => place(item.mask ? [...item.mask] : null) }, "the true one"),
@@ -381,15 +405,14 @@ function render({ model, el }) {
       ...holds,
       element("strong", { class: "cirp-head" }, "Freeze it"), freezes,
     ),
-    element("section", { class: "cirp-stage", "aria-label": "Picture and attention" }, canvas,
-      element("div", { class: "cirp-limits" }, element("span", {}, "0"), scale, most), fits, bars,
-      element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure))),
+    element("section", { class: "cirp-stage", "aria-label": "Picture and scores" }, canvas, limits,
+      element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure)), scores, wiper, fits, bars),
     element("section", { class: "cirp-panel", "aria-label": "Words and maps" },
-      element("strong", { class: "cirp-head" }, "Words"), words, trades, views, layers, heads, branches, times,
+      views, element("strong", { class: "cirp-head" }, "Words: point at one, or choose it"), words, trades,
+      layers, heads, branches, times,
       dial("overlay", { min: 0, max: 1, step: 0.05, value: opacity, said: (v) => `${Math.round(100 * v)} %` }, (v) => { opacity = v; draw(); }),
       dial("threshold", { min: 0.05, max: 1, step: 0.05, value: threshold, said: (v) => `${Math.round(100 * v)} %` }, (v) => { threshold = v; draw(); }),
       (() => { const made = toggle("outlines", (on) => { outline = on; draw(); }); made.put(true); return made; })(),
-      wiper, scores,
       element("div", { class: "cirp-row" },
         model.get("engine") === "page"
           ? element("button", { type: "button", click: () => send("link") }, "as a link")
@@ -399,7 +422,7 @@ function render({ model, el }) {
         element("button", { type: "button", click: () => run?.scores && run.steps.length && save(`${item.id}-maps.npz`, mapsOf(run), "application/zip") }, "save maps")),
       code,
     ),
-  );
+  ));
 
   // ---- what Python says
   async function told(message, buffers) {
@@ -439,7 +462,7 @@ function render({ model, el }) {
     } else if (message.kind === "cancelled") {
       run = before; running(false); say("cancelled"); draw();
     } else if (message.kind === "region") {
-      say("Held to nothing yet: tick what is to be held below."); place([...message.region]);
+      place([...message.region]); say("Found. Run again: what is ticked below is held outside of it.");
     } else if (message.kind === "repaired") {
       const [came, kept] = await Promise.all(buffers.map(bitmap));
       const made = (method, picture, at) => ({ steps: [], layers: [], tokens: [], method, strength: 0, picture, png: buffers[at], scores: message.scores[at], worked: message.worked });

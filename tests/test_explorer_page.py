@@ -411,7 +411,16 @@ def test_a_region_is_painted_from_the_keyboard(site, tmp_path):
         asked = driver.execute_script(
             "return JSON.parse(new URLSearchParams(location.hash.slice(1)).get('run')).region"
         )
-        assert 16 <= asked.count("1") <= 64
+        runs = [int(length) for length in asked.split(".")]
+        assert 16 <= sum(runs[1::2]) <= 64 and sum(runs) == 64 * 64
+        link = driver.current_url
+        driver.get("about:blank")
+        driver.get(link)  # it opens with the region, which is held as before
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        driver.execute_script("location.hash = ''")
+        button(driver, "as a link").click()
+        until(driver, "location.hash.length > 100")
+        assert driver.current_url == link and "%22hold%22%3Atrue" in link
 
 
 def test_the_chapter_says_how_much_is_fetched():

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cirp.explorer import still, widget
-from cirp.explorer.links import of_link
+from cirp.explorer.links import of_link, to_link
 from cirp.explorer.runs import Request
 from cirp.metrics.features import load_features
 
@@ -24,6 +24,20 @@ def test_a_link_says_what_is_run_and_brings_no_run_before():
         assert "freeze" not in found
         assert Request.model_validate(found).factors == {2: 0.5}
     assert of_link("") == {}
+
+
+@pytest.mark.parametrize("region", ["0", "1", "10", "0011", "1" * 9, "0" * 9, "0101100"])
+def test_a_region_comes_through_a_link_in_runs(region):
+    fragment = to_link({"item": "a", "region": region})
+    assert of_link(fragment)["region"] == region
+    assert len(fragment) < 80 and to_link({"item": "a"}) == link(item="a")
+    assert of_link(link(region=region))["region"] == region  # as it was written before
+
+
+@pytest.mark.parametrize("runs", ["1.-2", "1.x", "9999999.1", "1..2"])
+def test_runs_that_are_no_region_are_refused(runs):
+    with pytest.raises(ValueError, match="lengths of runs"):
+        of_link(link(region=runs))
 
 
 @pytest.mark.parametrize("bad", ["x", "run=", "run=%7B", "run=[1]", "run=3", "ran={}"])

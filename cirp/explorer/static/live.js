@@ -19,7 +19,9 @@ function render({ model, el }) {
   let token = 1, pinned = false, hovered = null; // the last word chosen; its map is shown while it is chosen, or hovered
   const of = { branch: 0, head: -1 }; // whose maps are shown
   let opacity = 0.65, threshold = 0.5, outline = true, wipe = 1, view = "edit", painting = false;
-  let region = null, brush = 4, cursor = null, going = false, probed = null, looked = false;
+  let region = asked.region ? (cellsOf(asked.region, item.size) ?? [...asked.region]) : null;
+  if (region?.length !== item.size[0] * item.size[1]) region = null;
+  let brush = 4, cursor = null, going = false, probed = null, looked = false;
   const live = model.get("engine") !== "page"; // a kernel is there
 
   // What is said to everybody, also to a screen reader: only beginnings, ends and errors.
@@ -38,6 +40,7 @@ function render({ model, el }) {
     return own;
   }
   const send = (kind) => model.send({ kind, request: requested() });
+  const linked = () => ({ ...requested(), freeze: [], region: region && runsOf(region) });
   const remember = () => { model.set("request", requested()); model.save_changes(); };
 
   // ---- what is asked for
@@ -341,8 +344,7 @@ function render({ model, el }) {
   }
   /** The run for papermill: the chapter of this explorer, executed with what is chosen. */
   function command() {
-    const chosen = { ...requested(), freeze: [] };
-    const text = encodeURIComponent(JSON.stringify(chosen)).replace(/[!'()*~]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
+    const text = encodeURIComponent(JSON.stringify(linked())).replace(/[!'()*~]/g, (c) => `%${c.charCodeAt(0).toString(16)}`);
     code.hidden = false;
     code.textContent = `cirp notebooks 18_try_it --parameter request=run=${text} --out my-run`;
   }
@@ -415,7 +417,7 @@ function render({ model, el }) {
       (() => { const made = toggle("outlines", (on) => { outline = on; draw(); }); made.put(true); return made; })(),
       element("div", { class: "cirp-row" },
         model.get("engine") === "page"
-          ? element("button", { type: "button", click: () => send("link") }, "as a link")
+          ? element("button", { type: "button", click: () => model.send({ kind: "link", request: linked() }) }, "as a link")
           : element("button", { type: "button", click: () => send("snippet") }, "as Python"),
         element("button", { type: "button", click: command }, "as a command"),
         element("button", { type: "button", click: () => run?.png && save(`${item.id}.png`, run.png, "image/png") }, "save picture"),

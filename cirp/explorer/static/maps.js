@@ -1,5 +1,23 @@
 // Cross-attention maps of a run, as they were sent: averaged, resized, and measured against a mask.
 
+/** A region (cells of "0" and "1") as the lengths of its runs, the first of zeros: "100.8.56". */
+function runsOf(cells) {
+  const runs = [0];
+  let last = "0";
+  for (const one of cells) {
+    if (one !== last) { runs.push(0); last = one; }
+    runs[runs.length - 1]++;
+  }
+  return runs.length > 1 ? runs.join(".") : `${runs[0]}.0`;
+}
+
+/** The cells of a region in runs; null if they are not as many as the picture has pixels. */
+function cellsOf(runs, [width, height]) {
+  const lengths = String(runs).split(".").map(Number);
+  if (lengths.some((one) => !(one >= 0)) || lengths.reduce((a, b) => a + b) !== width * height) return null;
+  return lengths.flatMap((length, i) => Array(length).fill(String(i % 2)));
+}
+
 /** How many numbers a layer has: branches, heads, tokens, cells. */
 const sizeOf = (one, tokens) => one.branches * one.heads * tokens * one.rows * one.columns;
 

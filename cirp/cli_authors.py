@@ -26,13 +26,28 @@ def tables(
         list[str] | None, typer.Argument(help="Tables to make, such as main; all by default.")
     ] = None,
     models: MODELS = "miniature",
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that compute edits, with their own models.")
+    ] = 1,
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster to compute on, such as auto.")
+    ] = None,
+    device: DEVICE = "cpu",
 ) -> None:
     """Make the book's tables; finished edits are kept, so that a stopped run goes on.
 
     Started by torchrun or srun, each process computes its share of the edits.
     """
-    from cirp.experiments.results import make
+    from cirp.experiments.results import chosen, make
 
+    if workers > 1 or address:
+        from cirp.experiments.workers import fill
+
+        failures = fill(chosen(names or []), workers, address=address, models=models, device=device)
+        for one in failures:
+            print(one, file=sys.stderr)
+        if failures:
+            raise typer.Exit(1)
     make(names or [], models=models)
 
 

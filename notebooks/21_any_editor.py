@@ -64,6 +64,9 @@ print(f"change outside of the region: {kept.before:.4f} before, {kept.after:.4f}
 _ = s.save(chapter.strip(s.models, any_editor.LOCAL()[:24]), "21_any_editor")
 
 # %% [markdown]
+# In JupyterLab the explorer does the same without code: open a picture, and choose another editor's output for it under
+# *repair another editor's output*. A region that you painted is the region ({doc}`18_try_it`).
+#
 # ## A folder of outputs
 #
 # From a terminal, with one folder of outputs an editor:
@@ -105,7 +108,7 @@ chapter.agreement(unseen)
 chapter.wanted(unseen)
 
 # %% [markdown]
-# The same for other methods of this book ({numref}`tab-repair`). Methods that paste by themselves have little to gain.
+# The same for every method of this book ({numref}`tab-repair`). Methods that paste by themselves have little to gain.
 
 # %% mystnb={"table": {"caption": "Outputs before and after the repair, on the local test edits; change outside is the mean absolute difference.", "name": "tab-repair"}}
 chapter.by_method(results.table(s, "repair"))

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from PIL import ImageOps
 
 from cirp.diffusion.pipelines import has_bfloat16_units
 from tests.browser import PICK, SAID, button, chromium, errors, needs_browser, until
@@ -33,7 +34,8 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         until(driver, f"{SAID} === 'done'", 120)
         assert "edit success" in driver.find_element("css selector", ".cirp-scores").text
         button(driver, "find it (remap)").click()
-        until(driver, f"{SAID}.startsWith('Held to nothing yet')", 60)
+        until(driver, f"{SAID}.startsWith('Found')", 60)
+        assert driver.find_elements("css selector", ".cirp-toggle input")[2].is_selected()
         driver.find_elements("css selector", ".cirp-toggle input")[1].click()
         button(driver, "Run").click()
         until(driver, "document.querySelectorAll('.cirp-scores tbody tr').length === 2", 120)
@@ -77,7 +79,7 @@ def test_a_run_on_the_kernel_is_watched_held_and_cancelled(lab, tmp_path):
         again = [one for one in driver.find_elements("css selector", ".cirp-more summary")
                  if "repair" in one.text]  # fmt: skip
         again[0].click()
-        painted(96, 64, seed=1).save(tmp_path / "output.png")
+        ImageOps.invert(painted(96, 64)).save(tmp_path / "output.png")
         output = driver.find_elements("css selector", ".cirp-more input[type=file]")[1]
         output.send_keys(str(tmp_path / "output.png"))
         until(driver, f"{SAID}.includes('whole picture')", 30)  # it is quite another picture

@@ -374,9 +374,12 @@ def test_every_function_is_reached_and_used_by_the_keyboard_alone(site, tmp_path
         press(Keys.ENTER)
         press(Keys.SPACE, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.SPACE)
         boxes = driver.find_elements("css selector", ".cirp-toggle input")
+        assert boxes[2].is_selected()  # what is painted is used: latents are held
         driver.execute_script("arguments[0].focus()", boxes[2])
         press(Keys.SPACE)
-        assert boxes[2].is_selected()  # latents are held
+        assert not boxes[2].is_selected()
+        press(Keys.SPACE)
+        assert boxes[2].is_selected()
         driver.execute_script("document.querySelector('.cirp-live input[type=text]').focus()")
         press(Keys.ENTER)
         until(driver, f"{SAID} === 'done'", 120)

@@ -110,6 +110,18 @@ def share() -> tuple[int, int]:
     return 0, 1
 
 
+def chosen(names: Sequence[str] = ()) -> list[Experiment]:
+    """Return the experiments of these names, by default all.
+
+    Raises `ValueError` for an unknown name.
+    """
+    for name in names:
+        if name not in EXPERIMENTS:
+            there = ", ".join(EXPERIMENTS)
+            raise ValueError(f"unknown table {name!r}; there are {there}")
+    return [EXPERIMENTS[name] for name in names or EXPERIMENTS]
+
+
 def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
     """Make these tables, by default all: what is recorded or kept is not computed again.
 
@@ -118,15 +130,12 @@ def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
 
     Raises `ValueError` for an unknown name, before anything is loaded.
     """
-    for name in names:
-        if name not in EXPERIMENTS:
-            there = ", ".join(EXPERIMENTS)
-            raise ValueError(f"unknown table {name!r}; there are {there}")
+    wanted = chosen(names)
     rank, world = share()
     loaded = load(models)
     features = load_features(models) if world == 1 else None
-    for name in names or EXPERIMENTS:
-        experiment = EXPERIMENTS[name]
+    for experiment in wanted:
+        name = experiment.name
         items = book_items(loaded) if experiment.items is None else experiment.items()
         job = Job(loaded, features, items[rank::world], items, range(experiment.seeds))
         cells = experiment.cells(experiment.steps)

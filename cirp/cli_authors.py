@@ -129,6 +129,22 @@ def cost_methods(
     main(steps, repeats, device, out)
 
 
+@cost.command("throughput")
+@one_line
+@in_checkout
+def cost_throughput(
+    steps: STEPS = 10,
+    repeats: Annotated[int, typer.Option(help="Timed turns after one to warm up.")] = 3,
+    device: DEVICE = "cpu",
+    out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS
+    / "throughput.csv",
+) -> None:
+    """Measure edits a second in batches, beside the loop of stock diffusers."""
+    from cirp.commands.throughput import main
+
+    main(steps, repeats, device, out)
+
+
 @cost.command("attention")
 @one_line
 @in_checkout

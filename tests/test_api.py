@@ -331,7 +331,7 @@ def test_public_functions_are_documented(name):
 
 COMMANDS = (
     "", "edit", "score", "curate", "review", "refine", "check", "explore", "book", "methods",
-    "tables", "notebooks", "headline", "page-engine", "cost methods",
+    "tables", "notebooks", "headline", "page-engine", "cost methods", "cost throughput",
     "cost attention", "miniature train", "miniature quality", "miniature leak",
 )  # fmt: skip
 

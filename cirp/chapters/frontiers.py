@@ -23,7 +23,7 @@ SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     """Return the chapter's answer: ours against its rivals, and how many others beat the baseline.
 
-    `table` is that of `dials`, `summary` of `frontiers`.
+    `table` is that of `dials` or `frontiers`, `summary` of `frontiers`.
     """
     found = dials.apart(table)
     apart = dict(found["area"])
@@ -34,7 +34,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     better = [name for name, one in others.items() if one.low > 0]
     number = Numbers()
     return say(
-        f"**On {table['id'].nunique()} local edits that nothing was chosen on, remap's frontier "
+        f"**On {frontiers.local(table)['id'].nunique()} local test edits remap's frontier "
         + base.says(above="lies beyond the baseline's", below="falls short of the baseline's",
             open="does not differ significantly from the baseline's",
         )

@@ -27,12 +27,12 @@ BATCHES = (1, 8)
 OUT = RESULTS / "costs.csv"
 
 
-def prepared(device: str) -> tuple[Models, list[Task]]:
-    """Return the miniature and a batch of its edits."""
+def prepared(device: str, count: int) -> tuple[Models, list[Task]]:
+    """Return the miniature and a batch of its edits; the ten of them again where more are asked."""
     with quiet():
         models = load("miniature", device=device)
-    items = cache.fitted(load_edits(EDITS)[: max(BATCHES)], models)
-    return models, [cache.task(item, 0) for item in items]
+    items = cache.fitted(load_edits(EDITS), models)
+    return models, [cache.task(items[i % len(items)], i // len(items)) for i in range(count)]
 
 
 def once(
@@ -51,7 +51,7 @@ def main(
     steps: int = configurations.STEPS, repeats: int = 5, device: str = "cpu", out: Path = OUT
 ) -> None:
     """Measure and print every contender."""
-    models, tasks = prepared(device)
+    models, tasks = prepared(device, max(BATCHES))
     rows = [
         row for batch in BATCHES for row in measured(models, tasks[:batch], steps, repeats, device)
     ]

@@ -15,7 +15,6 @@ from cirp.experiments import (
     cache,
     confirmation,
     controls,
-    dials,
     factorial,
     frontiers,
     guidance,
@@ -42,7 +41,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(
             module.EXPERIMENT
             for module in (
-                guidance, frontiers, dials, factorial, releases, confirmation, turns, leak,
+                guidance, frontiers, factorial, releases, confirmation, turns, leak,
                 controls, strays, traces, mask_finders, subject,
             )
         ),
@@ -52,6 +51,7 @@ MEASURED = {  # tables that a command of their own makes
     "bars": "cirp miniature quality",
     "costs": "cirp cost methods",
     "attention_cost": "cirp cost attention",
+    "throughput": "cirp cost throughput",
 }
 
 

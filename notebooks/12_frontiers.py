@@ -125,7 +125,7 @@ methods.by_kind(table, [configurations.OURS, "Watch Your Steps", "DiffEdit"])
 # %% [markdown]
 # ## What it costs
 #
-# One edit at a time and eight in a batch, each method in turn with the baseline, as `cirp cost methods` measured it:
+# One edit at a time, and of three methods eight in a batch, in turn with the baseline, as `cirp cost methods` measured it:
 # rows that the UNet was given, time, and the memory that a run adds at its peak. The baseline takes three rows a
 # step. Looking for the region is part of the price ({numref}`tab-costs`).
 

@@ -584,6 +584,8 @@ def test_some_tokens_alone_write_outside_as_without_the_text(models):
     for own in (dict(tokens="end"), dict(tokens="words"), dict(gate=True)):
         (made,) = remap.edit(models, [tasks[0]], hold=False, scope=None, **own, **FAST)
         assert made.unet_calls == 10
+    with controlled(unet, Record()), pytest.raises(ValueError, match="only some tokens"):
+        remap.edit(models, [tasks[0]], tokens="end", scope=None, **FAST)
 
 
 def test_a_matte_is_soft_between_its_levels_and_drops_islands():

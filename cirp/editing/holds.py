@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from cirp.attention.control import Attn, Control
+from cirp.attention.control import Attn, Control, ControlledAttention
 from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.sampling import Latents, combine
@@ -63,8 +63,14 @@ def written_outside(
 
     The outputs of the layers are mixed, not their maps, so that attention stays as fast as it is.
     The batch begins with the rows of the text branch, then those of the image branch. With `tokens`
-    only these are as without the text; each layer then attends a second time.
+    only these are as without the text; each layer then attends a second time, which no control
+    may see.
+
+    Raises `ValueError` for `tokens` inside of a block of `controlled`.
     """
+    controls = any(isinstance(one, ControlledAttention) for one in unet.attn_processors.values())
+    if tokens is not None and controls:
+        raise ValueError("attention cannot be recorded or changed where only some tokens are kept")
     count = len(masks)
 
     @cache

@@ -12,31 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from PIL import Image
 
 from cirp.attention.control import controlled
-from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import TEXT
-from cirp.attention.tokens import word_positions, words
-from cirp.data.images import DataError, as_rgb, open_image, open_mask
+from cirp.data.images import DataError, as_picture, open_mask
 from cirp.methods import METHODS, check_name
+from cirp.recordings import Map, Picture, Recording
 
 if TYPE_CHECKING:
     import pandas as pd
     from diffusers import AutoencoderKL, DiffusionPipeline
-    from matplotlib.axes import Axes
 
     from cirp.diffusion.pipelines import Models
     from cirp.diffusion.tasks import Edit
     from cirp.editing.method import Method, MethodSettings
+    from cirp.joint_recordings import JointRecording
     from cirp.metrics.features import FeatureExtractor
     from cirp.metrics.repair import Kept
 
-Picture = Image.Image | Path | str | np.ndarray
-Map = Float[np.ndarray, "row column"]
-SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
 # The miniature's best, by validation edits, for methods that run each of its pipelines.
 BEST = {
     "instruct": {"steps": 20, "text_scale": 2.5, "image_scale": 1.5},
@@ -44,219 +40,15 @@ BEST = {
 }
 
 
-class Recording:
-    """The cross-attention of every image that a pipeline makes within `record`.
-
-    Images are numbered from 0 in the order in which they were made, over all calls of the block.
-    """
-
-    def __init__(self, pipe: "DiffusionPipeline", record: Record) -> None:
-        self.pipe, self.record = pipe, record
-        self.prompts: list[str | None] = []  # one per image; None: embeddings were given
-        self.pictures: list[Image.Image | None] = []  # one per image; None: it was not decoded
-
-    @property
-    def images(self) -> int:
-        """How many images were recorded."""
-        return self.record.images
-
-    def prompt(self, image: int = 0) -> str:
-        """Return what an image was made of.
-
-        Raises `ValueError` if there is no such image, or embeddings were given in place of a text.
-        """
-        self.record.latent(image)
-        found = self.prompts[image] if len(self.prompts) == self.images else None
-        if found is None:
-            raise ValueError(
-                f"image {image} was made of prompt embeddings, so its words are not known; use "
-                "token_maps(), whose first axis is the token's position"
-            )
-        return found
-
-    def words(self, image: int = 0) -> list[str]:
-        """Return the words of an image's prompt, in order."""
-        return [word.text for word in words(self.pipe.tokenizer, self.prompt(image))]
-
-    def size(self, image: int = 0) -> tuple[int, int]:
-        """Return (height, width) of an image in pixels."""
-        rows, columns = self.record.latent(image)
-        return rows * self.pipe.vae_scale_factor, columns * self.pipe.vae_scale_factor
-
-    def token_maps(self, image: int = 0, *, size: tuple[int, int] | None = None, **choice) -> Any:
-        """Return one map for each token position: (token, row, column), float32.
-
-        Parameters
-        ----------
-        image : int
-            Number of the image.
-        size : (int, int), optional
-            Rows and columns; by default the latents' own.
-        **choice
-            What is averaged: `layers` (names, of `rec.record.layers`), `heads` (numbers), `strides`
-            (resolutions: latent cells that a map's cell covers), `time` (of `rec.record.times`, if
-            `record` was given `times`), `branch` (of `record`'s branches). All by default.
-        """
-        maps = token_maps(self.record, image=image, size=size, **choice)
-        return maps.float().cpu().numpy()
-
-    def word_map(
-        self,
-        word: "str | Sequence[str]",
-        image: int = 0,
-        *,
-        occurrence: int | None = None,
-        **choice,
-    ) -> Map:
-        """Return where a word or phrase of the prompt looks: the mean map of its tokens.
-
-        Parameters
-        ----------
-        word : str
-            A word or phrase of the prompt; or "begin", "end" or "padding" for the tokens that are
-            no words, unless the prompt has that word. The map of padding is the sum over its
-            tokens: all the attention that padding takes.
-        image : int
-            Number of the image.
-        occurrence : int, optional
-            Which one, from 0, of a word that stands there more than once; by default all.
-        **choice
-            As of `token_maps`; `size` is by default that of the image.
-
-        Returns
-        -------
-        numpy.ndarray
-            (height, width), float32; attention, so between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If the prompt has no such word, naming its words; if embeddings were given in place of a
-            prompt; or for another branch than the text's, which was given another text.
-        """
-        if not isinstance(word, str):
-            raise ValueError(f"word={word!r}; give one word, or use word_maps for several")
-        if choice.get("branch", TEXT) != TEXT:
-            raise ValueError(
-                "only the text branch was given this prompt; use token_maps for others"
-            )
-        size = choice.pop("size", None) or self.size(image)
-        positions = self._positions(word, image, occurrence)
-        maps = self.token_maps(image, size=size, positions=positions, **choice)
-        return maps.sum(axis=0) if positions[0] > self._end(image) else maps.mean(axis=0)
-
-    def word_maps(self, chosen: Sequence[str], image: int = 0, **choice) -> dict[str, Map]:
-        """Return the map of each of these words; see `word_map`."""
-        chosen = [chosen] if isinstance(chosen, str) else chosen
-        return {word: self.word_map(word, image, **choice) for word in chosen}
-
-    def _end(self, image: int) -> int:
-        """Return the position of the end-of-text token."""
-        return len(self.pipe.tokenizer(self.prompt(image)).input_ids) - 1
-
-    def _positions(self, word: str, image: int, occurrence: int | None) -> list[int]:
-        tokenizer, prompt = self.pipe.tokenizer, self.prompt(image)
-        if word not in SPECIAL or word in [one.lower() for one in self.words(image)]:
-            return word_positions(tokenizer, prompt, word, occurrence=occurrence)
-        end = self._end(image)
-        padding = list(range(end + 1, tokenizer.model_max_length))
-        if word == "padding" and not padding:
-            raise ValueError(f"{prompt!r} fills the text encoder, so there is no padding")
-        return {"begin": [0], "end": [end], "padding": padding}[word]
-
-    def plot(
-        self,
-        word: str | Sequence[str],
-        image: int = 0,
-        *,
-        ax: "Axes | None" = None,
-        picture: Picture | None = None,
-        **choice,
-    ) -> "Axes":
-        """Draw a word's map over the picture, with a colour bar; several words side by side.
-
-        Parameters
-        ----------
-        word : str or sequence of str
-            As of `word_map`.
-        image : int
-            Number of the image.
-        ax : matplotlib.axes.Axes, optional
-            Where to draw; by default a new figure, with an axes for each word.
-        picture : PIL.Image.Image, path or array, optional
-            What lies under the map; by default the picture that the pipeline made, or none if it
-            made latents. Give the input picture to see where an edit looks.
-
-        Notes
-        -----
-        Each word's colours run from 0 to its own maximum, which its bar names.
-
-        Returns
-        -------
-        matplotlib.axes.Axes or list of them
-        """
-        import matplotlib.pyplot as plt
-
-        from cirp.figures.pictures import overlay
-
-        chosen = [word] if isinstance(word, str) else list(word)
-        maps = self.word_maps(chosen, image, **choice)
-        made = self.pictures[image] if image < len(self.pictures) else None
-        under = made if picture is None else as_picture(picture)
-        opacity = 0.65 if under is not None else 1.0
-        under = under or Image.new("RGB", self.size(image)[::-1])
-        if ax is None:
-            _, all_axes = plt.subplots(
-                1, len(chosen), figsize=(4 * len(chosen), 3.4), squeeze=False, layout="constrained"
-            )
-            axes = list(all_axes[0])
-        elif len(chosen) == 1:
-            axes = [ax]
-        else:
-            raise ValueError(f"{len(chosen)} words for one ax; leave ax out, or give one word")
-        for one, (name, heat) in zip(axes, maps.items(), strict=True):
-            drawn = overlay(one, under, heat, name, interpolation="bicubic", opacity=opacity)
-            one.figure.colorbar(drawn, ax=one, label="attention", shrink=0.9)
-        return axes[0] if isinstance(word, str) else axes
-
-    def _encoded(self, given: dict, made: Any) -> None:
-        """Note the prompts of a call, one for each of its images."""
-        prompt, each = given.get("prompt"), given.get("num_images_per_prompt") or 1
-        if isinstance(prompt, str):
-            prompt = [prompt]
-        if prompt is None:
-            embeddings = given.get("prompt_embeds")
-            prompt = [None] * (0 if embeddings is None else len(embeddings))
-        self.prompts += [one for one in prompt for _ in range(each)]
-
-    def _decoded(self, given: dict, made: Any) -> None:
-        pictures = made if isinstance(made, list) else []
-        self.pictures += [one if isinstance(one, Image.Image) else None for one in pictures]
-
-    def save(self, path: Path | str) -> Path:
-        """Write all maps to an .npz file: `maps_0`, ... (token, row, column) and `prompts`.
-
-        Raises `ValueError` for another ending.
-        """
-        path = Path(path)
-        if path.suffix != ".npz":
-            raise ValueError(f"{path}: maps are saved as .npz; give {path.with_suffix('.npz')}")
-        self.record.latent()  # refuses an empty recording
-        maps = {f"maps_{image}": self.token_maps(image) for image in range(self.images)}
-        known = len(self.prompts) == self.images
-        texts = [one or "" for one in self.prompts] if known else [""] * self.images
-        np.savez_compressed(path, prompts=np.array(texts), **maps)
-        return path
-
-
 @contextmanager
 def record(
     pipe: "DiffusionPipeline", *, times: Any = None, branches: Sequence[int] = (TEXT,)
-) -> Iterator[Recording]:
-    """Record the cross-attention of a diffusers pipeline; its pictures stay as they are.
+) -> "Iterator[Recording | JointRecording]":
+    """Record the attention of a diffusers pipeline to its text; its pictures stay as they are.
 
     Works on Stable Diffusion (text to image, image to image), InstructPix2Pix and their SDXL
-    pipelines, with batches, several images per prompt, and guidance on or off.
+    pipelines, with batches, several images per prompt, and guidance on or off; and on SD3, FLUX and
+    FLUX Kontext, where text and picture share one softmax.
 
     Parameters
     ----------
@@ -270,13 +62,15 @@ def record(
 
     Yields
     ------
-    Recording
-        Filled while the pipeline runs.
+    Recording or JointRecording
+        Filled while the pipeline runs. Of SD3 and FLUX a word has several maps, see there.
 
     Raises
     ------
     TypeError, NotImplementedError
-        If the pipeline's UNet has no attention that can be recorded.
+        If the pipeline has no attention that can be recorded.
+    ValueError
+        For `times` or `branches` of a pipeline of SD3's or FLUX's kind.
 
     Notes
     -----
@@ -291,6 +85,21 @@ def record(
     >>> rec.word_map("car").shape
     (64, 64)
     """
+    if getattr(pipe, "transformer", None) is not None:
+        if times is not None or tuple(branches) != (TEXT,):
+            raise ValueError(f"times and branches are for UNets; {type(pipe).__name__} has none")
+        from cirp.attention.joint import recorded
+        from cirp.joint_recordings import JointRecording, check
+
+        check(pipe)
+        joint = JointRecording(pipe)
+        with ExitStack() as stack:
+            stack.enter_context(_seen(pipe, "encode_prompt", joint._encoded))
+            stack.enter_context(_seen(pipe, "prepare_latents", joint._placed))
+            stack.enter_context(_seen(pipe.image_processor, "postprocess", joint._decoded))
+            stack.enter_context(recorded(pipe.transformer, joint.record))
+            yield joint
+        return
     if not hasattr(pipe, "unet"):
         one = "; give its .instruct or .text" if hasattr(pipe, "instruct") else ""
         raise TypeError(
@@ -762,26 +571,6 @@ def score_folder(
         table = score_outputs(asked, editors, **choice, each=gallery.add)
         page.write(half, table, gallery.cards)
     return table
-
-
-def as_picture(given: Picture) -> Image.Image:
-    """Return 8-bit RGB of a picture, a path or an array (height, width, 3), 0 to 255.
-
-    Raises `ValueError` for arrays of another shape or range.
-    """
-    if isinstance(given, str | Path):
-        return open_image(given)
-    if isinstance(given, Image.Image):
-        return as_rgb(given, "the picture")
-    pixels = np.asarray(given)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise DataError(f"a picture of shape {pixels.shape}; give an array (height, width, 3)")
-    if pixels.dtype != np.uint8:
-        raise DataError(
-            f"a picture of {pixels.dtype}; give uint8, 0 to 255: (255 * x).round().astype('uint8') "
-            "of values from 0 to 1"
-        )
-    return Image.fromarray(pixels)
 
 
 def as_mask(given: Any, size: tuple[int, int]) -> Bool[np.ndarray, "row column"]:

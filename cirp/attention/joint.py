@@ -148,9 +148,7 @@ def recorded(transformer: nn.Module, record: JointRecord) -> Iterator[JointRecor
     """
     layers = {n: one for n, one in transformer.named_modules() if hasattr(one, "processor")}
     if not layers:
-        raise TypeError(
-            f"{type(transformer).__name__} has no attention layers known to diffusers"
-        )
+        raise TypeError(f"{type(transformer).__name__} has no attention layers known to diffusers")
     watch = _Watch(record)
     watch.step = -1
 

@@ -212,3 +212,23 @@ def fingerprint(image: Image.Image) -> str:
     digest = hashlib.sha256(f"{image.mode} {image.width}x{image.height}".encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
+
+
+def as_picture(given: Image.Image | Path | str | np.ndarray) -> Image.Image:
+    """Return 8-bit RGB of a picture, a path or an array (height, width, 3), 0 to 255.
+
+    Raises `ValueError` for arrays of another shape or range.
+    """
+    if isinstance(given, str | Path):
+        return open_image(given)
+    if isinstance(given, Image.Image):
+        return as_rgb(given, "the picture")
+    pixels = np.asarray(given)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DataError(f"a picture of shape {pixels.shape}; give an array (height, width, 3)")
+    if pixels.dtype != np.uint8:
+        raise DataError(
+            f"a picture of {pixels.dtype}; give uint8, 0 to 255: (255 * x).round().astype('uint8') "
+            "of values from 0 to 1"
+        )
+    return Image.fromarray(pixels)

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cirp.attention.joint import Call, JointRecord
+from cirp.recordings import Recorded
 
 Kind = Literal["share", "relative", "places"]
 Map = Float[np.ndarray, "height width"]
@@ -22,7 +22,7 @@ def positions(tokenizer, prompt: str, word: str) -> list[int]:
 
     Raises `ValueError` if it does not, naming the words that do.
     """
-    spans = [m.span() for m in re.finditer(rf"(?<!\\w){re.escape(word)}(?!\\w)", prompt, re.I)]
+    spans = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.I)]
     if not spans:
         there = ", ".join(dict.fromkeys(re.findall(r"\w+", prompt)))
         raise ValueError(f"{word!r} is not in {prompt!r}; its words are {there}")
@@ -54,7 +54,23 @@ class _Run:
         return found / found.sum(dim=-1, keepdim=True) if kind == "relative" else found
 
 
-class JointRecording:
+KINDS = {  # pipeline -> the attribute whose tokens the transformer sees as text
+    "StableDiffusion3Pipeline": "tokenizer_3",
+    "StableDiffusion3Img2ImgPipeline": "tokenizer_3",
+    "FluxPipeline": "tokenizer_2",
+    "FluxImg2ImgPipeline": "tokenizer_2",
+    "FluxKontextPipeline": "tokenizer_2",
+}
+
+
+def check(pipe: Any) -> None:
+    """Raise `TypeError` for a pipeline whose text is laid out in a way that is not known."""
+    name = type(pipe).__name__
+    if name not in KINDS:
+        raise TypeError(f"{name} cannot be recorded yet; give one of {', '.join(KINDS)}")
+
+
+class JointRecording(Recorded):
     """Maps of the images that a pipeline made; see `cirp.record`.
 
     A word has two maps. Its *share* is how much of its attention each cell gives the word (kind
@@ -64,6 +80,7 @@ class JointRecording:
 
     def __init__(self, pipe: Any) -> None:
         self.pipe, self.runs, self._asked = pipe, [], False
+        self.pictures = []
         self.record = JointRecord(see=self._took)
 
     def _encoded(self, given: dict, made: Any) -> None:
@@ -102,6 +119,18 @@ class JointRecording:
     def images(self) -> int:
         """How many images were recorded."""
         return sum(len(run.prompts) for run in self.runs if run.count)
+
+    def size(self, image: int = 0) -> tuple[int, int]:
+        """Return (height, width) of an image in pixels."""
+        return self._image(image)[0].size
+
+    def words(self, image: int = 0) -> list[str]:
+        """Return the words of an image's prompt, in order."""
+        return re.findall(r"\w+", self.prompt(image))
+
+    def prompts_of_all(self) -> list[str]:
+        """Return the prompt of every image; "" where embeddings were given."""
+        return [one or "" for run in self.runs if run.count for one in run.prompts]
 
     def _image(self, image: int) -> tuple[_Run, int]:
         at = image
@@ -146,10 +175,11 @@ class JointRecording:
 
     def _positions(self, word: str, prompt: str) -> list[int]:
         """Places of the word in the text that the transformer sees."""
-        pipe = self.pipe
-        if getattr(pipe, "tokenizer_3", None) is not None:  # SD3: CLIP's tokens, then T5's
-            first = positions(pipe.tokenizer, prompt, word)
-            then = positions(pipe.tokenizer_3, prompt, word)
-            start = pipe.tokenizer_max_length
-            return [p for p in first if p < start] + [start + p for p in then]
-        return positions(pipe.tokenizer_2, prompt, word)
+        pipe, name = self.pipe, KINDS[type(self.pipe).__name__]
+        if name == "tokenizer_2":
+            return positions(pipe.tokenizer_2, prompt, word)
+        start = pipe.tokenizer_max_length  # SD3: CLIP's tokens, then T5's, if it is there
+        found = [p for p in positions(pipe.tokenizer, prompt, word) if p < start]
+        if pipe.tokenizer_3 is not None:
+            found += [start + p for p in positions(pipe.tokenizer_3, prompt, word)]
+        return found

@@ -1,0 +1,121 @@
+"""`cirp.record` on pipelines whose text and picture share a softmax: FLUX, Kontext, SD3."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxKontextPipeline, FluxPipeline
+
+import cirp
+from cirp.attention.joint import JointRecord, recorded
+from cirp.joint_recordings import positions
+from tests.tiny_joint import t5_tokenizer, tiny_flux, tiny_sd3
+
+PROMPT = "a red strawberry on the table"
+MAKERS = {
+    "FLUX": (tiny_flux, dict(height=16, width=8)),
+    "Kontext": (
+        lambda: tiny_flux(FluxKontextPipeline),
+        dict(height=16, width=16, image=torch.rand(1, 3, 16, 16), max_area=256, _auto_resize=False),
+    ),
+    "SD3": (tiny_sd3, dict(height=16, width=8, negative_prompt="a blue dog")),
+}
+FEW = dict(max_sequence_length=24, num_inference_steps=2)
+
+
+@pytest.fixture(params=MAKERS)
+def made(request):
+    """A pipeline, and what it is called with."""
+    make, call = MAKERS[request.param]
+    return make(), {**call, **FEW}
+
+
+def run(pipe, call, prompt=PROMPT, **more):
+    return pipe(prompt=prompt, generator=torch.manual_seed(0), **call, **more).images
+
+
+def test_pictures_stay_as_they_are_and_a_word_has_its_maps(made):
+    pipe, call = made
+    plain = run(pipe, call, output_type="np")
+    with cirp.record(pipe) as rec:
+        watched = run(pipe, call, output_type="np")
+    assert np.array_equal(plain, watched) and rec.images == 1 and rec.prompt() == PROMPT
+    size = (call["height"], call["width"])
+    assert rec.size() == size and rec.words()[2] == "strawberry"
+    maps = {kind: rec.word_map("strawberry", kind=kind) for kind in ("share", "relative", "places")}
+    assert all(one.shape == size and one.dtype == np.float32 for one in maps.values())
+    assert all((one > 0).all() for one in maps.values())
+    share, relative = (rec.token_maps(kind=kind).sum(axis=0) for kind in ("share", "relative"))
+    assert (share < 1).all()  # the rest is the picture's own
+    np.testing.assert_allclose(relative, 1, rtol=1e-5)
+
+
+def test_maps_are_the_mean_over_layers_and_steps_of_the_rows_with_the_prompt(made):
+    pipe, call = made
+    seen = []
+    with cirp.record(pipe) as rec, recorded(pipe.transformer, JointRecord(see=seen.append)):
+        run(pipe, call, output_type="latent")
+    last = [call.image_to_text[-1] for call in seen]  # of two rows the prompt's is the second
+    cells = rec.token_maps().shape[1] * rec.token_maps().shape[2]
+    expected = torch.stack([one.mean(dim=0)[:cells] for one in last]).mean(dim=0)
+    found = torch.from_numpy(rec.token_maps()).flatten(1).T
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_word_is_its_pieces_in_each_tokenizer():
+    tokenizer = t5_tokenizer()
+    names = tokenizer.convert_ids_to_tokens(tokenizer(PROMPT).input_ids)
+    for word in PROMPT.split():
+        where = positions(tokenizer, PROMPT, word)
+        assert "".join(names[i] for i in where).replace("▁", "") == word
+    twice = positions(tokenizer, "red car, red dog", "red")
+    assert len(twice) == 2
+    pipe = tiny_sd3()
+    with cirp.record(pipe) as rec:
+        run(pipe, {**MAKERS["SD3"][1], **FEW}, output_type="latent")
+    clip, *t5 = rec._positions("red", PROMPT)
+    assert clip == 2 and t5 == [77 + positions(tokenizer, PROMPT, "red")[0]]
+
+
+def test_batches_and_calls_are_images_of_their_own():
+    pipe, call = tiny_flux(), {**MAKERS["FLUX"][1], **FEW}
+    with cirp.record(pipe) as rec:
+        run(pipe, call, ["a red car", "a blue dog"], output_type="latent")
+        run(pipe, call, "a cat", output_type="latent", num_images_per_prompt=2)
+    assert rec.images == 4
+    assert [rec.prompt(i) for i in range(4)] == ["a red car", "a blue dog", "a cat", "a cat"]
+    with cirp.record(pipe) as alone:
+        run(pipe, call, ["a red car", "a blue dog"], output_type="latent")
+    np.testing.assert_allclose(rec.word_map("dog", 1), alone.word_map("dog", 1), rtol=1e-5)
+    with pytest.raises(ValueError, match="no image 4; 4 were recorded"):
+        rec.prompt(4)
+    with pytest.raises(ValueError, match="'car' is not in 'a cat'; its words are a, cat"):
+        rec.word_map("car", 2)
+
+
+def test_maps_are_drawn_and_saved(tmp_path):
+    pipe, call = tiny_flux(), {**MAKERS["FLUX"][1], **FEW}
+    with cirp.record(pipe) as rec:
+        run(pipe, call)
+    axes = rec.plot(["red", "table"], kind="places")
+    assert [ax.get_title() for ax in axes] == ["red", "table"]
+    plt.close(axes[0].figure)
+    with np.load(rec.save(tmp_path / "maps.npz")) as saved:
+        np.testing.assert_array_equal(saved["maps_0"], rec.token_maps())
+        assert saved["prompts"].tolist() == [PROMPT]
+    found = cirp.heat_map(pipe, None, PROMPT, "red", generator=torch.manual_seed(0), **call)
+    np.testing.assert_allclose(found, rec.word_map("red"), rtol=1e-5)
+
+
+def test_what_cannot_be_recorded_is_refused():
+    pipe = tiny_flux()
+    with (
+        pytest.raises(ValueError, match="times and branches are for UNets"),
+        cirp.record(pipe, times="step"),
+    ):
+        pass
+    other = type("OtherPipeline", (FluxPipeline,), {})(**pipe.components)
+    with pytest.raises(TypeError, match="OtherPipeline cannot be recorded yet"), cirp.record(other):
+        pass
+    with pytest.raises(ValueError, match="no image 0"), cirp.record(pipe) as rec:
+        rec.word_map("red")

@@ -1,0 +1,91 @@
+"""Tiny random pipelines of SD3's and FLUX's kind: stock classes, real tokenizers, no network."""
+
+import torch
+from diffusers import (
+    AutoencoderKL,
+    FlowMatchEulerDiscreteScheduler,
+    FluxPipeline,
+    FluxTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
+)
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import (
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5EncoderModel,
+)
+
+from tests.tiny import WORDS, _tower, tiny_tokenizer
+
+PIECE = 3  # letters of a piece: longer words have several tokens
+
+
+def t5_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of T5's kind, which cuts words into pieces of at most three letters."""
+    pieces = {f"▁{word[:PIECE]}" for word in WORDS}
+    pieces |= {word[i : i + PIECE] for word in WORDS for i in range(PIECE, len(word), PIECE)}
+    vocabulary = {name: i for i, name in enumerate(["<pad>", "</s>", "<unk>", *sorted(pieces)])}
+    made = Tokenizer(models.Unigram([(name, -1.0) for name in vocabulary], unk_id=2))
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>",
+        model_max_length=512,
+    )  # fmt: skip
+
+
+def _parts() -> dict:
+    torch.manual_seed(0)
+    tokenizer, t5 = tiny_tokenizer(), t5_tokenizer()
+    config = T5Config(
+        vocab_size=len(t5), d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4
+    )  # fmt: skip
+    vae = AutoencoderKL(
+        sample_size=32, block_out_channels=(8,), layers_per_block=1, latent_channels=4,
+        norm_num_groups=4, use_quant_conv=False, use_post_quant_conv=False, shift_factor=0.06,
+        scaling_factor=1.5,
+    )  # fmt: skip
+    return dict(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), tokenizer=tokenizer,
+        t5=(T5EncoderModel(config).eval(), t5), tower=_tower(tokenizer, 32),
+    )  # fmt: skip
+
+
+def tiny_flux(kind: type = FluxPipeline):
+    """A fresh FLUX pipeline, or one of its kind, of one pixel a latent."""
+    parts = _parts()
+    (second, tokenizer_2), tower = parts.pop("t5"), parts.pop("tower")
+    transformer = FluxTransformer2DModel(
+        patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=32, pooled_projection_dim=32,
+        axes_dims_rope=[4, 4, 8],
+    )  # fmt: skip
+    pipe = kind(
+        **parts, text_encoder=CLIPTextModel(tower).eval(), text_encoder_2=second,
+        tokenizer_2=tokenizer_2, transformer=transformer.eval(),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def tiny_sd3() -> StableDiffusion3Pipeline:
+    """A fresh Stable Diffusion 3 pipeline, of one pixel a latent."""
+    parts = _parts()
+    (third, tokenizer_3), tower = parts.pop("t5"), parts.pop("tower")
+    transformer = SD3Transformer2DModel(
+        sample_size=32, patch_size=1, in_channels=4, num_layers=1, attention_head_dim=8,
+        num_attention_heads=4, joint_attention_dim=32, caption_projection_dim=32,
+        pooled_projection_dim=64, out_channels=4,
+    )  # fmt: skip
+    pipe = StableDiffusion3Pipeline(
+        **parts, text_encoder=CLIPTextModelWithProjection(tower).eval(),
+        text_encoder_2=CLIPTextModelWithProjection(tower).eval(), tokenizer_2=parts["tokenizer"],
+        text_encoder_3=third, tokenizer_3=tokenizer_3, transformer=transformer.eval(),
+    )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe

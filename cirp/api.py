@@ -47,8 +47,8 @@ def record(
     """Record the attention of a diffusers pipeline to its text; its pictures stay as they are.
 
     Works on Stable Diffusion (text to image, image to image), InstructPix2Pix and their SDXL
-    pipelines, with batches, several images per prompt, and guidance on or off; and on SD3, FLUX and
-    FLUX Kontext, where text and picture share one softmax.
+    pipelines, with batches, several images per prompt, and guidance on or off; and on SD3, FLUX,
+    FLUX Kontext and Qwen-Image (its editor, too), where text and picture share one softmax.
 
     Parameters
     ----------

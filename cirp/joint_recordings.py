@@ -1,4 +1,4 @@
-"""`cirp.record` on pipelines whose text and picture share one softmax: SD3, FLUX, Kontext."""
+"""`cirp.record` where text and picture share one softmax: SD3, FLUX, Kontext, Qwen-Image."""
 
 import re
 from collections.abc import Sequence
@@ -38,6 +38,7 @@ class _Run:
     """What one call of the pipeline did: means over layers, steps and heads."""
 
     prompts: list[str | None]
+    lengths: list[int]  # of each image's text, without padding
     grid: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
     count: int = 0
@@ -60,6 +61,8 @@ KINDS = {  # pipeline -> the attribute whose tokens the transformer sees as text
     "FluxPipeline": "tokenizer_2",
     "FluxImg2ImgPipeline": "tokenizer_2",
     "FluxKontextPipeline": "tokenizer_2",
+    "QwenImagePipeline": "tokenizer",
+    "QwenImageEditPipeline": "tokenizer",
 }
 
 
@@ -81,6 +84,7 @@ class JointRecording(Recorded):
     def __init__(self, pipe: Any) -> None:
         self.pipe, self.runs, self._asked = pipe, [], False
         self.pictures = []
+        self._known = KINDS[type(pipe).__name__]
         self.record = JointRecord(see=self._took)
 
     def _encoded(self, given: dict, made: Any) -> None:
@@ -95,7 +99,9 @@ class JointRecording(Recorded):
         self._asked = True
         self.record.texts = list(states)
         self.record.cells = None
-        self.runs.append(_Run([one for one in prompt for _ in range(each)]))
+        mask = made[1] if self._known == "tokenizer" else None
+        lengths = [states.shape[1]] * len(states) if mask is None else mask.sum(dim=1).tolist()
+        self.runs.append(_Run([one for one in prompt for _ in range(each)], lengths))
 
     def _placed(self, given: dict, made: Any) -> None:
         """Note the grid of the picture that is made: what comes after it is a reference."""
@@ -168,16 +174,20 @@ class JointRecording(Recorded):
         Raises `ValueError` if the prompt has no such word, naming its words.
         """
         run, at = self._image(image)
-        where = self._positions(word, self.prompt(image))
+        where = self._positions(word, self.prompt(image), run.lengths[at])
         found = run.mean(kind)[at, :, where].mean(dim=-1).unflatten(0, run.grid)
         size = tuple(size or run.size)
         return interpolate(found[None, None], size, mode="bilinear")[0, 0].numpy()
 
-    def _positions(self, word: str, prompt: str) -> list[int]:
-        """Places of the word in the text that the transformer sees."""
-        pipe, name = self.pipe, KINDS[type(self.pipe).__name__]
-        if name == "tokenizer_2":
+    def _positions(self, word: str, prompt: str, length: int) -> list[int]:
+        """Places of the word in the text of so many tokens that the transformer sees."""
+        pipe = self.pipe
+        if self._known == "tokenizer_2":
             return positions(pipe.tokenizer_2, prompt, word)
+        if self._known == "tokenizer":  # Qwen: the prompt stands within a chat, before its end
+            end = pipe.prompt_template_encode.partition("{}")[2]
+            start = length - sum(len(pipe.tokenizer(text).input_ids) for text in (prompt, end))
+            return [start + p for p in positions(pipe.tokenizer, prompt, word)]
         start = pipe.tokenizer_max_length  # SD3: CLIP's tokens, then T5's, if it is there
         found = [p for p in positions(pipe.tokenizer, prompt, word) if p < start]
         if pipe.tokenizer_3 is not None:

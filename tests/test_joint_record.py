@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 from diffusers import FluxKontextPipeline, FluxPipeline
+from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
 
 import cirp
 from cirp.attention.joint import JointRecord, recorded
 from cirp.joint_recordings import positions
-from tests.tiny_joint import t5_tokenizer, tiny_flux, tiny_sd3
+from tests.conftest import painted
+from tests.tiny_joint import t5_tokenizer, tiny_flux, tiny_qwen, tiny_sd3
 
 PROMPT = "a red strawberry on the table"
 MAKERS = {
@@ -18,9 +20,19 @@ MAKERS = {
         lambda: tiny_flux(FluxKontextPipeline),
         dict(height=16, width=16, image=torch.rand(1, 3, 16, 16), max_area=256, _auto_resize=False),
     ),
+    "Qwen": (
+        tiny_qwen,
+        dict(height=16, width=8, image=painted(8, 16), negative_prompt="a blue dog"),
+    ),
     "SD3": (tiny_sd3, dict(height=16, width=8, negative_prompt="a blue dog")),
 }
-FEW = dict(max_sequence_length=24, num_inference_steps=2)
+FEW = dict(max_sequence_length=48, num_inference_steps=2)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Qwen-Image-Edit brings every input to a million pixels; here to its own size."""
+    monkeypatch.setattr(pipeline_qwenimage_edit, "calculate_dimensions", lambda *_: (8, 16, None))
 
 
 @pytest.fixture(params=MAKERS)
@@ -56,6 +68,7 @@ def test_maps_are_the_mean_over_layers_and_steps_of_the_rows_with_the_prompt(mad
     with cirp.record(pipe) as rec, recorded(pipe.transformer, JointRecord(see=seen.append)):
         run(pipe, call, output_type="latent")
     last = [call.image_to_text[-1] for call in seen]  # of two rows the prompt's is the second
+    last = [one for one in last if one.shape[-1] == len(rec.token_maps())]  # Qwen: of two calls
     cells = rec.token_maps().shape[1] * rec.token_maps().shape[2]
     expected = torch.stack([one.mean(dim=0)[:cells] for one in last]).mean(dim=0)
     found = torch.from_numpy(rec.token_maps()).flatten(1).T
@@ -73,8 +86,22 @@ def test_a_word_is_its_pieces_in_each_tokenizer():
     pipe = tiny_sd3()
     with cirp.record(pipe) as rec:
         run(pipe, {**MAKERS["SD3"][1], **FEW}, output_type="latent")
-    clip, *t5 = rec._positions("red", PROMPT)
+    clip, *t5 = rec._positions("red", PROMPT, 0)
     assert clip == 2 and t5 == [77 + positions(tokenizer, PROMPT, "red")[0]]
+
+
+def test_qwens_words_are_found_within_its_chat_and_a_shorter_prompt_is_padded():
+    pipe, call = tiny_qwen(), {**MAKERS["Qwen"][1], **FEW}
+    prompts = ["a red strawberry", "a dog on the wooden table"]
+    with cirp.record(pipe) as rec:
+        run(pipe, {**call, "negative_prompt": None}, prompts, output_type="latent")
+    for image, (prompt, word) in enumerate(zip(prompts, ("strawberry", "wooden"), strict=True)):
+        whole = pipe.prompt_template_encode.format(prompt)
+        names = pipe.tokenizer.convert_ids_to_tokens(pipe.tokenizer(whole).input_ids)[4:]
+        run_of, at = rec._image(image)
+        where = rec._positions(word, prompt, run_of.lengths[at])
+        assert "".join(names[i] for i in where) == f"▁{word}"
+        assert (rec.token_maps(image)[len(names) :] == 0).all()  # no cell looks at padding
 
 
 def test_batches_and_calls_are_images_of_their_own():

@@ -3,9 +3,12 @@
 import torch
 from diffusers import (
     AutoencoderKL,
+    AutoencoderKLQwenImage,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    QwenImageEditPipeline,
+    QwenImageTransformer2DModel,
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
@@ -87,5 +90,49 @@ def tiny_sd3() -> StableDiffusion3Pipeline:
         text_encoder_2=CLIPTextModelWithProjection(tower).eval(), tokenizer_2=parts["tokenizer"],
         text_encoder_3=third, tokenizer_3=tokenizer_3, transformer=transformer.eval(),
     )  # fmt: skip
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+class Chat:
+    """Stands for Qwen's vision-language model: a state a token, of the template's text alone."""
+
+    def __init__(self, pipe, width: int) -> None:
+        self.pipe = pipe
+        torch.manual_seed(1)
+        self.states = torch.randn(4096, width)
+
+    def __call__(self, prompt, image=None, device=None, dtype=None):
+        prompt = [prompt] if isinstance(prompt, str) else prompt
+        texts = [self.pipe.prompt_template_encode.format(one) for one in prompt]
+        ids = [self.pipe.tokenizer(text).input_ids[4:] for text in texts]  # the first are dropped
+        longest = max(map(len, ids))
+        mask = torch.tensor([[1] * len(one) + [0] * (longest - len(one)) for one in ids])
+        padded = torch.tensor([one + [0] * (longest - len(one)) for one in ids])
+        return self.states[padded] * mask[..., None], mask
+
+
+def tiny_qwen() -> QwenImageEditPipeline:
+    """A fresh Qwen-Image-Edit pipeline, whose language model is a table of states."""
+    torch.manual_seed(0)
+    tokenizer = t5_tokenizer()
+    tokenizer._tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", special_tokens=[]
+    )
+    vae = AutoencoderKLQwenImage(
+        base_dim=8, z_dim=4, dim_mult=[1, 2], num_res_blocks=1, temperal_downsample=[False],
+        latents_mean=[0.0] * 4, latents_std=[1.0] * 4,
+    )  # fmt: skip
+    transformer = QwenImageTransformer2DModel(
+        patch_size=2, in_channels=16, out_channels=4, num_layers=2, attention_head_dim=16,
+        num_attention_heads=2, joint_attention_dim=16, guidance_embeds=False,
+        axes_dims_rope=(8, 4, 4),
+    )  # fmt: skip
+    pipe = QwenImageEditPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(), vae=vae.eval(), text_encoder=None,
+        tokenizer=tokenizer, processor=None, transformer=transformer.eval(),
+    )  # fmt: skip
+    pipe.prompt_template_encode = "a dog on the table {} make a red car"
+    pipe._get_qwen_prompt_embeds = Chat(pipe, 16)
     pipe.set_progress_bar_config(disable=True)
     return pipe

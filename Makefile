@@ -19,7 +19,8 @@ PYTHON ?= $(firstword $(shell for python in python3.11 python3.12 python3.13 pyt
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.cirp-installed
-DAAM := daam==0.2.0
+# Peers that ours is compared with; what they pin, or ask for and do not need, is left out.
+PEERS := daam==0.2.0 attention-map-diffusers==1.0.0
 
 # A notebook is executed again if it, the package, the data or the full run's results are newer
 # than its last execution. What quick runs write (.cache, data/results/quick) is not among these,
@@ -146,5 +147,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 		exit 1; }
 	@echo "Installing into $(VENV); the first time this takes some minutes ..."
 	@$(BIN)/python -m pip install -qq -c constraints.txt -e ".[book,dev]"
-	@$(BIN)/python -m pip install -qq --no-deps $(DAAM)
+	@$(BIN)/python -m pip install -qq --no-deps $(PEERS)
 	@touch $@

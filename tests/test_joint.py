@@ -6,6 +6,7 @@ ones, too. It splits no reference from the picture, and knows no Qwen-Image.
 
 import pytest
 import torch
+from attention_map_diffusers import AttentionCapture
 from diffusers import (
     FluxTransformer2DModel,
     QwenImageTransformer2DModel,
@@ -152,11 +153,10 @@ def test_a_model_without_attention_is_refused():
 
 def peer(name: str, part: str, module: nn.Module):
     """The peer's recorder on a pipeline that is nothing but this module."""
-    found = pytest.importorskip("attention_map_diffusers")
     pipe = type(name, (), {})()
     setattr(pipe, part, module)
     pipe.components = {part: module}
-    return found.AttentionCapture(
+    return AttentionCapture(
         pipe, relations="image->text,text->image", timesteps="all", heads="all"
     )
 
@@ -220,8 +220,7 @@ def test_cross_attention_maps_are_the_peers(kind):
     every = Every()
     with controlled(pipe.unet, every):
         pipe("a red car", generator=torch.manual_seed(0), **call)
-    found = pytest.importorskip("attention_map_diffusers")
-    with found.AttentionCapture(pipe, timesteps="all", heads="all") as capture:
+    with AttentionCapture(pipe, timesteps="all", heads="all") as capture:
         pipe("a red car", generator=torch.manual_seed(0), **call)
     theirs = {(one.layer_id.removeprefix("unet."), float(one.timestep)): one.data
               for one in capture.compute() if one.relation == "image->text"}  # fmt: skip

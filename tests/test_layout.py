@@ -66,8 +66,8 @@ def test_conda_users_get_the_same():
         if line.startswith("cirp["):  # one extra brings others
             every |= set(re.findall(r"\w+", line)[1:])
     assert every == set(known)
-    (daam,) = re.findall(r"^DAAM := (\S+)$", MAKEFILE, re.M)
-    assert f"pip install --no-deps {daam}" in text
+    (peers,) = re.findall(r"^PEERS := (.+)$", MAKEFILE, re.M)
+    assert f"pip install --no-deps {peers}" in text
 
 
 def test_imports_run_downwards():

@@ -88,7 +88,7 @@ def record(
     if getattr(pipe, "transformer", None) is not None:
         if times is not None or tuple(branches) != (TEXT,):
             raise ValueError(f"times and branches are for UNets; {type(pipe).__name__} has none")
-        from cirp.attention.joint import recorded
+        from cirp.attention.joint import watching
         from cirp.joint_recordings import JointRecording, check
 
         check(pipe)
@@ -97,7 +97,7 @@ def record(
             stack.enter_context(_seen(pipe, "encode_prompt", joint._encoded))
             stack.enter_context(_seen(pipe, "prepare_latents", joint._placed))
             stack.enter_context(_seen(pipe.image_processor, "postprocess", joint._decoded))
-            stack.enter_context(recorded(pipe.transformer, joint.record))
+            stack.enter_context(watching(pipe.transformer, joint.record))
             yield joint
         return
     if not hasattr(pipe, "unet"):

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 
 from cirp.attention.control import Control, controlled
-from cirp.attention.joint import JointRecord, recorded
+from cirp.attention.joint import JointRecord, watching
 from tests.tiny import tiny_sd, tiny_xl
 
 TEXT, SIDE = 5, 4  # tokens of the text, and of a side of the picture
@@ -83,7 +83,7 @@ def model(request):
 
 def test_recording_changes_no_bit_and_leaves_nothing_behind(model):
     plain = run(model)
-    with recorded(model, JointRecord()) as record:
+    with watching(model, JointRecord()) as record:
         watched = run(model)
     assert torch.equal(plain, watched) and len(record.calls) >= 2
     count = len(record.calls)
@@ -102,7 +102,7 @@ def test_maps_are_the_softmax_that_the_layer_took(model, monkeypatch):
         return real(query, key, value, *args, **kwargs)
 
     monkeypatch.setattr(functional, "scaled_dot_product_attention", noted)
-    with recorded(model, JointRecord()) as record:
+    with watching(model, JointRecord()) as record:
         run(model)
     last = isinstance(model, SD3Transformer2DModel)
     text = slice(-TEXT, None) if last else slice(0, TEXT)
@@ -117,9 +117,9 @@ def test_maps_are_the_softmax_that_the_layer_took(model, monkeypatch):
 @pytest.mark.parametrize("name", ["flux", "qwen"])
 def test_a_reference_takes_its_own_share(name):
     model = {"flux": flux, "qwen": qwen}[name]()
-    with recorded(model, JointRecord(cells=SIDE * SIDE)) as record:
+    with watching(model, JointRecord(cells=SIDE * SIDE)) as record:
         run(model, pictures=2)
-    with recorded(model, JointRecord()) as both:
+    with watching(model, JointRecord()) as both:
         run(model, pictures=2)
     for call, whole in zip(record.calls, both.calls, strict=True):
         assert call.image_to_text.shape[-2:] == (SIDE * SIDE, TEXT)
@@ -130,9 +130,9 @@ def test_a_reference_takes_its_own_share(name):
 
 def test_words_are_chosen_and_nothing_is_kept_where_it_is_handed_on(model):
     seen = []
-    with recorded(model, JointRecord(words=[3, 1], see=seen.append)) as record:
+    with watching(model, JointRecord(words=[3, 1], see=seen.append)) as record:
         run(model)
-    with recorded(model, JointRecord()) as whole:
+    with watching(model, JointRecord()) as whole:
         run(model)
     assert record.calls == [] and len(seen) == len(whole.calls)
     for some, call in zip(seen, whole.calls, strict=True):
@@ -146,7 +146,7 @@ def test_words_are_chosen_and_nothing_is_kept_where_it_is_handed_on(model):
 def test_a_model_without_attention_is_refused():
     with (
         pytest.raises(TypeError, match="Linear has no attention layers"),
-        recorded(nn.Linear(2, 2), JointRecord()),
+        watching(nn.Linear(2, 2), JointRecord()),
     ):
         pass
 
@@ -156,9 +156,7 @@ def peer(name: str, part: str, module: nn.Module):
     pipe = type(name, (), {})()
     setattr(pipe, part, module)
     pipe.components = {part: module}
-    return AttentionCapture(
-        pipe, relations="image->text,text->image", timesteps="all", heads="all"
-    )
+    return AttentionCapture(pipe, relations="image->text,text->image", timesteps="all", heads="all")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +164,7 @@ def peer(name: str, part: str, module: nn.Module):
 )
 def test_joint_maps_are_the_peers(make, name):
     model = make()
-    with recorded(model, JointRecord()) as record:
+    with watching(model, JointRecord()) as record:
         run(model)
     with peer(name, "transformer", model) as capture:
         run(model)

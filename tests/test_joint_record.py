@@ -8,7 +8,7 @@ from diffusers import FluxKontextPipeline, FluxPipeline
 from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
 
 import cirp
-from cirp.attention.joint import JointRecord, recorded
+from cirp.attention.joint import JointRecord, watching
 from cirp.joint_recordings import positions
 from tests.conftest import painted
 from tests.tiny_joint import t5_tokenizer, tiny_flux, tiny_qwen, tiny_sd3
@@ -65,7 +65,7 @@ def test_pictures_stay_as_they_are_and_a_word_has_its_maps(made):
 def test_maps_are_the_mean_over_layers_and_steps_of_the_rows_with_the_prompt(made):
     pipe, call = made
     seen = []
-    with cirp.record(pipe) as rec, recorded(pipe.transformer, JointRecord(see=seen.append)):
+    with cirp.record(pipe) as rec, watching(pipe.transformer, JointRecord(see=seen.append)):
         run(pipe, call, output_type="latent")
     last = [call.image_to_text[-1] for call in seen]  # of two rows the prompt's is the second
     last = [one for one in last if one.shape[-1] == len(rec.token_maps())]  # Qwen: of two calls

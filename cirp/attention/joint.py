@@ -141,7 +141,7 @@ class _Watch(TorchFunctionMode):
 
 
 @contextmanager
-def recorded(transformer: nn.Module, record: JointRecord) -> Iterator[JointRecord]:
+def watching(transformer: nn.Module, record: JointRecord) -> Iterator[JointRecord]:
     """Record the joint attention of a diffusers transformer while the block lasts.
 
     Raises `TypeError` for a model without attention layers.

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
+from urllib.request import url2pathname
 
 ROOT = Path(__file__).resolve().parents[1]
 IS_CHECKOUT = (ROOT / "pyproject.toml").is_file() and (ROOT / "notebooks").is_dir()
@@ -52,12 +54,43 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cache() -> Path:
-    """Where finished edits are kept: `CIRP_CACHE`, else .cache in the checkout or the home."""
-    if given := os.environ.get("CIRP_CACHE"):
+    """Where what can be made again is kept: `CIRP_CACHE`, else .cache in the checkout or the home.
+
+    If `CIRP_CACHE` is a URL, only finished edits are there (`runs`), and the rest as by default.
+    """
+    given = os.environ.get("CIRP_CACHE")
+    if given and not is_url(given):
         return Path(given)
     if IS_CHECKOUT:
         return ROOT / ".cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cirp"
+
+
+def is_url(given: Any) -> bool:
+    """Whether a place is named by a URL that fsspec reads, such as s3://bucket/folder."""
+    return "://" in str(given)
+
+
+def place(given: Any) -> Any:
+    """Return a folder of this machine as a path; or one behind a URL, which is used like a path.
+
+    Raises `ValueError` for a URL without the package that reads it.
+    """
+    if not is_url(given):
+        return Path(given)
+    if str(given).startswith("file://"):
+        return Path(url2pathname(str(given).removeprefix("file://")))
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise ValueError(f'{given}: a URL needs: pip install "cirp[cluster]"') from error
+    return UPath(given)
+
+
+def runs() -> Any:
+    """Where finished edits are kept."""
+    given = os.environ.get("CIRP_CACHE", "")
+    return (place(given) if is_url(given) else cache()) / "runs"
 
 
 def own() -> Path:

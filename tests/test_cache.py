@@ -10,6 +10,7 @@ import pytest
 from diffusers import EulerDiscreteScheduler
 from PIL import Image
 
+from cirp import paths
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, records
 from tests.conftest import painted
@@ -22,18 +23,38 @@ def made(models, items, folder, **more):
         return cache.edits(models, items, "ip2p", settings=SETTINGS, progress=False, **more)
 
 
-def test_a_second_call_computes_nothing_and_gives_the_same(models, items, tmp_path, monkeypatch):
-    first = made(models, items, tmp_path / "c", seeds=[0, 1])
-    assert len(first) == 6
+@pytest.mark.parametrize("where", ["{}/c", "file://{}/c", "memory://{}/c"])
+def test_a_second_call_computes_nothing_and_gives_the_same(
+    models, items, tmp_path, monkeypatch, where
+):
+    folder = where.format(tmp_path)
+    first = made(models, items, folder, seeds=[0, 1])
+    assert len(first) == 6 and len(list(paths.place(folder).iterdir())) == 6
 
     def fails(*_):
         raise AssertionError("an edit was computed again")
 
     method = cache.METHODS["ip2p"]
     monkeypatch.setitem(cache.METHODS, "ip2p", replace(method, batch=fails))
-    for a, b in zip(first, made(models, items, tmp_path / "c", seeds=[0, 1]), strict=True):
+    for a, b in zip(first, made(models, items, folder, seeds=[0, 1]), strict=True):
         np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
         assert a.settings == b.settings and a.unet_calls == b.unet_calls
+
+
+def test_a_cell_behind_a_url_is_whole_or_none_and_what_is_damaged_is_made_again(
+    models, items, tmp_path, monkeypatch
+):
+    folder = paths.place(f"memory://{tmp_path}/c")
+    first = made(models, items[:2], str(folder))
+    whole, half = sorted(folder.iterdir(), key=str)
+    (half / "meta.json").unlink()  # it is written last: such a cell is not there yet
+    (whole / "edit.png").write_bytes(b"cut off")
+    assert cache.load(half) is None and cache.load(whole) is None
+    for a, b in zip(first, made(models, items[:2], str(folder)), strict=True):
+        np.testing.assert_array_equal(np.asarray(a.image), np.asarray(b.image))
+    monkeypatch.setenv("CIRP_CACHE", "memory://bucket/cirp")
+    assert str(paths.runs()) == "memory://bucket/cirp/runs"
+    assert paths.cache() == paths.ROOT / ".cache"  # what is drawn stays on this machine
 
 
 def test_an_interrupted_run_keeps_what_was_finished(models, items, tmp_path, monkeypatch):

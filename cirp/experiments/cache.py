@@ -1,14 +1,15 @@
 """Compute an edit or load it: every finished cell is kept, by a key of all it depends on.
 
 A cell is one (image, method, settings, prompts, seed, weights). Cells are written to a temporary
-folder and moved, so an interrupted run leaves only whole ones, and the same command goes on.
+folder and moved, so an interrupted run leaves only whole ones, and the same command goes on. Behind
+a URL nothing can be moved at once: there `meta.json`, without which it is no cell, is written last.
 """
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -26,13 +27,13 @@ from cirp.experiments import records
 from cirp.methods import METHODS
 
 WITHOUT_NOISE = ("nothing", "round trip")  # one seed says all
-_folders = [paths.cache() / "runs"]  # the last is where cells are kept now
+_folders = [paths.runs()]  # the last is where cells are kept now
 
 
 @contextmanager
-def kept_in(folder: str | Path) -> Iterator[None]:
+def kept_in(folder: Any) -> Iterator[None]:
     """Keep the cells of this block in another folder, and find none of those kept before."""
-    _folders.append(Path(folder))
+    _folders.append(paths.place(folder))
     try:
         yield
     finally:
@@ -126,15 +127,15 @@ def key(models: Models, one: Task, method: str, settings: Mapping, state: str | 
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def load(folder: Path) -> Edit | None:
+def load(folder: Any) -> Edit | None:
     """Return the cell in `folder`, or None if there is none or it is not whole."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        with Image.open(folder / "edit.png") as opened:
+        with (folder / "edit.png").open("rb") as file, Image.open(file) as opened:
             image = opened.convert("RGB")
         mask = None
         if meta["has_mask"]:
-            with Image.open(folder / "mask.png") as opened:
+            with (folder / "mask.png").open("rb") as file, Image.open(file) as opened:
                 mask = opened.convert("L")
         if meta["cell"] != folder.name or meta["content"] != _content(image, mask):
             return None  # a file of another cell, or a damaged one that can still be decoded
@@ -155,7 +156,7 @@ def _content(image: Image.Image, mask: Image.Image | None) -> list[str | None]:
     return [fingerprint(image), None if mask is None else fingerprint(mask)]
 
 
-def save(folder: Path, edit: Edit) -> None:
+def save(folder: Any, edit: Edit) -> None:
     """Write a cell beside its place, then move it there."""
     meta = dict(
         method=edit.method,
@@ -168,15 +169,23 @@ def save(folder: Path, edit: Edit) -> None:
         content=_content(edit.image, edit.mask),
     )
     try:
+        if paths.is_url(folder):
+            _write(folder, edit, meta)
+            return
         with paths.replacing(folder) as half:
-            half.mkdir()
-            edit.image.save(half / "edit.png")
-            if edit.mask is not None:
-                edit.mask.save(half / "mask.png")
-            (half / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+            _write(half, edit, meta)
     except OSError:  # another process may have just finished the same cell
         if load(folder) is None:
             raise
+
+
+def _write(folder: Any, edit: Edit, meta: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in (("edit", edit.image), ("mask", edit.mask)):
+        if picture is not None:
+            with (folder / f"{name}.png").open("wb") as file:
+                picture.save(file, format="PNG")
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def edits(

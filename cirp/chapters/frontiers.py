@@ -45,8 +45,10 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
         f"The nearest is {_listed([nearest])} ("
         + number(f"area: remap minus {nearest}", apart[nearest], "+.3f")
         + ").",
-        f"On the test edits {len(better)} of the {len(others)} other methods beat the baseline "
-        "significantly" + (f" ({', '.join(better)})." if better else "."),
+        f"On the test edits {len(better)} of the {len(others)} other methods "
+        + ("beats" if len(better) == 1 else "beat")
+        + " the baseline significantly"
+        + (f" ({', '.join(better)})." if better else "."),
         numbers=number.table,
     )  # fmt: skip
 

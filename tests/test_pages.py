@@ -253,3 +253,10 @@ def test_a_paragraph_keeps_its_numbers_as_it_says_them():
     assert say("Nothing.", numbers=Numbers().table).numbers is None
     with pytest.raises(ValueError, match="'colour' is both red and blue; name them apart"):
         number.plain("colour", "blue")
+
+
+@pytest.mark.slow
+def test_no_page_names_a_folder_of_the_machine_that_built_it():
+    for path in [*SITE.glob("*.html"), *SITE.glob("notebooks/*.html")]:
+        text = path.read_text(encoding="utf-8")
+        assert str(ROOT) not in text and str(Path.home()) + "/" not in text, path.name

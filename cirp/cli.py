@@ -29,6 +29,7 @@ EXTRAS = {  # package -> the extra that brings it
     **dict.fromkeys(("anywidget", "ipywidgets", "jupyterlab", "nbformat"), "lab"),
     **dict.fromkeys(("jupytext", "onnx", "papermill"), "book"),
     "resvg_py": "train",
+    **dict.fromkeys(("ray", "upath"), "cluster"),
 }
 
 

@@ -1,6 +1,7 @@
 """The commands with which the book, its tables and the miniature are made."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -48,7 +49,7 @@ def tables(
             print(one, file=sys.stderr)
         if failures:
             raise typer.Exit(1)
-    make(names or [], models=models)
+    make(names or [], models=models, device=device)
 
 
 @app.command(rich_help_panel=AUTHORS)
@@ -114,51 +115,29 @@ def page_engine(
     page.main(folder or page.OUT)
 
 
-@cost.command("methods")
-@one_line
-@in_checkout
-def cost_methods(
-    steps: STEPS = 20,
-    repeats: Annotated[int, typer.Option(help="Timed turns after one to warm up.")] = 5,
-    device: DEVICE = "cpu",
-    out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS / "costs.csv",
-) -> None:
-    """Measure UNet rows, time and memory of each method beside the baseline's."""
-    from cirp.commands.method_cost import main
+def _measurement(name: str, module: str, table: str, steps: int, repeats: int, says: str) -> None:
+    """Add a command of `cirp cost`: it measures, prints, and writes a table."""
 
-    main(steps, repeats, device, out)
+    def command(
+        steps: STEPS = steps,
+        repeats: Annotated[int, typer.Option(help="Timed turns, after one to warm up.")] = repeats,
+        device: DEVICE = "cpu",
+        out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS / table,
+    ) -> None:
+        import_module(f"cirp.commands.{module}").main(steps, repeats, device, out)
 
-
-@cost.command("throughput")
-@one_line
-@in_checkout
-def cost_throughput(
-    steps: STEPS = 10,
-    repeats: Annotated[int, typer.Option(help="Timed turns after one to warm up.")] = 3,
-    device: DEVICE = "cpu",
-    out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS
-    / "throughput.csv",
-) -> None:
-    """Measure edits a second in batches, beside the loop of stock diffusers."""
-    from cirp.commands.throughput import main
-
-    main(steps, repeats, device, out)
+    cost.command(name, help=says)(one_line(in_checkout(command)))
 
 
-@cost.command("attention")
-@one_line
-@in_checkout
-def cost_attention(
-    steps: STEPS = 2,
-    repeats: Annotated[int, typer.Option(help="Number of paired runs.")] = 5,
-    device: DEVICE = "cpu",
-    out: Annotated[Path, typer.Option(help="File for the table.")] = paths.RESULTS
-    / "attention_cost.csv",
-) -> None:
-    """Measure what recording attention costs, beside daam's own trace."""
-    from cirp.commands.attention_cost import main
-
-    main(steps, repeats, device, out)
+for facts in (
+    ("methods", "method_cost", "costs.csv", 20, 5,
+     "Measure UNet rows, time and memory of each method beside the baseline's."),
+    ("throughput", "throughput", "throughput.csv", 10, 3,
+     "Measure edits a second in batches, beside the loop of stock diffusers."),
+    ("attention", "attention_cost", "attention_cost.csv", 2, 5,
+     "Measure what recording attention costs, beside daam's own trace."),
+):  # fmt: skip
+    _measurement(*facts)
 
 
 @miniature.command()

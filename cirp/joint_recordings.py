@@ -98,7 +98,6 @@ class JointRecording(Recorded):
             prompt = [None] * (len(states) // each)
         self._asked = True
         self.record.texts = list(states)
-        self.record.cells = None
         mask = made[1] if self._known == "tokenizer" else None
         lengths = [states.shape[1]] * len(states) if mask is None else mask.sum(dim=1).tolist()
         self.runs.append(_Run([one for one in prompt for _ in range(each)], lengths))
@@ -134,26 +133,15 @@ class JointRecording(Recorded):
         """Return the words of an image's prompt, in order."""
         return re.findall(r"\w+", self.prompt(image))
 
-    def prompts_of_all(self) -> list[str]:
-        """Return the prompt of every image; "" where embeddings were given."""
-        return [one or "" for run in self.runs if run.count for one in run.prompts]
-
     def _image(self, image: int) -> tuple[_Run, int]:
-        at = image
-        for run in self.runs:
-            if run.count and 0 <= at < len(run.prompts):
-                return run, at
-            at -= len(run.prompts) if run.count else 0
-        raise ValueError(f"no image {image}; {self.images} were recorded")
+        """Return the call that made an image, and its place in the batch."""
+        places = [(run, at) for run in self.runs if run.count for at in range(len(run.prompts))]
+        if not 0 <= image < len(places):
+            raise ValueError(f"no image {image}; {len(places)} were recorded")
+        return places[image]
 
-    def prompt(self, image: int = 0) -> str:
-        """Return what an image was made of. Raises `ValueError` if embeddings were given."""
+    def _prompt(self, image: int) -> str | None:
         run, at = self._image(image)
-        if run.prompts[at] is None:
-            raise ValueError(
-                f"image {image} was made of prompt embeddings, so its words are not known; use "
-                "token_maps(), whose first axis is the token's position"
-            )
         return run.prompts[at]
 
     def token_maps(self, image: int = 0, *, kind: Kind = "share") -> Float[np.ndarray, "t r c"]:

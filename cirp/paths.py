@@ -72,18 +72,13 @@ def is_url(given: Any) -> bool:
 
 
 def place(given: Any) -> Any:
-    """Return a folder of this machine as a path; or one behind a URL, which is used like a path.
-
-    Raises `ValueError` for a URL without the package that reads it.
-    """
+    """Return a folder of this machine as a path; or one behind a URL, which is used like a path."""
     if not is_url(given):
         return Path(given)
     if str(given).startswith("file://"):
         return Path(url2pathname(str(given).removeprefix("file://")))
-    try:
-        from upath import UPath
-    except ImportError as error:
-        raise ValueError(f'{given}: a URL needs: pip install "cirp[cluster]"') from error
+    from upath import UPath
+
     return UPath(given)
 
 

@@ -29,9 +29,22 @@ class Recorded:
     images: int
     pictures: list[Image.Image | None]  # one per image; None: it was not decoded
 
-    def prompts_of_all(self) -> list[str]:
-        """Return the prompt of every image; "" where embeddings were given."""
+    def _prompt(self, image: int) -> str | None:
+        """Return an image's prompt; None if embeddings were given. Raises `ValueError`."""
         raise NotImplementedError
+
+    def prompt(self, image: int = 0) -> str:
+        """Return what an image was made of.
+
+        Raises `ValueError` if there is no such image, or embeddings were given in place of a text.
+        """
+        found = self._prompt(image)
+        if found is None:
+            raise ValueError(
+                f"image {image} was made of prompt embeddings, so its words are not known; use "
+                "token_maps(), whose first axis is the token's position"
+            )
+        return found
 
     def word_maps(self, chosen: Sequence[str], image: int = 0, **choice) -> dict[str, Map]:
         """Return the map of each of these words; see `word_map`."""
@@ -107,7 +120,8 @@ class Recorded:
             raise ValueError(f"{path}: maps are saved as .npz; give {path.with_suffix('.npz')}")
         self.size()  # refuses an empty recording
         maps = {f"maps_{image}": self.token_maps(image) for image in range(self.images)}
-        np.savez_compressed(path, prompts=np.array(self.prompts_of_all()), **maps)
+        texts = [self._prompt(image) or "" for image in range(self.images)]
+        np.savez_compressed(path, prompts=np.array(texts), **maps)
         return path
 
 
@@ -127,19 +141,9 @@ class Recording(Recorded):
         """How many images were recorded."""
         return self.record.images
 
-    def prompt(self, image: int = 0) -> str:
-        """Return what an image was made of.
-
-        Raises `ValueError` if there is no such image, or embeddings were given in place of a text.
-        """
+    def _prompt(self, image: int) -> str | None:
         self.record.latent(image)
-        found = self.prompts[image] if len(self.prompts) == self.images else None
-        if found is None:
-            raise ValueError(
-                f"image {image} was made of prompt embeddings, so its words are not known; use "
-                "token_maps(), whose first axis is the token's position"
-            )
-        return found
+        return self.prompts[image] if len(self.prompts) == self.images else None
 
     def words(self, image: int = 0) -> list[str]:
         """Return the words of an image's prompt, in order."""
@@ -235,8 +239,3 @@ class Recording(Recorded):
             embeddings = given.get("prompt_embeds")
             prompt = [None] * (0 if embeddings is None else len(embeddings))
         self.prompts += [one for one in prompt for _ in range(each)]
-
-    def prompts_of_all(self) -> list[str]:
-        """Return the prompt of every image; "" where embeddings were given."""
-        known = len(self.prompts) == self.images
-        return [one or "" for one in self.prompts] if known else [""] * self.images

@@ -37,6 +37,7 @@ from cirp.experiments import (
     aims,
     configurations,
     confirmation,
+    dials,
     frontiers,
     mask_finders,
     results,
@@ -54,7 +55,8 @@ s = study.open_study(
 # %% tags=["hide-input"]
 table = results.table(s, "frontiers")
 summary, pasted = frontiers.summary(table), frontiers.summary(table, pasted=True)
-answer = chapter.finding(table, summary)
+apart = dials.apart(table)
+answer = chapter.finding(frontiers.local(table)["id"].nunique(), apart, summary)
 answer
 
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-12"}}
@@ -72,7 +74,7 @@ _ = s.save(chapter.edges(table, highlighted=highlighted), "12_frontiers")
 # baseline pasted by its own change has one point here, not six.
 
 # %% mystnb={"table": {"caption": "remap's frontier minus that of each rival, paired by image.", "name": "tab-rival-areas"}}
-chapter.rivals_table(table)
+chapter.rivals_table(apart)
 
 # %% [markdown]
 # ## Area: one number a method

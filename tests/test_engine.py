@@ -201,7 +201,7 @@ def test_processes_share_the_edits(monkeypatch, models, items, one_table, tmp_pa
         return pd.DataFrame()
 
     one_table(note)
-    monkeypatch.setattr(results, "load", lambda name: models)
+    monkeypatch.setattr(results, "load", lambda name, device: models)
     monkeypatch.setattr(results, "book_items", lambda models: list(items))
     for names in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
         seen.clear()
@@ -222,7 +222,7 @@ def test_what_runs_no_editor_is_not_shared(models, items, name, monkeypatch):
         results.EXPERIMENTS[name], items=lambda: list(items),
         measure=lambda job, cell: run.append(cell) or pd.DataFrame(),
     )  # fmt: skip
-    monkeypatch.setattr(results, "load", lambda name: models)
+    monkeypatch.setattr(results, "load", lambda name, device: models)
     monkeypatch.setitem(results.EXPERIMENTS, name, noted)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

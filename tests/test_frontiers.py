@@ -74,9 +74,9 @@ def test_remap_is_told_apart_from_each_rival_and_from_none_that_is_the_same():
     same, best = calm.assign(method="same"), calm.assign(method="a, b", **{PRIMARY: 0.0})
     table = pd.concat([base, calm, same, best])
     found = dials.apart(table, (BASELINE, "same", "a, b"), resamples=200)
-    assert found.loc[BASELINE, "area"].low > 0 > found.loc[BASELINE, "outside"].high
+    assert found.loc[BASELINE, "area"].low > 0 > found.loc[BASELINE, "outside at level"].high
     assert all(found.loc["same"].map(lambda one: one.mean == one.low == one.high == 0))
-    assert found.loc["a, b", "area"].high < 0 < found.loc["a, b", "outside"].low
+    assert found.loc["a, b", "area"].high < 0 < found.loc["a, b", "outside at level"].low
     said = chapter._against(dict(found["area"]))
     assert said.startswith("It is larger than that of InstructPix2Pix; smaller than that of “a, b”")
     assert said.endswith("not significantly different from that of same.")

@@ -138,9 +138,6 @@ def test_words_are_chosen_and_nothing_is_kept_where_it_is_handed_on(model):
     for some, call in zip(seen, whole.calls, strict=True):
         torch.testing.assert_close(some.image_to_text, call.image_to_text[..., [3, 1]])
         torch.testing.assert_close(some.text_to_image, call.text_to_image[..., [3, 1]])
-    assert whole.mean().shape == (1, SIDE * SIDE, TEXT)
-    with pytest.raises(ValueError, match="no attention was recorded"):
-        record.mean()
 
 
 def test_a_model_without_attention_is_refused():

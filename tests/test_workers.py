@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cirp.data.edits import load_edits
 from cirp.experiments import cache, workers
@@ -45,6 +46,7 @@ def kept(tmp_path, monkeypatch):
     """An empty cache, here and in the workers; what tests define travels by value."""
     monkeypatch.setenv("CIRP_CACHE", str(tmp_path))
     monkeypatch.setattr(workers, "_items", {})
+    torch.set_num_threads(1)  # as in a worker: rounding depends on it
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     with cache.kept_in(tmp_path / "runs"):
         yield tmp_path / "runs"

@@ -20,7 +20,6 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 Maps = Float[Tensor, "batch head cell token"]
-FIRST, LAST = "first", "last"  # where the text stands among the tokens of a layer
 # A double block's processor puts the picture before the text in SD3, and after it elsewhere.
 PICTURE_FIRST = ("JointAttnProcessor2_0", "FusedJointAttnProcessor2_0")
 ATTENTION = functional.scaled_dot_product_attention  # whoever wraps it still calls this one
@@ -69,19 +68,13 @@ class JointRecord:
         else:
             self.see(call)
 
-    def mean(self, what: str = "image_to_text") -> Float[Tensor, "batch cell token"]:
-        """Return the mean over layers, steps and heads. Raises `ValueError` if nothing was kept."""
-        if not self.calls:
-            raise ValueError("no attention was recorded; run the pipeline inside of the block")
-        return torch.stack([getattr(call, what).mean(dim=1) for call in self.calls]).mean(dim=0)
-
 
 class _Watch(TorchFunctionMode):
     """Sees every call of PyTorch's attention while a layer of the model is at work."""
 
     def __init__(self, record: JointRecord) -> None:
         super().__init__()
-        self.record, self.layer, self.order = record, "", FIRST
+        self.record, self.layer, self.text_first = record, "", True
         self.text = self.step = 0
         self.rows: list[int] = []
 
@@ -99,17 +92,13 @@ class _Watch(TorchFunctionMode):
         if not self.rows:
             return  # of a negative prompt
         query, key = query[self.rows], key[self.rows]
-        if key.shape[1] != query.shape[1]:  # grouped heads: each key serves several queries
-            key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         pictures = total - self.text
-        at = (0, self.text) if self.order == FIRST else (pictures, 0)
-        words = torch.arange(self.text) if self.record.words is None else torch.tensor(
-            self.record.words
-        )  # fmt: skip
-        words = (words + at[0]).to(query.device)
+        text, picture = (0, self.text) if self.text_first else (pictures, 0)
+        words = range(self.text) if self.record.words is None else self.record.words
+        words = torch.tensor(list(words), device=query.device) + text
         cells = self.record.cells or pictures
-        places = torch.arange(cells, device=query.device) + at[1]
-        others = torch.arange(cells, pictures, device=query.device) + at[1]
+        places = torch.arange(cells, device=query.device) + picture
+        others = torch.arange(cells, pictures, device=query.device) + picture
         scale = how.get("scale") or query.shape[-1] ** -0.5
 
         def probabilities(rows: Tensor, columns: Sequence[Tensor]) -> list[Tensor]:
@@ -166,7 +155,7 @@ def watching(transformer: nn.Module, record: JointRecord) -> Iterator[JointRecor
     def enter(name: str, layer: nn.Module) -> Callable:
         def hook(*_) -> None:
             watch.layer = name
-            watch.order = LAST if type(layer.processor).__name__ in PICTURE_FIRST else FIRST
+            watch.text_first = type(layer.processor).__name__ not in PICTURE_FIRST
 
         return hook
 

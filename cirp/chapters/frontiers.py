@@ -1,7 +1,7 @@
 """The chapter on frontiers: every method along its dial, and who finds the region."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,8 +10,8 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import aims, configurations, confirmation, dials, frontiers
-from cirp.figures.sentences import Numbers, Paragraph, say
+from cirp.experiments import aims, configurations, confirmation, frontiers
+from cirp.figures.sentences import Numbers, Paragraph, listed, say
 from cirp.figures.tables import in_words, named
 from cirp.miniature.grammar import WHOLE_PICTURE
 from cirp.statistics import frontier, ranking
@@ -20,13 +20,12 @@ from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, by_image, mean
 SHOWN = (configurations.BASELINE, configurations.OURS)  # drawn above the others
 
 
-def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
+def finding(edits: int, apart: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     """Return the chapter's answer: ours against its rivals, and how many others beat the baseline.
 
-    `table` is that of `dials` or `frontiers`, `summary` of `frontiers`.
+    `apart` is `dials.apart` of so many edits, `summary` that of `frontiers`.
     """
-    found = dials.apart(table)
-    apart = dict(found["area"])
+    apart = dict(apart["area"])
     base = apart.pop(configurations.BASELINE)
     nearest = min(apart, key=lambda name: apart[name].mean)
     others = summary.set_index("method")["area - baseline"]
@@ -34,7 +33,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
     better = [name for name, one in others.items() if one.low > 0]
     number = Numbers()
     return say(
-        f"**On {frontiers.local(table)['id'].nunique()} local test edits remap's frontier "
+        f"**On {edits} local test edits remap's frontier "
         + base.says(above="lies beyond the baseline's", below="falls short of the baseline's",
             open="does not differ significantly from the baseline's",
         )
@@ -42,7 +41,7 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
         + number("area: remap minus InstructPix2Pix", base, "+.3f")
         + ".**",
         _against(apart),
-        f"The nearest is {_listed([nearest])} ("
+        f"The nearest is {listed([nearest])} ("
         + number(f"area: remap minus {nearest}", apart[nearest], "+.3f")
         + ").",
         f"On the test edits {len(better)} of the {len(others)} other methods "
@@ -54,33 +53,27 @@ def finding(table: pd.DataFrame, summary: pd.DataFrame) -> Paragraph:
 
 
 def _against(apart: Mapping[str, Interval]) -> str:
-    """Of each rival, whether remap's area is larger by its interval."""
+    """Return a sentence: the rivals whose area remap's exceeds by the interval, and the others."""
     groups = {"larger than that of": [], "smaller than that of": [],
               "not significantly different from that of": []}  # fmt: skip
     larger, smaller, open_ = groups
     for name, one in apart.items():
         groups[one.says(above=larger, below=smaller, open=open_)].append(name)
-    said = [f"{words} {_listed(names)}" for words, names in groups.items() if names]
+    said = [f"{words} {listed(names)}" for words, names in groups.items() if names]
     return f"It is {'; '.join(said)}."
 
 
-def _listed(names: Sequence[str]) -> str:
-    names = [f"“{name}”" if "," in name else name for name in names]
-    return ", ".join(names[:-1]) + (" and " if names[1:] else "") + names[-1]
-
-
-def rivals_table(table: pd.DataFrame) -> pd.DataFrame:
-    """Return remap's frontier minus each rival's, on the table of `dials`."""
-    found = dials.apart(table)
+def rivals_table(apart: pd.DataFrame) -> pd.DataFrame:
+    """Return remap's frontier minus each rival's in words; `apart` is that of `dials`."""
     rows = {
         name: {
             "area": f"{one['area']:+.3f}",
             "remap's is": one["area"].says(
                 above="larger", below="smaller", open="not clearly either"
             ),
-            "outside change at equal success": f"{one['outside']:+.4f}",
+            "outside change at equal success": f"{one['outside at level']:+.4f}",
         }
-        for name, one in found.iterrows()
+        for name, one in apart.iterrows()
     }
     return pd.DataFrame(rows).T.rename_axis("remap minus")
 

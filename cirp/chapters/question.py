@@ -1,7 +1,5 @@
 """The first chapter: one edit that changes too much, what is found, and the report's comparison."""
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -15,7 +13,7 @@ from cirp.experiments.drawn import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import Numbers, Paragraph, say
+from cirp.figures.sentences import Numbers, Paragraph, listed, say
 from cirp.figures.tables import points
 from cirp.metrics import similarity
 from cirp.metrics.regions import split
@@ -51,12 +49,12 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     way = aims.closing(table, OURS)
     number("share of the unwanted change that remap removes, of what the true region removes", way,
            ".2f")  # fmt: skip
-    reduces = f"Constraining the {_listed(stops)} does" if stops else "None of the three does"
+    reduces = f"Constraining the {listed(stops)} does" if stops else "None of the three does"
     return say(
         f"**InstructPix2Pix does what it is asked in {base[0].mean:.0%} of {base[0].n} local "
         "edits, and it also changes what nobody asked for.** Outside of the region that should "
         f"change, pixels move by {strays} on average, on a scale from 0 to 1.",
-        f"Keeping the model's {_listed(others)} as they are outside of that region does not reduce "
+        f"Keeping the model's {listed(others)} as they are outside of that region does not reduce "
         f"this change. {reduces}." if others else f"{reduces} reduce this change.",
         "Remap finds the region in the first step of the run. It changes "
         + less.says(above="more", below="less", open="about as much")
@@ -66,11 +64,6 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
         f"Of the change that the true region would prevent, it prevents {way.mean:.0%}.",
         numbers=number.table,
     )  # fmt: skip
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Join names as a sentence does."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:

@@ -99,7 +99,7 @@ METRICS = {"success": SUCCESS, "outside": PRIMARY, "region IoU": "region_iou"}
 
 
 def ablation(tried: pd.DataFrame, *, text: bool = True) -> pd.DataFrame:
-    """Each part changed, minus remap as it is, paired by image, over local edits."""
+    """Return remap with each part changed minus remap as it is, paired by image, local edits."""
     constants = {name for both in configurations.HALVES.values() for name in both}
     base, *others = configurations.ideas()
     rows = {}
@@ -116,7 +116,7 @@ def _apart(tried: pd.DataFrame, name: str, base: str) -> dict[str, Interval]:
 
 
 def constants(tried: pd.DataFrame) -> pd.DataFrame:
-    """Each constant half as large and half as large again, minus remap as it is."""
+    """Return remap with each constant off by a half minus remap as it is."""
     base = next(iter(configurations.ideas()))
     rows = {
         (constant, times): {k: f"{by:+.4f}" for k, by in _apart(tried, name, base).items()}
@@ -127,7 +127,7 @@ def constants(tried: pd.DataFrame) -> pd.DataFrame:
 
 
 def robust(tried: pd.DataFrame) -> Markdown:
-    """Say how many of them lower success, or raise outside change, by the interval."""
+    """Say how many changed constants lower success, or raise outside change, by the interval."""
     base = next(iter(configurations.ideas()))
     found = [_apart(tried, name, base) for both in configurations.HALVES.values() for name in both]
     fewer = sum(one["success"].high < 0 for one in found)

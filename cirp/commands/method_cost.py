@@ -10,7 +10,9 @@ steps, so it is measured over a few. Writes data/results/costs.csv.
 
 import statistics
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 import torch
@@ -26,20 +28,37 @@ FEW = 6  # steps
 BATCHES = (1, 8)
 IN_BATCHES = (configurations.BASELINE, "Watch Your Steps", configurations.OURS)
 OUT = RESULTS / "costs.csv"
+Result = TypeVar("Result")
 
 
 def prepared(device: str, count: int) -> tuple[Models, list[Task]]:
-    """Return the miniature and a batch of its edits; the ten of them again where more are asked."""
+    """Return the miniature and so many of the book's edits, as tasks."""
     with quiet():
         models = load("miniature", device=device)
-    items = cache.fitted(load_edits(EDITS), models)
-    return models, [cache.task(items[i % len(items)], i // len(items)) for i in range(count)]
+    items = cache.fitted(load_edits(EDITS)[:count], models)
+    return models, [cache.task(item, 0) for item in items]
+
+
+def in_turn(
+    labels: Iterable[str], run: Callable[[str], Result], repeats: int
+) -> dict[str, list[Result]]:
+    """Return what `run` gives for each label, one after the other, `repeats` times.
+
+    A first turn, which warms up, is left out.
+    """
+    found: dict[str, list[Result]] = {label: [] for label in labels}
+    for turn in range(repeats + 1):
+        for label, results in found.items():
+            result = run(label)
+            if turn:
+                results.append(result)
+    return found
 
 
 def once(
     models: Models, tasks: list[Task], label: str, steps: int, device: str
 ) -> tuple[float, Edit]:
-    """Seconds an edit of a batch, and the first of them."""
+    """Return the seconds that an edit of the batch took, and the first edit."""
     method, settings = configurations.found(steps)[label]
     began = time.perf_counter()
     made = METHODS[method](models, tasks, batch_size=len(tasks), progress=False, **settings)
@@ -63,17 +82,13 @@ def main(
 def measured(
     models: Models, tasks: list[Task], steps: int, repeats: int, device: str
 ) -> list[dict[str, object]]:
-    """Return a row a method: what an edit of such a batch costs."""
+    """Return a row for each method: what an edit costs in a batch of these tasks."""
     found = configurations.found(steps)
     if len(tasks) > 1:
         found = {label: found[label] for label in IN_BATCHES}
-    seconds: dict[str, list[float]] = {label: [] for label in found}
-    made: dict[str, Edit] = {}
-    for turn in range(repeats + 1):
-        for label in found:
-            taken, made[label] = once(models, tasks, label, steps, device)
-            if turn:  # the first turn warms up
-                seconds[label].append(taken)
+    runs = in_turn(found, lambda label: once(models, tasks, label, steps, device), repeats)
+    seconds = {label: [taken for taken, _ in some] for label, some in runs.items()}
+    made = {label: some[-1][1] for label, some in runs.items()}
     base = configurations.BASELINE
     added = {
         label: memory.peak(lambda label=label: once(models, tasks, label, FEW, device), device)

@@ -1,4 +1,4 @@
-"""How many edits a second: ours beside the loop of stock diffusers, in batches, on one thread.
+"""Measure edits a second, ours beside the loop of stock diffusers, in batches, on one thread.
 
 cirp cost throughput [--device cuda] [--steps 10] [--repeats 3]
 
@@ -15,7 +15,7 @@ import torch
 
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
-from cirp.commands.method_cost import prepared
+from cirp.commands.method_cost import in_turn, prepared
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
 from cirp.experiments import configurations, records
@@ -28,7 +28,7 @@ OUT = RESULTS / "throughput.csv"
 
 
 def once(models: Models, tasks: list[Task], way: str, steps: int) -> float:
-    """Edits a second of one batch."""
+    """Return the edits a second of one batch."""
     method, settings = configurations.found(steps)[configurations.BASELINE]
     pipe = models.instruct
     began = time.perf_counter()
@@ -55,12 +55,8 @@ def main(steps: int = 10, repeats: int = 3, device: str = "cpu", out: Path = OUT
     ways = (STOCK, OURS, RECORDING)
     rows = []
     for batch in BATCHES:
-        rates: dict[str, list[float]] = {way: [] for way in ways}
-        for turn in range(repeats + 1):
-            for way in ways:
-                rate = once(models, tasks[:batch], way, steps)
-                if turn:  # the first turn warms up
-                    rates[way].append(rate)
+        some = tasks[:batch]
+        rates = in_turn(ways, lambda way, some=some: once(models, some, way, steps), repeats)
         rows += [
             {"way": way, "batch": batch, "edits_a_second": statistics.median(rates[way]),
              "over_stock": statistics.median(

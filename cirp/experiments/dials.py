@@ -20,6 +20,7 @@ from cirp.statistics import frontier
 from cirp.statistics.bootstrap import PRIMARY
 
 RIVALS = (BASELINE, BASELINE + PASTED, "Watch Your Steps", "ZONE mask", "DiffEdit", "LIME")
+MEASURED = ("area", "outside at level")
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", "pasted", "text_scale", "image_scale",
     *records.PROVENANCE, "success", "answer_iou", PRIMARY, "region_iou", "unet_calls",
@@ -56,22 +57,19 @@ def apart(
 ) -> pd.DataFrame:
     """Return remap's frontier minus each rival's: intervals over images, a row a rival.
 
-    `area` is the success that is reached with no more outside change than a limit, averaged over
-    limits up to `frontiers.LIMIT`; `outside` the least outside change with half of the success that
-    the baseline reaches at most.
+    "area" is the success that is reached with no more outside change than a limit, averaged over
+    limits up to `frontiers.LIMIT`; "outside at level" the least outside change with half of the
+    success that the baseline reaches at most.
     """
-    level = frontier.edge_of(*frontiers.values(table, BASELINE))[-1][0] / 2
-    measures = {
-        "area": lambda edge: frontier.area(frontiers.LIMIT, edge),
-        "outside": lambda edge: frontier.outside_at(level, edge),
-    }
+    level = frontiers.level_of(frontier.edge_of(*frontiers.values(table, BASELINE)))
+    known = frontiers.measures(level)
     found = {}
-    for name in rivals:
+    for rival in rivals:
         both = frontier.resampled(
-            [frontiers.values(table, one) for one in (OURS, name)], resamples=resamples
+            [frontiers.values(table, one) for one in (OURS, rival)], resamples=resamples
         )
-        found[name] = {
-            label: frontier.interval(lambda mine, other, m=measure: m(mine) - m(other), both)
-            for label, measure in measures.items()
+        found[rival] = {
+            name: frontier.interval(lambda mine, other, m=known[name]: m(mine) - m(other), both)
+            for name in MEASURED
         }
     return pd.DataFrame(found).T

@@ -12,7 +12,7 @@ it themselves stand once more with it done. Local edits and edits of the whole p
 averaged together: the latter have no outside.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -128,6 +128,20 @@ def with_dials(table: pd.DataFrame) -> list[str]:
     return list(points.index[points > 1])
 
 
+def measures(level: float) -> dict[str, Callable[[frontier.Edge], float]]:
+    """Return what is measured of an edge, by name; `level` is a success that every edge reaches."""
+    return {
+        "most success": lambda edge: edge[-1][0],
+        "area": lambda edge: frontier.area(LIMIT, edge),
+        "outside at level": lambda edge: frontier.outside_at(level, edge),
+    }
+
+
+def level_of(edge: frontier.Edge) -> float:
+    """Return half of the highest success of the baseline's edge, at which others are compared."""
+    return edge[-1][0] / 2
+
+
 def summary(
     table: pd.DataFrame,
     *,
@@ -142,19 +156,14 @@ def summary(
     paired: both edges are computed from the same resampled images.
     """
     theirs = values(table, base)
-    level = frontier.edge_of(*theirs)[-1][0] / 2
-    measures = {
-        "most success": lambda edge: edge[-1][0],
-        "area": lambda edge: frontier.area(LIMIT, edge),
-        "outside at level": lambda edge: frontier.outside_at(level, edge),
-    }
+    level = level_of(frontier.edge_of(*theirs))
     rows = []
     for method in with_dials(table):
         edges = frontier.resampled(
             [values(table, method, pasted=pasted), theirs], resamples=resamples
         )
         row: dict[str, object] = {"method": method, "level": level}
-        for name, measure in measures.items():
+        for name, measure in measures(level).items():
             found = {name: frontier.interval(lambda mine, _, m=measure: m(mine), edges)}
             if method != base:
                 found[f"{name} - baseline"] = frontier.interval(

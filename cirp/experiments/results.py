@@ -122,7 +122,7 @@ def chosen(names: Sequence[str] = ()) -> list[Experiment]:
     return [EXPERIMENTS[name] for name in names or EXPERIMENTS]
 
 
-def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
+def make(names: Sequence[str] = (), *, models: str = "miniature", device: str = "cpu") -> None:
     """Make these tables, by default all: what is recorded or kept is not computed again.
 
     One of several processes (see `share`) computes its share of the edits and writes no table; a
@@ -132,8 +132,8 @@ def make(names: Sequence[str] = (), *, models: str = "miniature") -> None:
     """
     wanted = chosen(names)
     rank, world = share()
-    loaded = load(models)
-    features = load_features(models) if world == 1 else None
+    loaded = load(models, device=device)
+    features = load_features(models, device=device) if world == 1 else None
     for experiment in wanted:
         name = experiment.name
         items = book_items(loaded) if experiment.items is None else experiment.items()

@@ -1,4 +1,4 @@
-"""The edits of tables on several workers, on one machine or many, by Ray.
+"""Ray computes the edits of tables on several workers, on one machine or many.
 
 Each worker is a process that loads the models once. What it finishes is kept (`experiments.cache`),
 so a batch may be tried again, a worker may die, and the same command goes on where it stopped. The
@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import cache as cached
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from cirp import paths
@@ -49,7 +48,7 @@ class Failure:
         return f"{one.experiment.name}, {one.label}, {one.ids[0]} to {one.ids[-1]}: {self.error}"
 
     def line(self) -> str:
-        """Return it for the journal."""
+        """Return the failure as a line of JSON, for the journal."""
         one = self.batch
         facts = dict(table=one.experiment.name, label=one.label, ids=one.ids, seed=one.seed)
         return json.dumps(facts | {"error": self.error})
@@ -58,7 +57,6 @@ class Failure:
 @cached
 def loaded(models: str, device: str) -> Models:
     """Return the models of this process."""
-    torch.set_num_threads(1)  # a worker is one processor's
     with quiet():
         return load(models, device=device)
 
@@ -124,13 +122,9 @@ def fill(
 
     Without an `address` the workers are processes of this machine. Failures are also written to
     `failed.jsonl` in the cache; the same call tries them again.
-
-    Raises `ValueError` without Ray.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ValueError('several workers need Ray: pip install "cirp[cluster]"') from error
+    import ray
+
     known = loaded(models, device)
     batches = [batch for experiment in tables for batch in missing(experiment, known)]
     failures = _run(ray, batches, count, address, models, device) if batches else []
@@ -146,15 +140,17 @@ def fill(
 def _run(ray, batches, count, address, models, device) -> list[Failure]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     own = {"num_cpus": count, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    given = {name: os.environ[name] for name in ("CIRP_CACHE",) if name in os.environ}
+    environment = {"OMP_NUM_THREADS": "1"}  # a worker is one processor's
+    if "CIRP_CACHE" in os.environ:
+        environment["CIRP_CACHE"] = os.environ["CIRP_CACHE"]
     here = not ray.is_initialized()
     if here:
         ray.init(
             **({"address": address} if address else own),
             log_to_driver=False,
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", **given}},
+            runtime_env={"env_vars": environment},
         )
-    # not once a process: the models stay loaded, on a GPU too
+    # max_calls=0: a worker process stays, and with it the models that it has loaded
     task = ray.remote(num_cpus=1, num_gpus=int(device == "cuda"), max_retries=TRIES, max_calls=0)(
         compute
     )
@@ -171,7 +167,7 @@ def _run(ray, batches, count, address, models, device) -> list[Failure]:
                 try:
                     error = ray.get(done)
                 except ray.exceptions.RayError as dead:
-                    error = f"{type(dead).__name__}: the worker died {TRIES + 1} times"
+                    error = f"given up after {TRIES + 1} tries: {type(dead).__name__}"
                 if error:
                     failures.append(Failure(batch, error))
                 bar.update()

@@ -1,5 +1,7 @@
 """Sentences whose numbers and verbs come from a table, so that prose and table cannot disagree."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from IPython.display import Markdown
 
@@ -22,6 +24,12 @@ def judged(
         "reached": f"{found:{spec}}",
         "verdict": verdict(found.low, found.high, wanted, at_most=at_most),
     }
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as a sentence does; a name that holds a comma stands in quotes."""
+    names = [f"“{name}”" if "," in name else name for name in names]
+    return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
 class Numbers:

@@ -64,7 +64,7 @@ class Registration:
 
     @property
     def said(self) -> str:
-        """What was aligned, or why nothing was."""
+        """Return a phrase that says what was aligned, or why nothing was."""
         if not self.moved:
             return f"not aligned ({self.why})"
         return (

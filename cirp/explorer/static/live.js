@@ -29,7 +29,7 @@ function render({ model, el }) {
   const bar = element("progress", { max: 1, value: 0, "aria-label": "Progress of the run" });
   const say = (text, wrong = false) => { said.textContent = text; said.classList.toggle("wrong", wrong); };
 
-  /** What is asked for; what is ticked but means nothing here (no region, a method of its own) is left out. */
+  /** The request: without what is ticked but means nothing, since there is no region or the method holds by itself. */
   function requested() {
     const own = { ...asked, region: region && region.join(""), factors: { ...asked.factors } };
     const named = (asked.method ?? "ip2p") !== "ip2p";
@@ -90,7 +90,7 @@ function render({ model, el }) {
     return made;
   };
   const chosen = files("A picture of your own", (file) => bring(file));
-  // An edit of this picture that another editor made: what is no edit is put back.
+  // Another editor's edit of this picture: outside of its region the picture's own pixels are put back.
   const elsewhere = files("Another editor's output for this picture", (file) => bring(file, { kind: "repair", request: requested() }));
   el.addEventListener("dragover", (event) => event.preventDefault());
   el.addEventListener("drop", (event) => { event.preventDefault(); if (live) bring(event.dataTransfer.files[0]); });
@@ -145,6 +145,8 @@ function render({ model, el }) {
         },
         mouseenter: () => { hovered = position; draw(); },
         mouseleave: () => { hovered = null; draw(); },
+        focus: () => { if (button.matches(":focus-visible")) { hovered = position; draw(); } },
+        blur: () => { hovered = null; draw(); },
       }, name);
       const factor = asked.factors[position] ?? 1;
       const weight = element("input", {
@@ -198,10 +200,16 @@ function render({ model, el }) {
     return { own, figure: element("figure", {}, own, element("figcaption", {}, name)) };
   });
 
+  const changes = new WeakMap(); // picture -> what it changed, drawn
+  function changedBy(picture) {
+    if (!changes.has(picture)) changes.set(picture, heat(changeBetween(picture, source, item.size), colours, MUCH));
+    return changes.get(picture);
+  }
+
   function draw() {
     if (!source) return;
     const [width, height] = item.size;
-    const made = run?.picture, changed = made && heat(changeBetween(made, source, item.size), colours, MUCH);
+    const made = run?.picture, changed = made && changedBy(made);
     [source, made, changed, answer].forEach((image, i) => {
       small[i].figure.hidden = !image;
       small[i].own.width = width > height ? 128 : Math.round((128 * width) / height);

@@ -48,7 +48,8 @@ def record(
 
     Works on Stable Diffusion (text to image, image to image), InstructPix2Pix and their SDXL
     pipelines, with batches, several images per prompt, and guidance on or off; and on SD3, FLUX,
-    FLUX Kontext and Qwen-Image (its editor, too), where text and picture share one softmax.
+    FLUX Kontext and Qwen-Image (its editor, too), where text and picture share one softmax, and
+    DreamLite, whose source stands beside the picture that is made.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def record(
     TypeError, NotImplementedError
         If the pipeline has no attention that can be recorded.
     ValueError
-        For `times` or `branches` of a pipeline of SD3's or FLUX's kind.
+        For `times` or `branches` of another pipeline than Stable Diffusion's.
 
     Notes
     -----
@@ -85,19 +86,21 @@ def record(
     >>> rec.word_map("car").shape
     (64, 64)
     """
-    if getattr(pipe, "transformer", None) is not None:
+    if getattr(pipe, "transformer", None) is not None or type(pipe).__name__ == "DreamLitePipeline":
         if times is not None or tuple(branches) != (TEXT,):
-            raise ValueError(f"times and branches are for UNets; {type(pipe).__name__} has none")
+            raise ValueError(
+                f"times and branches are for Stable Diffusion's UNets, not a {type(pipe).__name__}"
+            )
         from cirp.attention.joint import watching
-        from cirp.joint_recordings import JointRecording, check
+        from cirp.joint_recordings import JointRecording
 
-        check(pipe)
         joint = JointRecording(pipe)
         with ExitStack() as stack:
             stack.enter_context(_seen(pipe, "encode_prompt", joint._encoded))
-            stack.enter_context(_seen(pipe, "prepare_latents", joint._placed))
+            hook = joint.network.register_forward_pre_hook(joint.called, with_kwargs=True)
+            stack.callback(hook.remove)
             stack.enter_context(_seen(pipe.image_processor, "postprocess", joint._decoded))
-            stack.enter_context(watching(pipe.transformer, joint.record))
+            stack.enter_context(watching(joint.network, joint.record))
             yield joint
         return
     if not hasattr(pipe, "unet"):
@@ -119,7 +122,7 @@ def record(
 @contextmanager
 def _seen(owner: object, name: str, note: Any) -> Iterator[None]:
     """Tell `note` the arguments and the result of each outermost call of a method."""
-    method, depth = getattr(owner, name), [0]
+    method, depth, own = getattr(owner, name), [0], owner.__dict__.get(name)
     signature = inspect.signature(method)
 
     def call(*args, **kwargs):
@@ -137,6 +140,8 @@ def _seen(owner: object, name: str, note: Any) -> Iterator[None]:
         yield
     finally:
         del owner.__dict__[name]
+        if own is not None:  # somebody else had replaced it before
+            owner.__dict__[name] = own
 
 
 def heat_map(
@@ -249,8 +254,8 @@ def edit(
         settings, region = chosen.with_region(settings), as_mask(mask, picture.size)
     configured = chosen.configured(**settings)
     models = as_models(pipe, device=device)
+    chosen.check_runs(models, configured)
     configured = best_for(models, chosen, configured)
-    _check_runs(models, method, configured.runs)
     reads = configured.reads
     texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
     key = "target_words" if reads and reads[0] == "caption" else "words"
@@ -270,10 +275,9 @@ def edit(
 
 
 def best_for(models: "Models", method: "Method", settings: "MethodSettings") -> "MethodSettings":
-    """Return the settings with the miniature's best steps and scales where none were given."""
-    if not models.is_miniature:
-        return settings
-    known, best = method.settings.model_fields, BEST.get(settings.runs, {})
+    """Return the settings with the models' own steps and scales where none were given."""
+    known = method.settings.model_fields
+    best = BEST.get(settings.runs, {}) if models.is_miniature else models.editor.defaults
     own = {name: value for name, value in best.items() if name in known}
     return method.configured(**{**own, **settings.model_dump(exclude_unset=True)})
 
@@ -288,31 +292,18 @@ def said_in_one_line(made: "Edit", settings: "MethodSettings") -> str:
 
 def as_models(pipe: "DiffusionPipeline | Models | str", *, device: str = "cpu") -> "Models":
     """Return models of a preset's name, a pipeline, or themselves. Raises `ValueError`."""
-    from cirp.diffusion.pipelines import EDITORS, PAINTERS, Models, load
+    from cirp.diffusion.editors import editor_of
+    from cirp.diffusion.pipelines import Models, load
 
     if isinstance(pipe, Models):
         return pipe
     if isinstance(pipe, str | Path):
         return load(str(pipe), device=device)
-    if not isinstance(pipe, EDITORS + PAINTERS):
-        known = ", ".join(kind.__name__ for kind in EDITORS + PAINTERS)
-        raise ValueError(
-            f"a {type(pipe).__name__} cannot edit here; give one of {known}, or a name"
-        )
+    try:
+        editor_of(pipe)
+    except TypeError as error:
+        raise ValueError(f"{error}; or a name") from error
     return Models(type(pipe).__name__, pipe, pipe, "")
-
-
-def _check_runs(models: "Models", method: str, runs: str) -> None:
-    """Refuse a single pipeline of the kind that the method does not run."""
-    from cirp.diffusion.pipelines import EDITORS, PAINTERS
-
-    kinds = {"instruct": (models.instruct, EDITORS), "text": (models.text, PAINTERS)}
-    if runs and not isinstance(kinds[runs][0], kinds[runs][1]):
-        wanted = "an InstructPix2Pix" if runs == "instruct" else "a text-to-image"
-        raise ValueError(
-            f"{method} runs {wanted} pipeline, not a {type(kinds[runs][0]).__name__}; give one, or "
-            "cirp.load(...), which has both"
-        )
 
 
 class Scores(dict[str, float]):

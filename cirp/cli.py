@@ -20,7 +20,8 @@ app = typer.Typer(
 MODELS = Annotated[
     str,
     typer.Option(
-        help="Models to run: miniature, real, real-xl, a folder, or two hub names with a comma."
+        help="Models to run: miniature, real, real-xl, dreamlite, qwen-image-edit, kontext, a "
+        "folder, one editor's hub name, or two hub names with a comma."
     ),
 ]
 DEVICE = Annotated[str, typer.Option(help="Where the models run: cpu, cuda or mps.")]
@@ -242,7 +243,8 @@ def methods(
     if name is not None:
         check_name(name)
     for method in METHODS.values() if name is None else [METHODS[name]]:
-        typer.echo(f"{method.name}: {method.summary}")
+        every = "; any editor" if method.any_editor else ""
+        typer.echo(f"{method.name}: {method.summary.removesuffix('.')}{every}.")
         for row in method.table():
             typer.echo("    {:<22} {:<28} {}".format(*row))
 

@@ -136,6 +136,8 @@ for facts in (
      "Measure edits a second in batches, beside the loop of stock diffusers."),
     ("attention", "attention_cost", "attention_cost.csv", 2, 5,
      "Measure what recording attention costs, beside daam's own trace."),
+    ("editors", "editors_cost", "editors_cost.csv", 2, 1,
+     "Measure what recording costs on today's editors at full size, with random weights."),
 ):  # fmt: skip
     _measurement(*facts)
 

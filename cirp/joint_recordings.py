@@ -1,9 +1,9 @@
-"""`cirp.record` where text and picture share one softmax: SD3, FLUX, Kontext, Qwen-Image."""
+"""`cirp.record` of today's editors: SD3, FLUX, Kontext, Qwen-Image, DreamLite."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -11,26 +11,46 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from cirp.attention.joint import Call, JointRecord
+from cirp.attention.maps import resized
+from cirp.attention.record import grid_of
+from cirp.diffusion.editors import EDITORS
+from cirp.diffusion.editors.dreamlite import SAID
 from cirp.recordings import Recorded
 
-Kind = Literal["share", "relative", "places"]
+Kind = Literal["share", "relative", "places", "source"]
+SUMMED = {"places": "places", "source": "source"}  # kind -> what is summed; else the share
 Map = Float[np.ndarray, "height width"]
 
 
-def positions(tokenizer, prompt: str, word: str) -> list[int]:
+def positions(tokenizer, prompt: str, word: str, before: str = "") -> list[int]:
     """Return the places of a word's tokens, wherever the word stands in the prompt.
 
-    Raises `ValueError` if it does not, naming the words that do.
+    `before` is what the pipeline writes before the prompt; places count from its first token.
+
+    Raises `ValueError` if the prompt has no such word, naming those that it has.
     """
     spans = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(word)}(?!\w)", prompt, re.I)]
     if not spans:
         there = ", ".join(dict.fromkeys(re.findall(r"\w+", prompt)))
         raise ValueError(f"{word!r} is not in {prompt!r}; its words are {there}")
-    offsets = tokenizer(prompt, return_offsets_mapping=True).offset_mapping
+    spans = [(begin + len(before), end + len(before)) for begin, end in spans]
+    offsets = tokenizer(before + prompt, return_offsets_mapping=True).offset_mapping
     return [
         i for i, (begin, end) in enumerate(offsets)
         if end > begin and any(begin < last and end > first for first, last in spans)
     ]  # fmt: skip
+
+
+def first_token(pipe: Any, said: str, length: int) -> int:
+    """Return where a text begins among the `length` tokens that the transformer is given.
+
+    Qwen's stands within a chat, before the chat's end; FLUX's is alone.
+    """
+    if known(pipe) != "tokenizer":
+        return 0
+    name = "prompt_template_encode" + ("_edit" if hasattr(pipe, "unet") else "")
+    end = getattr(pipe, name).partition("{}")[2]
+    return length - sum(len(pipe.tokenizer(text).input_ids) for text in (said, end))
 
 
 @dataclass
@@ -42,19 +62,40 @@ class _Run:
     grid: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
     count: int = 0
+    before: str = ""  # what the pipeline writes before the prompt
+    beside: bool = False  # target and source are halves of one wide grid
     sums: dict[str, Float[Tensor, "image cell token"]] = field(default_factory=dict)
 
     def add(self, call: Call) -> None:
         self.count += 1
-        for name in ("image_to_text", "text_to_image"):
-            mean = getattr(call, name).mean(dim=1)
-            self.sums[name] = self.sums[name] + mean if name in self.sums else mean
+        share = call.image_to_text.mean(dim=1)
+        found = {"share": share, "places": call.text_to_image}
+        if self.beside:
+            rows, columns = grid_of(share.shape[1] // 2, self.grid)
+            halves = share.unflatten(1, (rows, 2, columns)).unbind(2)
+            found = dict(zip(("share", "source"), map(self._fine, halves), strict=True))
+        elif call.text_to_image is not None:
+            found["places"] = call.text_to_image.mean(dim=1)
+        for name, mean in found.items():
+            if mean is not None:
+                self.sums[name] = self.sums[name] + mean if name in self.sums else mean
+
+    def _fine(
+        self, maps: Float[Tensor, "image row column token"]
+    ) -> Float[Tensor, "image cell token"]:
+        """Return a layer's maps on the latents' grid."""
+        return resized(maps.movedim(-1, 1), self.grid).flatten(2).mT
 
     def mean(self, kind: Kind) -> Float[Tensor, "image cell token"]:
-        found = self.sums["text_to_image" if kind == "places" else "image_to_text"] / self.count
+        name = SUMMED.get(kind, "share")
+        if name not in self.sums:
+            there = [one for one in get_args(Kind) if SUMMED.get(one, "share") in self.sums]
+            raise ValueError(f"kind={kind!r}; this editor has {', '.join(there)}")
+        found = self.sums[name] / self.count
         return found / found.sum(dim=-1, keepdim=True) if kind == "relative" else found
 
 
+BEFORE = (SAID, "[Generate]: ")  # DreamLite's
 KINDS = {  # pipeline -> the attribute whose tokens the transformer sees as text
     "StableDiffusion3Pipeline": "tokenizer_3",
     "StableDiffusion3Img2ImgPipeline": "tokenizer_3",
@@ -63,14 +104,21 @@ KINDS = {  # pipeline -> the attribute whose tokens the transformer sees as text
     "FluxKontextPipeline": "tokenizer_2",
     "QwenImagePipeline": "tokenizer",
     "QwenImageEditPipeline": "tokenizer",
+    "DreamLitePipeline": "tokenizer",
 }
 
 
-def check(pipe: Any) -> None:
-    """Raise `TypeError` for a pipeline whose text is laid out in a way that is not known."""
+def known(pipe: Any) -> str:
+    """Return the attribute whose tokens the network sees as text.
+
+    Raises `TypeError` for a pipeline whose text is laid out in a way that is not known.
+    """
     name = type(pipe).__name__
-    if name not in KINDS:
-        raise TypeError(f"{name} cannot be recorded yet; give one of {', '.join(KINDS)}")
+    if name in KINDS:
+        return KINDS[name]
+    if name in EDITORS and EDITORS[name].joint:
+        return EDITORS[name].tokens
+    raise TypeError(f"{name} cannot be recorded yet; give one of {', '.join(KINDS)}")
 
 
 class JointRecording(Recorded):
@@ -79,12 +127,16 @@ class JointRecording(Recorded):
     A word has two maps. Its *share* is how much of its attention each cell gives the word (kind
     "share"; "relative" to what it gives all of the text). Its *places* are where in the picture the
     word's own row looks. Pooled text, which reaches every cell by modulation, shows in neither.
+    DreamLite has cross-attention: its shares sum to 1, words look nowhere, and a word has one more
+    map, on the *source* that stands beside the picture that is made.
     """
 
     def __init__(self, pipe: Any) -> None:
         self.pipe, self.runs, self._asked = pipe, [], False
         self.pictures = []
-        self._known = KINDS[type(pipe).__name__]
+        self._known = known(pipe)
+        self.network = getattr(pipe, "unet", None) or pipe.transformer
+        self._beside = hasattr(pipe, "unet")
         self.record = JointRecord(see=self._took)
 
     def _encoded(self, given: dict, made: Any) -> None:
@@ -94,27 +146,36 @@ class JointRecording(Recorded):
         prompt, each = given.get("prompt"), given.get("num_images_per_prompt") or 1
         prompt = [prompt] if isinstance(prompt, str) else prompt
         states = made[0]
+        mask, before = made[1] if self._known == "tokenizer" else None, ""
+        if self._beside:  # all branches in one call: the last has the prompt
+            before = next(one for one in BEFORE if given["prompts"][-1].startswith(one))
+            prompt = [given["prompts"][-1].removeprefix(before)]
+            states, mask = states[-1:], mask[-1:]
         if prompt is None:
             prompt = [None] * (len(states) // each)
         self._asked = True
         self.record.texts = list(states)
-        mask = made[1] if self._known == "tokenizer" else None
         lengths = [states.shape[1]] * len(states) if mask is None else mask.sum(dim=1).tolist()
-        self.runs.append(_Run([one for one in prompt for _ in range(each)], lengths))
+        prompts = [one for one in prompt for _ in range(each)]
+        self.runs.append(_Run(prompts, lengths, before=before, beside=self._beside))
 
-    def _placed(self, given: dict, made: Any) -> None:
+    def called(self, _: Any, args: tuple, kwargs: dict) -> None:
         """Note the grid of the picture that is made: what comes after it is a reference."""
-        latents = made[0] if isinstance(made, tuple) else made
-        height, width = int(given["height"]), int(given["width"])
-        if latents.ndim == 3:  # packed: two by two latents a token
-            cells = latents.shape[1]
+        if "img_shapes" in kwargs:
+            (_, rows, columns), *_ = kwargs["img_shapes"][0]
+        elif "img_ids" in kwargs:
+            ids = kwargs["img_ids"]
+            rows, columns = (int(n) + 1 for n in ids[ids[:, 0] == 0, 1:].amax(dim=0))
         else:
-            patch = self.pipe.transformer.config.patch_size
-            cells = latents.shape[-2] * latents.shape[-1] // patch**2
-        rows = round((cells * height / width) ** 0.5)
+            x = args[0] if args else kwargs["hidden_states"]
+            patch = (1, 2) if self._beside else [self.network.config.patch_size] * 2
+            rows, columns = (side // n for side, n in zip(x.shape[-2:], patch, strict=True))
         run = self.runs[-1]
-        run.grid, run.size = (rows, cells // rows), (height, width)
-        self.record.cells = cells
+        run.grid, self.record.cells = (rows, columns), rows * columns
+        side = self.pipe.vae_scale_factor * (1 if self._beside else 2)
+        if self._known == "tokenizer_3":
+            side = self.pipe.vae_scale_factor * self.network.config.patch_size
+        run.size = rows * side, columns * side
 
     def _took(self, call: Call) -> None:
         self._asked = False  # the next prompt that is encoded is of another call
@@ -162,20 +223,19 @@ class JointRecording(Recorded):
         Raises `ValueError` if the prompt has no such word, naming its words.
         """
         run, at = self._image(image)
-        where = self._positions(word, self.prompt(image), run.lengths[at])
+        where = self._positions(word, self.prompt(image), run.lengths[at], run.before)
         found = run.mean(kind)[at, :, where].mean(dim=-1).unflatten(0, run.grid)
         size = tuple(size or run.size)
         return interpolate(found[None, None], size, mode="bilinear")[0, 0].numpy()
 
-    def _positions(self, word: str, prompt: str, length: int) -> list[int]:
+    def _positions(self, word: str, prompt: str, length: int, before: str = "") -> list[int]:
         """Places of the word in the text of so many tokens that the transformer sees."""
         pipe = self.pipe
         if self._known == "tokenizer_2":
             return positions(pipe.tokenizer_2, prompt, word)
-        if self._known == "tokenizer":  # Qwen: the prompt stands within a chat, before its end
-            end = pipe.prompt_template_encode.partition("{}")[2]
-            start = length - sum(len(pipe.tokenizer(text).input_ids) for text in (prompt, end))
-            return [start + p for p in positions(pipe.tokenizer, prompt, word)]
+        if self._known == "tokenizer":
+            start = first_token(pipe, before + prompt, length)
+            return [start + p for p in positions(pipe.tokenizer, prompt, word, before)]
         start = pipe.tokenizer_max_length  # SD3: CLIP's tokens, then T5's, if it is there
         found = [p for p in positions(pipe.tokenizer, prompt, word) if p < start]
         if pipe.tokenizer_3 is not None:

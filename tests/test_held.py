@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
+from cirp.diffusion.editors import Editor
 from cirp.diffusion.pipelines import Models
 from cirp.editing.holds import HoldAttention, gated
 from cirp.methods import blending, held, ip2p, remap
@@ -72,7 +73,7 @@ def test_an_even_dose_is_the_masks_mean_everywhere(models):
 
 def test_gated_guidance_is_the_equation():
     e = {b: torch.rand(1, 2, 1, 2) for b in (TEXT, IMAGE, NEITHER)}
-    found = gated(torch.tensor([[[1.0, 0.5]]]), text_scale=4.0, image_scale=2.0)(e)
+    found = gated(torch.tensor([[[1.0, 0.5]]]), Editor(None), text_scale=4.0, image_scale=2.0)(e)
     for column, inside in enumerate((1.0, 0.5)):
         t, i, n = (e[b][..., column] for b in (TEXT, IMAGE, NEITHER))
         torch.testing.assert_close(found[..., column], n + 2 * (i - n) + 4 * inside * (t - i))

@@ -9,9 +9,17 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
 
 import cirp
 from cirp.attention.joint import JointRecord, watching
+from cirp.attention.maps import resized
+from cirp.diffusion.editors.dreamlite import SAID
+from cirp.experiments.tiny_editors import (
+    t5_tokenizer,
+    tiny_dreamlite,
+    tiny_flux,
+    tiny_qwen,
+    tiny_sd3,
+)
 from cirp.joint_recordings import positions
 from tests.conftest import painted
-from tests.tiny_joint import t5_tokenizer, tiny_flux, tiny_qwen, tiny_sd3
 
 PROMPT = "a red strawberry on the table"
 MAKERS = {
@@ -24,6 +32,7 @@ MAKERS = {
         tiny_qwen,
         dict(height=16, width=8, image=painted(8, 16), negative_prompt="a blue dog"),
     ),
+    "DreamLite": (tiny_dreamlite, dict(height=16, width=16, image=painted(16, 16))),
     "SD3": (tiny_sd3, dict(height=16, width=8, negative_prompt="a blue dog")),
 }
 FEW = dict(max_sequence_length=48, num_inference_steps=2)
@@ -54,17 +63,25 @@ def test_pictures_stay_as_they_are_and_a_word_has_its_maps(made):
     assert np.array_equal(plain, watched) and rec.images == 1 and rec.prompt() == PROMPT
     size = (call["height"], call["width"])
     assert rec.size() == size and rec.words()[2] == "strawberry"
-    maps = {kind: rec.word_map("strawberry", kind=kind) for kind in ("share", "relative", "places")}
+    last = "source" if hasattr(pipe, "unet") else "places"
+    maps = {kind: rec.word_map("strawberry", kind=kind) for kind in ("share", "relative", last)}
     assert all(one.shape == size and one.dtype == np.float32 for one in maps.values())
     assert all((one > 0).all() for one in maps.values())
     share, relative = (rec.token_maps(kind=kind).sum(axis=0) for kind in ("share", "relative"))
-    assert (share < 1).all()  # the rest is the picture's own
+    if hasattr(pipe, "unet"):
+        np.testing.assert_allclose(share, 1, rtol=1e-5)  # cross-attention: there is nothing else
+        with pytest.raises(ValueError, match="'places'; this editor has share, relative, source"):
+            rec.word_map("red", kind="places")
+    else:
+        assert (share < 1).all()  # the rest is the picture's own
     np.testing.assert_allclose(relative, 1, rtol=1e-5)
 
 
 def test_maps_are_the_mean_over_layers_and_steps_of_the_rows_with_the_prompt(made):
     pipe, call = made
     seen = []
+    if hasattr(pipe, "unet"):
+        pytest.skip("DreamLite's layers have several grids: see the next test")
     with cirp.record(pipe) as rec, watching(pipe.transformer, JointRecord(see=seen.append)):
         run(pipe, call, output_type="latent")
     last = [call.image_to_text[-1] for call in seen]  # of two rows the prompt's is the second
@@ -73,6 +90,49 @@ def test_maps_are_the_mean_over_layers_and_steps_of_the_rows_with_the_prompt(mad
     expected = torch.stack([one.mean(dim=0)[:cells] for one in last]).mean(dim=0)
     found = torch.from_numpy(rec.token_maps()).flatten(1).T
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def attended(layer, hidden, context, mask):
+    """Cross-attention with grouped heads, norms and a mask, written out."""
+    query, key = layer.to_q(hidden), layer.to_k(context)
+    width = query.shape[-1] // layer.heads
+    query, key = query.unflatten(-1, (-1, width)), key.unflatten(-1, (-1, width))
+    query, key = layer.norm_q(query), layer.norm_k(key)
+    key = key.repeat_interleave(query.shape[2] // key.shape[2], dim=2)
+    scores = torch.einsum("bqhc,bkhc->bhqk", query, key) * width**-0.5
+    return (scores + mask[:, None]).softmax(dim=-1)
+
+
+def test_dreamlites_words_have_a_map_on_the_target_and_one_on_the_source():
+    """Each layer's map, resized from its own grid, whose right half is the source's."""
+    pipe, call = tiny_dreamlite(), {**MAKERS["DreamLite"][1], **FEW, "num_inference_steps": 1}
+    inputs = []
+
+    def hook(layer, given, kwargs):
+        mask = kwargs["attention_mask"]
+        inputs.append(attended(layer, given[0], kwargs["encoder_hidden_states"], mask)[-1:])
+
+    with cirp.record(pipe) as rec:
+        for name, layer in pipe.unet.named_modules():
+            if name.endswith("attn2"):
+                layer.register_forward_pre_hook(hook, with_kwargs=True)
+        run(pipe, call, output_type="latent")
+    left, right, sizes = 0, 0, set()
+    for one in inputs:
+        side = int((one.shape[2] // 2) ** 0.5)
+        wide = one.mean(dim=1).mT.unflatten(-1, (side, 2 * side))
+        fine = [resized(half, (8, 8)) for half in wide.chunk(2, dim=-1)]
+        left, right = left + fine[0] / len(inputs), right + fine[1] / len(inputs)
+        sizes.add(side)
+    assert len(sizes) > 1
+    for kind, expected in (("share", left), ("source", right)):
+        np.testing.assert_allclose(rec.token_maps(kind=kind), expected[0], rtol=1e-4, atol=1e-6)
+    names = pipe.tokenizer.convert_ids_to_tokens(
+        pipe.tokenizer(pipe.prompt_template_encode_edit.format(SAID + PROMPT)).input_ids
+    )[4:]
+    chosen, at = rec._image(0)
+    where = rec._positions("strawberry", PROMPT, chosen.lengths[at], chosen.before)
+    assert "".join(names[i] for i in where) == "▁strawberry"
 
 
 def test_a_word_is_its_pieces_in_each_tokenizer():
@@ -137,7 +197,7 @@ def test_maps_are_drawn_and_saved(tmp_path):
 def test_what_cannot_be_recorded_is_refused():
     pipe = tiny_flux()
     with (
-        pytest.raises(ValueError, match="times and branches are for UNets"),
+        pytest.raises(ValueError, match="times and branches are for Stable Diffusion"),
         cirp.record(pipe, times="step"),
     ):
         pass

@@ -21,7 +21,7 @@ from cirp.attention.record import Record, grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import combine, decode, pixels, scheduler_of
+from cirp.diffusion.sampling import combine, decode, scheduler_of
 from cirp.diffusion.tasks import Task
 from cirp.editing import driver, holds
 from cirp.editing.driver import begin_edit
@@ -427,7 +427,7 @@ def test_a_look_changes_nothing_and_counts_its_rows(models):
         driver.run_editor(models, [task()], start, steps=4, first=2)
     again = look(models, [task()], start, steps=4, first=2)
     torch.testing.assert_close(again.words(), seen.words())
-    assert pixels([task().image], models).shape == (1, 3, 64, 64)
+    assert models.editor.pixels([task().image]).shape == (1, 3, 64, 64)
 
 
 def test_otsus_threshold_parts_two_groups():
@@ -541,7 +541,8 @@ def test_cross_attention_writes_outside_what_it_writes_without_the_text(models):
     masks = torch.zeros(n, *start.grid)
     masks[:, :, : start.grid[1] // 2] = 1
     half = {}
-    for name, around in (("plain", nullcontext()), ("kept", holds.written_outside(unet, masks))):
+    kept = holds.written_outside(models.editor, masks)
+    for name, around in (("plain", nullcontext()), ("kept", kept)):
         with around, outputs(unet, lambda layer: layer.endswith("attn2")) as seen:
             driver.run_editor(models, tasks, start, steps=4, first=1)
             half[name] = dict(seen)
@@ -572,7 +573,7 @@ def test_some_tokens_alone_write_outside_as_without_the_text(models):
     inside = at(masks, grid_of(plain.shape[1], start.grid)).flatten(1)[..., None]
     for share, outside in ((torch.ones, empty), (torch.zeros, plain)):
         tokens = share(2, count, dtype=torch.bool)
-        found = first_output(holds.written_outside(unet, masks, tokens))
+        found = first_output(holds.written_outside(models.editor, masks, tokens))
         torch.testing.assert_close(found, outside + inside * (plain - outside))
     short, long = "make it red", "make the small dog on the left red"
     found = remap.ends(
@@ -628,11 +629,11 @@ def test_any_method_can_be_pasted_by_its_own_change(models):
 
 def test_what_is_written_is_the_distance_of_the_branches_over_its_mean():
     """Two cells of two channels: the branches are 5 and 0 apart, so 2 and 0 times the mean."""
-    text = torch.tensor([[[3.0, 4.0], [1.0, 1.0]]])
-    image = torch.tensor([[[0.0, 0.0], [1.0, 1.0]]])
-    found = written(torch.cat([text, image]), (1, 2))
+    text = torch.tensor([[[[3.0, 4.0], [1.0, 1.0]]]])
+    image = torch.tensor([[[[0.0, 0.0], [1.0, 1.0]]]])
+    found = written(torch.cat([text, image]))
     torch.testing.assert_close(found, torch.tensor([[[2.0, 0.0]]]))
-    same = written(torch.cat([text, text]), (1, 2))
+    same = written(torch.cat([text, text]))
     torch.testing.assert_close(same, torch.zeros(1, 1, 2))
 
 

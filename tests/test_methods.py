@@ -11,7 +11,7 @@ from diffusers import (
 
 from cirp.attention.record import Record
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import combine, encode, pixels
+from cirp.diffusion.sampling import combine, encode
 from cirp.diffusion.tasks import Task, generator
 from cirp.methods import METHODS, ip2p, noisy, references
 from tests.conftest import painted
@@ -218,7 +218,7 @@ def test_controls_of_every_table(models):
     np.testing.assert_array_equal(array(same.image), array(one.image))
     (trip,) = references.round_trip(models, [one])
     with torch.no_grad():
-        x = pixels([one.image], models)
+        x = models.editor.pixels([one.image])
         y = models.vae.decode(models.vae.encode(x).latent_dist.mode()).sample
     expected = ((y[0].clamp(-1, 1) + 1) * 127.5).permute(1, 2, 0).numpy()
     assert np.abs(array(trip.image) - expected).max() <= 1

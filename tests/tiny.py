@@ -5,9 +5,6 @@ because an untrained model attends almost evenly, and an even map cannot tell a 
 wrong one.
 """
 
-import json
-from functools import lru_cache
-
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -18,57 +15,15 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
-    CLIPTokenizer,
 )
 
-WORDS = """
-a an the with of on in at to into and from by is it its his her no not this that
-make turn replace change swap add remove put give let draw paint
-cat dog hat sun sunhat hot hotdog man chair armchair ball football peach strawberry donut
-chocolate icing topping ketchup mayonnaise burger sauce axolotl pikachu mouse trampoline
-beach night sky brick wall snow kitchen grass table wooden red green blue yellow purple
-happy sad smiling face flower rose car truck toy apple banana photo of sepia watercolour
-""".split()
+from cirp.experiments.tiny_editors import tiny_tokenizer, tower
+
 # Not among them, so always split into pieces: for tests of words of many tokens.
 RARE_WORDS = ("zyzzogeton", "quokkasaurus", "glockenspiel")
-
-_CLIP_WORDS = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-)
-
-
-@lru_cache
-def tiny_tokenizer(model_max_length: int = 77) -> CLIPTokenizer:
-    """A byte-level BPE with `</w>`, as CLIP's, in which every word of `WORDS` is one token."""
-    bpe = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    bpe.normalizer = normalizers.Lowercase()
-    bpe.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    bpe.train_from_iterator(
-        WORDS,
-        trainers.BpeTrainer(
-            vocab_size=4096,
-            initial_alphabet=alphabet,
-            end_of_word_suffix="</w>",
-            show_progress=False,
-        ),
-    )
-    merges = [tuple(pair) for pair in json.loads(bpe.to_str())["model"]["merges"]]
-    tokens = alphabet + [f"{letter}</w>" for letter in alphabet]
-    tokens += [first + second for first, second in merges]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=model_max_length)
 
 
 def tiny_unet(
@@ -110,21 +65,6 @@ def tiny_unet(
     return unet.eval().requires_grad_(False)
 
 
-def _tower(tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        projection_dim=width,
-    )
-
-
 def _parts(
     unet: UNet2DConditionModel,
     *,
@@ -146,7 +86,7 @@ def _parts(
         layers_per_block=1,
         sample_size=unet.config.sample_size * vae_scale,
     )
-    text_encoder = CLIPTextModel(_tower(tokenizer, text_width))
+    text_encoder = CLIPTextModel(tower(tokenizer, text_width))
     if scheduler is None:
         scheduler = DDIMScheduler(
             beta_schedule="scaled_linear",
@@ -261,7 +201,7 @@ def tiny_xl(kind: type, *, sample_size: int = 32, zeros_for_empty: bool = True, 
     for name in ("safety_checker", "feature_extractor", "requires_safety_checker"):
         parts.pop(name)
     torch.manual_seed(seed + 2)
-    second = CLIPTextModelWithProjection(_tower(parts["tokenizer"], 32))
+    second = CLIPTextModelWithProjection(tower(parts["tokenizer"], 32))
     parts |= {"text_encoder_2": second.eval().requires_grad_(False)}
     parts |= {"tokenizer_2": parts["tokenizer"]}
     pipe = kind(

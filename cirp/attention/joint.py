@@ -1,9 +1,10 @@
-"""Recording attention in which text and picture share one softmax: SD3, FLUX, Kontext, Qwen-Image.
+"""Recording the attention of today's editors: SD3, FLUX, Kontext, Qwen-Image, DreamLite.
 
-There a row of a cell holds its attention to the words *and* to every other cell, so what it gives
-to the words is a small share. Two maps say something of a word: the share that each cell gives it
-(`image_to_text`), and where in the picture its own row looks (`text_to_image`, normalised over
-places). Neither is the other; both are kept apart.
+In all but the last, text and picture share one softmax: a row of a cell holds its attention to the
+words *and* to every other cell, so what it gives to the words is a small share. Two maps say
+something of a word: the share that each cell gives it (`image_to_text`), and where in the picture
+its own row looks (`text_to_image`, normalised over places). Neither is the other; both are kept
+apart.
 
 The call of PyTorch's attention itself is watched, after all norms and rotary embeddings, so nothing
 in a model is replaced and whatever it computes stays what it was, to the bit.
@@ -33,7 +34,7 @@ class Call:
     layer: str
     step: int
     image_to_text: Maps  # share of a cell's attention that goes to each word
-    text_to_image: Maps  # where each word's own row looks, its share of all it looks at
+    text_to_image: Maps | None = None  # where each word's own row looks, if words look at all
     reference: Float[Tensor, "batch head cell"] | None = None  # attention to a reference picture
 
 
@@ -86,17 +87,19 @@ class _Watch(TorchFunctionMode):
 
     @torch.no_grad()
     def _see(self, query, key, value=None, attn_mask=None, **how) -> None:
-        total = key.shape[-2]
-        if query.shape[-2] != total or total <= self.text:
-            return  # the picture among itself, as in a second attention of SD3.5
         if not self.rows:
             return  # of a negative prompt
+        total, cross = key.shape[-2], query.shape[-2] != key.shape[-2] == self.text
+        if not cross and (query.shape[-2] != total or total <= self.text):
+            return  # the picture among itself, as in a second attention of SD3.5
         query, key = query[self.rows], key[self.rows]
-        pictures = total - self.text
+        pictures = query.shape[-2] if cross else total - self.text
         text, picture = (0, self.text) if self.text_first else (pictures, 0)
+        if cross:
+            text = picture = 0
         words = range(self.text) if self.record.words is None else self.record.words
         words = torch.tensor(list(words), device=query.device) + text
-        cells = self.record.cells or pictures
+        cells = pictures if cross else self.record.cells or pictures
         places = torch.arange(cells, device=query.device) + picture
         others = torch.arange(cells, pictures, device=query.device) + picture
         scale = how.get("scale") or query.shape[-1] ** -0.5
@@ -118,6 +121,10 @@ class _Watch(TorchFunctionMode):
                     one.append(shares[..., group])
             return [torch.cat(one, dim=-2) for one in found]
 
+        if cross:
+            (to_words,) = probabilities(places, [words])
+            self.record.took(Call(self.layer, self.step, to_words.cpu()))
+            return
         groups = [words, others] if len(others) else [words]
         to_words, *to_others = probabilities(places, groups)
         (from_words,) = probabilities(words, [places])

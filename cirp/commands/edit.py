@@ -39,6 +39,7 @@ def edit_file(
         raise ValueError(f"{method} needs {' and '.join(options)}")
     chosen.refuse([task], configured, load_tokenizer(models))
     loaded = load(models, device=device)
+    chosen.check_runs(loaded, configured)
     configured = best_for(loaded, chosen, configured)
     for line in warnings_for(loaded, task, configured.reads):
         print(f"cirp: {line}", file=sys.stderr)

@@ -5,9 +5,11 @@ models.instruct, models.text   # the two stock diffusers pipelines
 """
 
 import hashlib
+import importlib
 import inspect
 import json
 import math
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from diffusers.utils import logging as diffusers_logging
 from huggingface_hub import HfApi, try_to_load_from_cache
 from torch import nn
 from transformers import (
+    AutoTokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
@@ -38,6 +41,7 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from cirp.diffusion.editors import EDITORS, Editor, editor_of
 from cirp.paths import MODELS
 
 INSTRUCT, TEXT = "instruct-pix2pix", "text-to-image"
@@ -45,15 +49,13 @@ PRESETS = {
     "miniature": (str(MODELS / INSTRUCT), str(MODELS / TEXT)),
     "real": ("timbrooks/instruct-pix2pix", "stable-diffusion-v1-5/stable-diffusion-v1-5"),
     "real-xl": ("diffusers/sdxl-instructpix2pix-768", "stabilityai/stable-diffusion-xl-base-1.0"),
+    "dreamlite": ("carlofkl/DreamLite-base",),
+    "qwen-image-edit": ("Qwen/Qwen-Image-Edit",),
+    "kontext": ("black-forest-labs/FLUX.1-Kontext-dev",),
 }
-EDITORS = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
+REVISIONS = {"carlofkl/DreamLite-base": "diffusers"}  # of hub models that are not on their main one
+INSTRUCTED = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
 PAINTERS = (StableDiffusionPipeline, StableDiffusionXLPipeline)
-AnyPipeline = (
-    StableDiffusionInstructPix2PixPipeline
-    | StableDiffusionXLInstructPix2PixPipeline
-    | StableDiffusionPipeline
-    | StableDiffusionXLPipeline
-)
 TOWERS = ("text_encoder", "text_encoder_2")
 TEXT_TOWERS = (CLIPTextModel, CLIPTextModelWithProjection)
 WEIGHTED = (UNet2DConditionModel, AutoencoderKL, CLIPTextModel, CLIPTextModelWithProjection)
@@ -67,8 +69,8 @@ class Models:
     """
 
     name: str
-    instruct: AnyPipeline
-    text: AnyPipeline
+    instruct: DiffusionPipeline
+    text: DiffusionPipeline
     fingerprint: str  # of the weights when they were loaded, for tables
     bfloat16: bool = False  # the UNets multiply in bfloat16; all else stays as it was loaded
 
@@ -90,12 +92,19 @@ class Models:
     @property
     def is_miniature(self) -> bool:
         """Whether numbers from these models are numbers of the miniature."""
-        return self.name not in ("real", "real-xl") and self.instruct.unet.config.sample_size < 32
+        if self.name in ("real", "real-xl") or not self.editor.plain:
+            return False
+        return self.instruct.unet.config.sample_size < 32
 
     @property
     def resolution(self) -> int:
         """Pixels of one side of the images the models were trained on."""
-        return self.instruct.unet.config.sample_size * self.instruct.vae_scale_factor
+        return self.editor.resolution
+
+    @cached_property
+    def editor(self) -> Editor:
+        """What the loops and methods ask of the instruction editor."""
+        return editor_of(self.instruct)
 
     @cached_property
     def vae(self) -> AutoencoderKL:
@@ -105,14 +114,14 @@ class Models:
     @property
     def device(self) -> torch.device:
         """Where the models run."""
-        return self.instruct.unet.device
+        return self.editor.network.device
 
 
-def resolve(name: str) -> tuple[str, str]:
-    """Return the two places (folder or hub id) a name stands for.
+def resolve(name: str) -> tuple[str, ...]:
+    """Return the places (folders or hub ids) that a name stands for: two models, or one editor.
 
-    Raises `ValueError` for a name that is no preset, no folder with both models, and no pair
-    "instruct,text"; nothing is loaded.
+    Raises `ValueError` for a name that is no preset, no folder with both models or a pipeline, no
+    hub id, and no pair "instruct,text"; nothing is loaded.
     """
     if name in PRESETS:
         pair = PRESETS[name]
@@ -120,20 +129,25 @@ def resolve(name: str) -> tuple[str, str]:
             raise ValueError(f"models 'miniature': {MODELS} is not complete; check out data/models")
         return pair
     folder = Path(name)
+    if _whole(name):
+        return (name,)
     if folder.is_dir():
         pair = (str(folder / INSTRUCT), str(folder / TEXT))
         missing = [p for p in pair if not _whole(p)]
         if missing:
             raise ValueError(
-                f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/"
+                f"models {name!r}: no folder {missing[0]}; it must hold {INSTRUCT}/ and {TEXT}/, "
+                "or be the folder of one editor's pipeline"
             )
         return pair
     if name.count(",") == 1 and all(part.strip() for part in name.split(",")):
         first, second = (part.strip() for part in name.split(","))
         return first, second
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        return (name,)
     raise ValueError(
         f"unknown models {name!r}; give {' or '.join(map(repr, PRESETS))}, a folder that holds "
-        f"{INSTRUCT}/ and {TEXT}/, or 'instruct,text' as two folders or hub names"
+        f"{INSTRUCT}/ and {TEXT}/, a folder or hub name of one editor, or 'instruct,text' as two"
     )
 
 
@@ -141,10 +155,14 @@ def _whole(folder: str) -> bool:
     return (Path(folder) / "model_index.json").is_file()
 
 
-def load_tokenizer(name: str = "miniature") -> CLIPTokenizer:
+def load_tokenizer(name: str = "miniature") -> PreTrainedTokenizerBase:
     """Return the instruction editor's tokenizer alone, to check prompts before weights are read."""
-    place, _ = resolve(name)
+    place, *others = resolve(name)
     check_reachable(place)
+    if not others:
+        with quiet():
+            part = editor_class(place).tokens
+            return AutoTokenizer.from_pretrained(place, subfolder=part, **_revision(place))
     check_whole(place)
     with quiet():
         try:
@@ -204,8 +222,9 @@ def load(
     Parameters
     ----------
     name : str
-        "miniature", "real", "real-xl"; a folder with `instruct-pix2pix/` and `text-to-image/`; or
-        two folders or hub names with a comma between.
+        "miniature", "real", "real-xl", "dreamlite", "qwen-image-edit", "kontext"; a folder with
+        `instruct-pix2pix/` and `text-to-image/`, or two folders or hub names with a comma between;
+        or the folder or hub name of one editor's pipeline.
     device : str
         Where the models run: "cpu", "cuda", "mps".
     dtype : torch.dtype
@@ -216,7 +235,7 @@ def load(
     Returns
     -------
     Models
-        With the two stock diffusers pipelines as `instruct` and `text`.
+        With the two stock diffusers pipelines as `instruct` and `text`; a single editor is both.
 
     Raises
     ------
@@ -229,15 +248,69 @@ def load(
     >>> type(cirp.load("miniature").instruct).__name__
     'StableDiffusionInstructPix2PixPipeline'
     """
-    first, second = resolve(name)
+    places = resolve(name)
     check_device(device)
-    for place in (first, second):
+    for place in places:
         check_reachable(place)
-    kinds = [_kind(first, EDITORS), _kind(second, PAINTERS)]
+    if len(places) == 1:
+        pipe = _editor(places[0], dtype).to(device)
+        return Models(name, pipe, pipe, "", bfloat16)
+    first, second = places
+    kinds = [_kind(first, INSTRUCTED), _kind(second, PAINTERS)]
     instruct = _pipeline(kinds[0], first, dtype)
     pipes = [instruct.to(device), _pipeline(kinds[1], second, dtype, instruct).to(device)]
     weights = fingerprint(*(part for pipe in pipes for part in parts(pipe)))
     return Models(name, pipes[0], pipes[1], weights, bfloat16)
+
+
+def _revision(place: str) -> dict[str, str]:
+    return {"revision": REVISIONS[place]} if place in REVISIONS else {}
+
+
+def editor_class(place: str) -> type[Editor]:
+    """Return the editor that a pipeline's folder or hub name is. Raises `ValueError`."""
+    with quiet():
+        said = DiffusionPipeline.load_config(place, **_revision(place)).get("_class_name")
+    if said not in EDITORS:
+        raise ValueError(f"{place} is a {said}; give one of {', '.join(EDITORS)}")
+    return EDITORS[said]
+
+
+def _editor(place: str, dtype: torch.dtype) -> DiffusionPipeline:
+    """Load one editor's pipeline. Raises `ValueError` for a part that is missing, or runs code."""
+    editor_class(place)
+    revision = _revision(place)
+    known, parts = DiffusionPipeline.load_config(place, **revision), {}
+    with quiet():
+        for name, said in known.items():
+            if not isinstance(said, list) or said[0] is None:
+                continue
+            if said[0] not in ("diffusers", "transformers"):
+                raise ValueError(
+                    f"{place}: {name} is code of its own ({said[0]}), which is not run"
+                )
+            kind = getattr(importlib.import_module(said[0]), said[1], None)
+            if isinstance(kind, type) and issubclass(kind, nn.Module):
+                typed = {"dtype" if said[0] == "transformers" else "torch_dtype": dtype}
+                parts[name] = _read(kind, place, name, **typed, **revision)
+        pipe = DiffusionPipeline.from_pretrained(place, **parts, **revision)
+    pipe.set_progress_bar_config(disable=True)
+    for part in parts.values():
+        part.eval().requires_grad_(False)
+    return pipe
+
+
+def _read(kind: type, place: str, name: str, **how: Any) -> nn.Module:
+    """Read a part from safetensors. Raises `ValueError` if one fails, or lacks a tensor."""
+    try:
+        found, said = kind.from_pretrained(
+            place, subfolder=name, use_safetensors=True, output_loading_info=True, **how
+        )
+    except Exception as error:  # whatever a file that is not as it should be leads to
+        raise ValueError(f"{place}: {name} cannot be loaded: {_first_line(error)}") from error
+    if said["missing_keys"]:  # it would be filled at random
+        raise ValueError(f"{name} has no weight {min(said['missing_keys'])}; fetch it anew")
+    return found
 
 
 def _kind(place: str, known: Sequence[type[DiffusionPipeline]]) -> type[DiffusionPipeline]:
@@ -324,11 +397,7 @@ def _loaded(place: str, dtype: torch.dtype, shared: Collection[str]) -> dict[str
         if kind is None or name in shared:
             continue
         typed = {"dtype" if kind in TEXT_TOWERS else "torch_dtype": dtype}
-        found[name], said = kind.from_pretrained(
-            place, subfolder=name, use_safetensors=True, output_loading_info=True, **typed
-        )
-        if said["missing_keys"]:
-            raise ValueError(f"{name} has no weight {min(said['missing_keys'])}; fetch it anew")
+        found[name] = _read(kind, place, name, **typed)
     return found
 
 

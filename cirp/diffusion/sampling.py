@@ -22,6 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from cirp.attention.site import IMAGE, NEITHER, TEXT
+from cirp.diffusion.editors import combine
+from cirp.diffusion.editors.instruct import instruct_inputs, scheduler_of
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task, generator
 from cirp.diffusion.text import Text, encode_prompts, joined, predict
@@ -44,52 +46,22 @@ class State:
 Steps = Generator[State, Latents | None, None]
 
 
-def combine(
-    text: Latents, image: Latents, neither: Latents, *, text_scale: float, image_scale: float
-) -> Latents:
-    """e(0,0) + s_I [e(I,0) - e(0,0)] + s_T [e(I,T) - e(I,0)] (InstructPix2Pix, equation 3).
-
-    Any scales. diffusers' pipeline runs without guidance, as if both were 1, when
-    `image_guidance_scale < 1`; here 0.4 is 0.4.
-    """
-    # summed in the order of diffusers' pipeline, so that equal seeds give equal pixels
-    return neither + text_scale * (text - image) + image_scale * (image - neither)
-
-
-def pixels(images: Sequence[Image.Image], models: Models) -> Float[Tensor, "n 3 row column"]:
-    """Images as the pipelines' tensors in [-1, 1]; they must have one size."""
-    x = models.instruct.image_processor.preprocess(list(images))
-    return x.to(models.device, models.vae.dtype)
-
-
 @torch.no_grad()
 def encode(images: Sequence[Image.Image], models: Models) -> Latents:
-    """Unscaled latents, the posterior's mode: what InstructPix2Pix concatenates."""
-    return models.vae.encode(pixels(images, models)).latent_dist.mode()
+    """Return the latents that the editor is shown: InstructPix2Pix's are unscaled."""
+    return models.editor.encode(images)
 
 
 @torch.no_grad()
 def decode(latents: Latents, models: Models) -> list[Image.Image]:
-    """Scaled latents -> images."""
-    x = models.vae.decode(latents / models.vae.config.scaling_factor, return_dict=False)[0]
+    """Return the images that the end of a run amounts to."""
+    x = models.editor.decode(latents)
     if not torch.isfinite(x).all():
         raise ValueError(
             "the models made a picture with values that are not finite (NaN); lower the guidance "
             "scales, or load the models in float32"
         )
-    return models.instruct.image_processor.postprocess(x, output_type="pil")
-
-
-def scheduler_of(pipe, steps: int):
-    """Return a copy of the pipeline's scheduler of its own, set to `steps`."""
-    scheduler = copy.deepcopy(pipe.scheduler)
-    scheduler.set_timesteps(steps, device=pipe.unet.device)
-    times = scheduler.timesteps
-    if hasattr(scheduler, "set_begin_index") and (times == times[0]).sum() > 1:
-        # Karras' noise levels, rounded to timesteps, may begin with several equal ones. Schedulers
-        # take the second of them for the first, and run out of levels at the end.
-        scheduler.set_begin_index(0)
-    return scheduler
+    return models.editor.pictures(x)
 
 
 def noised(scheduler, latents: Latents, noise: Latents, strength: float) -> tuple[Latents, Tensor]:
@@ -99,7 +71,14 @@ def noised(scheduler, latents: Latents, noise: Latents, strength: float) -> tupl
     timesteps = scheduler.timesteps[skip:]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skip)
-    return scheduler.add_noise(latents, noise, timesteps[:1].repeat(len(latents))), timesteps
+    return with_noise(scheduler, latents, noise, timesteps[:1].repeat(len(latents))), timesteps
+
+
+def with_noise(scheduler, latents: Latents, noise: Latents, timesteps: Tensor) -> Latents:
+    """Return scaled latents as they are at these timesteps."""
+    if hasattr(scheduler, "scale_noise"):  # flow matching
+        return scheduler.scale_noise(latents, timesteps, noise)
+    return scheduler.add_noise(latents, noise, timesteps)
 
 
 def _extra(scheduler, generators: list[torch.Generator]) -> dict:
@@ -107,7 +86,6 @@ def _extra(scheduler, generators: list[torch.Generator]) -> dict:
     return {"generator": generators} if "generator" in takes else {}
 
 
-@torch.no_grad()
 def denoise(
     models: Models,
     unet,
@@ -130,13 +108,34 @@ def denoise(
     """
     context = joined([text[b] for b in branches])
     beside = None if image is None else torch.cat([image[b] for b in branches])
+
+    def rows(latents: Latents, time: Tensor) -> Tensor:
+        x = torch.cat([latents] * len(branches))
+        return predict(unet, x if beside is None else torch.cat([x, beside], dim=1), time, context)
+
+    return guided_steps(
+        models, scheduler, timesteps, latents, generators, branches=branches, rows=rows, guide=guide
+    )
+
+
+@torch.no_grad()
+def guided_steps(
+    models: Models,
+    scheduler,
+    timesteps: Tensor,
+    latents: Latents,
+    generators: list[torch.Generator],
+    *,
+    branches: tuple[int, ...],
+    rows: Callable[[Latents, Tensor], Tensor],
+    guide: Callable[[dict[int, Latents]], Latents],
+) -> Steps:
+    """As `denoise`, of any network: `rows` answers for all branches, the first one's rows first."""
     extra = _extra(scheduler, generators)
+    scaled = getattr(scheduler, "scale_model_input", lambda latents, _: latents)
     for step, t in enumerate(timesteps):
-        x = torch.cat([scheduler.scale_model_input(latents, t)] * len(branches))
-        if beside is not None:
-            x = torch.cat([x, beside], dim=1)
         with models.arithmetic():
-            out = predict(unet, x, t, context).to(latents)
+            out = rows(scaled(latents, t), t).to(latents)
         predictions = dict(zip(branches, out.chunk(len(branches)), strict=True))
         guided = guide(predictions)
         after = scheduler.step(guided, t, latents, **extra, return_dict=False)[0]
@@ -152,15 +151,24 @@ def clean_guess(scheduler, state: State, prediction: Latents | None = None) -> L
     Raises `ValueError` for a kind of prediction that is not known here.
     """
     signal, noise = mixture(scheduler, state.timestep)
-    kind, x = scheduler.config.prediction_type, state.latents
+    kind, x = prediction_of(scheduler), state.latents
     said = state.guided if prediction is None else prediction
+    if kind == "flow":
+        return x - noise * said
     if kind == "epsilon":
         return (x - noise * said) / signal
     if kind == "v_prediction":
         return (signal * x - noise * math.hypot(signal, noise) * said) / (signal**2 + noise**2)
     if kind == "sample":
         return said
-    raise ValueError(f"prediction_type {kind!r}; known are epsilon, v_prediction and sample")
+    raise ValueError(f"prediction_type {kind!r}; known are epsilon, v_prediction, sample, flow")
+
+
+def prediction_of(scheduler) -> str:
+    """Return what the network predicts: "epsilon", "v_prediction", "sample", or "flow"."""
+    if hasattr(scheduler, "scale_noise"):
+        return "flow"  # noise less clean latents
+    return scheduler.config.get("prediction_type", "epsilon")
 
 
 def mixture(scheduler, timestep: float) -> tuple[float, float]:
@@ -170,16 +178,7 @@ def mixture(scheduler, timestep: float) -> tuple[float, float]:
     one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
     nearest = (scheduler.timesteps.cpu() - timestep).abs().argmin()
     at = scheduler.timesteps[nearest : nearest + 1].cpu()
-    return float(fresh.add_noise(one, zero, at)), float(fresh.add_noise(zero, one, at))
-
-
-def instruct_inputs(
-    pipe, prompts: Sequence[str], shown: Latents
-) -> tuple[dict[int, Text], dict[int, Latents]]:
-    """The prompts and the image latents of InstructPix2Pix's three branches."""
-    empty = encode_prompts([""], pipe).repeated(len(shown))
-    text = {TEXT: encode_prompts(prompts, pipe), IMAGE: empty, NEITHER: empty}
-    return text, {TEXT: shown, IMAGE: shown, NEITHER: torch.zeros_like(shown)}
+    return tuple(float(with_noise(fresh, *both, at)) for both in ((one, zero), (zero, one)))
 
 
 def instruct_steps(

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
-from transformers import CLIPTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from cirp.attention.tokens import check_length
 from cirp.data.images import fit, fit_mask, fit_size
@@ -80,8 +80,7 @@ def generator(task: Task) -> torch.Generator:
 
 def working_size(image: Image.Image, models: Models) -> tuple[int, int]:
     """(width, height) of the edit: longer side at the models' resolution, multiples of 8."""
-    factor = math.lcm(8, models.instruct.vae_scale_factor)
-    return fit_size(image.size, multiple=factor, longest=models.resolution)
+    return fit_size(image.size, multiple=models.editor.multiple, longest=models.resolution)
 
 
 def check_settings(*, steps: int, strength: float = 1.0, **scales: float) -> None:
@@ -104,7 +103,9 @@ def missing_texts(task: Task, reads: Sequence[str]) -> list[str]:
     return [name for name in reads if not (getattr(task, name) or "").strip()]
 
 
-def check_prompts(tokenizer: CLIPTokenizer, tasks: Sequence[Task], prompt: str) -> list[str]:
+def check_prompts(
+    tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], prompt: str
+) -> list[str]:
     """Each task's prompt; refused are missing ones, wordless ones, those over the limit."""
     if prompt not in COLUMNS:
         raise ValueError(f"unknown prompt {prompt!r}; give one of {', '.join(PROMPTS)}")
@@ -134,6 +135,7 @@ def in_batches(
     """Fit the images, group those of one size, run `one` on each group of `batch_size`."""
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}; give at least 1")
+    batch_size = min(batch_size, models.editor.most or batch_size)
     fitted = [
         replace(
             t,

@@ -1,4 +1,4 @@
-"""What the methods that edit with InstructPix2Pix share: one run of it, and keeping the source.
+"""What the methods that run an instruction editor share: one run of it, and keeping the source.
 
 A method says what is its own: controls of attention, a rule of guidance, what becomes of the
 latents after each step.
@@ -11,21 +11,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from cirp.attention.control import Control, controlled
-from cirp.attention.site import IMAGE, NEITHER, TEXT
+from cirp.attention.site import IMAGE, NEITHER
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
     Latents,
     State,
-    combine,
-    denoise,
     encode,
-    instruct_inputs,
+    guided_steps,
     noised,
-    scheduler_of,
+    with_noise,
 )
 from cirp.diffusion.tasks import Task, initial_noise
 
-EVERY, SHOWN = (TEXT, IMAGE, NEITHER), (TEXT, IMAGE)
 After = Callable[[State], Latents | None]
 
 
@@ -33,15 +30,10 @@ After = Callable[[State], Latents | None]
 class Start:
     """What every method begins a batch with: the same noise for the same task, always."""
 
-    source: Latents  # unscaled, as InstructPix2Pix is shown them
+    source: Latents  # as the editor is shown them: InstructPix2Pix's are unscaled
+    clean: Latents  # the source as the end of a run
     noise: Latents
     generators: list[torch.Generator]
-    scaling: float
-
-    @property
-    def clean(self) -> Latents:
-        """The source as the end of a run: scaled."""
-        return self.source * self.scaling
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -53,17 +45,18 @@ def begin_edit(models: Models, tasks: Sequence[Task]) -> Start:
     """Encode the images of one size and draw each task's own noise."""
     source = encode([task.image for task in tasks], models)
     noise, generators = initial_noise(tasks, source)
-    return Start(source, noise, generators, models.vae.config.scaling_factor)
+    return Start(source, models.editor.clean(source), noise, generators)
 
 
 class EditorRun:
-    """One run of InstructPix2Pix that can be stopped after a step, looked at, and go on.
+    """One run of an instruction editor that can be stopped after a step, looked at, and go on.
 
     The run starts from pure noise, or from the source noised to `strength` of the schedule. Without
     `concatenate` the UNet is shown zeros in place of the source, its own "no image". `guide` makes
     one prediction of those of the branches, in place of the two scales. `image_until` is the share
     of the steps that have image guidance; after it the UNet is given two rows in place of three,
-    and image guidance is 1.
+    and image guidance is 1. With `contrast` the branch without the text is run also where guidance
+    does not need it.
     """
 
     def __init__(
@@ -80,53 +73,61 @@ class EditorRun:
         guide: Callable[[dict[int, Latents]], Latents] | None = None,
         strength: float | None = None,
         concatenate: bool = True,
+        scheduler: object | None = None,
+        contrast: bool = False,
     ) -> None:
-        pipe = models.instruct
-        self.models, self.unet, self.guide = models, pipe.unet, guide
+        self.models, self.editor, self.guide = models, models.editor, guide
         self.scales = dict(text_scale=text_scale, image_scale=image_scale)
-        self.scheduler = scheduler_of(pipe, steps)
+        self.scheduler = scheduler or self.editor.schedule(steps, start.grid)
         if strength is None:
-            self.latents = start.noise * self.scheduler.init_noise_sigma
+            self.latents = start.noise * getattr(self.scheduler, "init_noise_sigma", 1.0)
             self.timesteps = self.scheduler.timesteps
         else:
             self.latents, self.timesteps = noised(
                 self.scheduler, start.clean, start.noise, strength
             )
         self.generators = [copy_of(g) for g in start.generators]  # a second run draws the same
-        self.text, self.image = instruct_inputs(
-            pipe, [getattr(task, prompt) for task in tasks],
-            start.source if concatenate else torch.zeros_like(start.source),
+        shown = start.source if concatenate else torch.zeros_like(start.source)
+        self.read = self.editor.read(
+            [getattr(task, prompt) for task in tasks], [task.image for task in tasks], shown,
+            text_scale,
         )  # fmt: skip
         self.last = max(1, round(image_until * len(self.timesteps)))  # step with image guidance
-        self.branches, self.done, self.rows = EVERY, 0, 0
+        self.branches, self.contrast = self.editor.branches, contrast
+        self.done = self.rows = 0
 
-    def _guided(self, predictions: dict[int, Latents]) -> Latents:
-        known = predictions
-        if NEITHER not in known:  # image guidance of 1
-            known = {**known, NEITHER: known[IMAGE]}
-        if self.guide is not None:
-            return self.guide(known)
-        return combine(known[TEXT], known[IMAGE], known[NEITHER], **self.scales)
+    def guided(self, predictions: dict[int, Latents]) -> Latents:
+        """Return one prediction of those of the branches, as the editor or `guide` says."""
+        if self.guide is None:
+            return self.editor.guided(predictions, **self.scales)
+        return self.guide({NEITHER: predictions.get(IMAGE), **predictions})
+
+    def _asked(self, image_guidance: bool) -> tuple[int, ...]:
+        """Return the branches of a step."""
+        every = self.editor.branches
+        asked = every if image_guidance else tuple(b for b in every if b != NEITHER)
+        return asked if IMAGE in asked or not self.contrast else (*asked, IMAGE)
 
     def controlled(self, *controls: Control) -> AbstractContextManager:
         """Pass attention through these controls for as long as the block lasts."""
         if not controls:
             return nullcontext()
-        return controlled(self.unet, *controls, branches=lambda: self.branches)
+        return controlled(self.editor.network, *controls, branches=lambda: self.branches)
 
     def until(self, step: int | None = None, react: After | None = None) -> None:
         """Run the steps up to number `step`, by default all that are left."""
         step = len(self.timesteps) if step is None else min(step, len(self.timesteps))
         skipped = len(self.scheduler.timesteps) - len(self.timesteps)
-        for branches, last in ((EVERY, min(step, self.last)), (SHOWN, step)):
+        for image_guidance, last in ((True, min(step, self.last)), (False, step)):
             times = self.timesteps[self.done : last]
             if not len(times):
                 continue
-            loop = denoise(
-                self.models, self.unet, self.scheduler, times, self.latents, self.generators,
-                branches=branches, text=self.text, image=self.image, guide=self._guided,
+            self.branches = self._asked(image_guidance)
+            loop = guided_steps(
+                self.models, self.scheduler, times, self.latents, self.generators,
+                branches=self.branches, guide=self.guided,
+                rows=lambda x, t: self.editor.rows(x, t, self.read, self.branches),
             )  # fmt: skip
-            self.branches = branches
             self.latents, rows = drive(loop, self.latents, react, skipped + self.done)
             self.done, self.rows = last, self.rows + rows
 
@@ -141,7 +142,7 @@ def run_editor(
     first: int | None = None,
     **how,
 ) -> tuple[Latents, int]:
-    """Run InstructPix2Pix; return the last latents, and the UNet rows an image took.
+    """Run the editor; return the last latents, and the UNet rows an image took.
 
     `after(scheduler)` gives a function that is called with each step's state and may answer with
     other latents to go on with; steps are numbered in the whole schedule, whose first ones a
@@ -181,6 +182,6 @@ def noised_source(scheduler, clean: Latents, noise: Latents, step: int) -> Laten
     """
     if step + 1 >= len(scheduler.timesteps):
         return clean
-    return scheduler.add_noise(
-        clean, noise, scheduler.timesteps[step + 1 : step + 2].repeat(len(clean))
+    return with_noise(
+        scheduler, clean, noise, scheduler.timesteps[step + 1 : step + 2].repeat(len(clean))
     )

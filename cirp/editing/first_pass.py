@@ -8,6 +8,7 @@ method makes of it, its mask, is a pure function in the method's own file.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -82,32 +83,35 @@ class Look:
 
 
 @contextmanager
-def outputs(unet, wanted: Callable[[str], bool]):
-    """Return the outputs of the attention layers `wanted` names, as of the UNet's latest call."""
-    kept: dict[str, Tensor] = {}
+def outputs(network, wanted: Callable[[str], bool]):
+    """Return the outputs of the attention layers `wanted` names, as of the network's latest call.
+
+    A layer of a network in which text and picture share a softmax has one for each.
+    """
+    kept: dict[str, Any] = {}
 
     def keep(name: str):
         def hook(_, __, out):
-            kept[name] = out.detach()
+            kept[name] = out
 
         return hook
 
     with ExitStack() as stack:
-        for name, layer in unet.named_modules():
-            if name.endswith(("attn1", "attn2")) and wanted(name):
+        for name, layer in network.named_modules():
+            if name.endswith(("attn1", "attn2", ".attn")) and wanted(name):
                 stack.callback(layer.register_forward_hook(keep(name)).remove)
         yield kept
 
 
 def written(
-    out: Float[Tensor, "row query channel"], latent: tuple[int, int]
-) -> Float[Tensor, "image _row _column"]:
-    """How much of a cross-attention layer's output is due to the text, by cell; its mean is 1.
+    out: Float[Tensor, "row y x channel"],
+) -> Float[Tensor, "image y x"]:
+    """How much of an attention layer's output is due to the text, by cell; its mean is 1.
 
     `out` has the rows of the branch with the text, then as many of the branch without.
     """
     text, image = out.float().chunk(2)
-    apart = (text - image).norm(dim=-1).unflatten(-1, grid_of(out.shape[1], latent))
+    apart = (text - image).norm(dim=-1)
     least = torch.finfo(apart.dtype).tiny
     return apart / apart.mean((-2, -1), keepdim=True).clamp_min(least)
 

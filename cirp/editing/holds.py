@@ -16,8 +16,9 @@ from torch import Tensor
 
 from cirp.attention.control import Attn, Control, ControlledAttention
 from cirp.attention.record import grid_of
-from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
-from cirp.diffusion.sampling import Latents, combine
+from cirp.attention.site import IMAGE, TEXT, Site
+from cirp.diffusion.editors import Editor
+from cirp.diffusion.sampling import Latents
 from cirp.editing.masks import Masks, at
 
 
@@ -40,44 +41,49 @@ class HoldAttention(Control):
 
 
 def gated(
-    masks: Masks, *, text_scale: float, image_scale: float
+    masks: Masks, editor: Editor, *, text_scale: float, image_scale: float
 ) -> Callable[[dict[int, Latents]], Latents]:
     """Guidance in which the change with the text counts by as much as the mask, 0 to 1, says."""
 
     def guide(predictions: dict[int, Latents]) -> Latents:
         image = predictions[IMAGE]
         inside = masks[:, None].to(image)
-        return combine(
-            image + inside * (predictions[TEXT] - image), image, predictions[NEITHER],
-            text_scale=text_scale, image_scale=image_scale,
-        )  # fmt: skip
+        text = image + inside * (predictions[TEXT] - image)
+        return editor.guided(
+            {**predictions, TEXT: text}, text_scale=text_scale, image_scale=image_scale
+        )
 
     return guide
 
 
 @contextmanager
 def written_outside(
-    unet, masks: Masks, tokens: Bool[Tensor, "image token"] | None = None
+    editor: Editor, masks: Masks, tokens: Bool[Tensor, "image token"] | None = None
 ) -> Iterator[None]:
-    """Outside the masks cross-attention writes for the text branch what it does without the text.
+    """Outside the masks attention writes for the text branch what it does without the text.
 
     The outputs of the layers are mixed, not their maps, so that attention stays as fast as it is.
     The batch begins with the rows of the text branch, then those of the image branch. With `tokens`
     only these are as without the text; each layer then attends a second time, which no control
-    may see.
+    may see. Where text and picture share one softmax, what the picture's cells write for each
+    other changes with the text, too, and is kept with the rest.
 
-    Raises `ValueError` for `tokens` inside of a block of `controlled`.
+    Raises `ValueError` for `tokens` inside of a block of `controlled`, or without cross-attention.
     """
-    controls = any(isinstance(one, ControlledAttention) for one in unet.attn_processors.values())
+    network, latent = editor.network, tuple(masks.shape[-2:])
+    if tokens is not None and not editor.plain:
+        raise ValueError(f"{type(editor).__name__} can keep the writing of all tokens, not of some")
+    controls = any(isinstance(one, ControlledAttention) for one in network.attn_processors.values())
     if tokens is not None and controls:
         raise ValueError("attention cannot be recorded or changed where only some tokens are kept")
     count = len(masks)
 
     @cache
     def inside(queries: int) -> Masks:
-        return at(masks, grid_of(queries, masks.shape[-2:])).flatten(1)[..., None]
+        return editor.spread(at(masks, editor.cells(queries, latent)))[..., None]
 
-    def hook(layer, given, kwargs, out):
+    def hook(layer, given, kwargs, whole):
+        out = editor.picture(whole, latent)
         said, plain = out[:count], out[count : 2 * count]
         if tokens is not None:
             text = kwargs["encoder_hidden_states"]
@@ -85,10 +91,10 @@ def written_outside(
             text = torch.where(some, text[count : 2 * count], text[:count])
             plain = layer.forward(given[0][:count], encoder_hidden_states=text)
         mixed = plain + inside(out.shape[1]).to(out) * (said - plain)
-        return torch.cat([mixed, out[count:]])
+        return editor.with_picture(whole, torch.cat([mixed, out[count:]]), latent)
 
     with ExitStack() as stack:
-        for name, layer in unet.named_modules():
-            if name.endswith("attn2"):
+        for name, layer in network.named_modules():
+            if editor.writes(name):
                 stack.callback(layer.register_forward_hook(hook, with_kwargs=True).remove)
         yield

@@ -144,7 +144,7 @@ def own_change(
     Only within the `allowed` cells. `low` and `high` are as of `matte`, in levels of 255; `feather`
     and `least` are in latent cells.
     """
-    factor = models.instruct.vae_scale_factor
+    factor = models.editor.factor
     change = changed_pixels(edited, decode(start.clean, models), sources, factor / 8)
     fine = allowed.repeat_interleave(factor, -2).repeat_interleave(factor, -1).cpu().numpy()
     found = [

@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
-from transformers import CLIPTokenizer
+from transformers import PreTrainedTokenizerBase
 
 from cirp.attention.control import Control
-from cirp.diffusion.pipelines import Models
+from cirp.diffusion.pipelines import PAINTERS, Models
 from cirp.diffusion.tasks import (
     COLUMNS,
     Edit,
@@ -154,8 +154,11 @@ class Method:
     name: str
     settings: type[MethodSettings]
     batch: Batch
-    check: Callable[[CLIPTokenizer, Sequence[Task], Any], None] | None = None  # of its own
+    check: Callable[[PreTrainedTokenizerBase, Sequence[Task], Any], None] | None = (
+        None  # of its own
+    )
     version: int = 1  # raise it when its code changes its images
+    any_editor: bool = False  # it needs no cross-attention of InstructPix2Pix's kind
 
     @property
     def code(self) -> str:
@@ -234,7 +237,9 @@ class Method:
             return self.configured(**dict.fromkeys(unknown))
         return self.configured(**{name: _value(text) for name, text in texts.items()})
 
-    def refuse(self, tasks: Sequence[Task], settings: Any, tokenizer: CLIPTokenizer) -> None:
+    def refuse(
+        self, tasks: Sequence[Task], settings: Any, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         """Raise `ValueError` for tasks that lack what these settings ask for; needs no model."""
         for task in tasks:
             if lacking := missing_texts(task, settings.reads):
@@ -248,6 +253,22 @@ class Method:
         if self.check:
             self.check(tokenizer, tasks, settings)
         check_region(tasks, getattr(settings, "region", "found"))
+
+    def check_runs(self, models: Models, settings: Any) -> None:
+        """Raise `ValueError` for models that lack the kind of pipeline which this run needs."""
+        kinds = {"instruct": (models.instruct, PAINTERS), "text": (models.text, PAINTERS)}
+        pipe, painters = kinds.get(settings.runs, (None, ()))
+        if pipe is not None and isinstance(pipe, painters) != (settings.runs == "text"):
+            wanted = "a text-to-image" if settings.runs == "text" else "an InstructPix2Pix"
+            raise ValueError(
+                f"{self.name} runs {wanted} pipeline, not a {type(pipe).__name__}; give one, or "
+                "cirp.load(...), which has both"
+            )
+        if not models.editor.plain and not self.any_editor:
+            raise ValueError(
+                f"{self.name} needs the attention of InstructPix2Pix's UNet; on a "
+                f"{type(models.instruct).__name__} choose ip2p (the editor as it is), wys or remap"
+            )
 
     def __call__(
         self,
@@ -267,7 +288,8 @@ class Method:
         missing or too long, or a region that was not given.
         """
         settings = self.configured(**given)
-        self.refuse(tasks, settings, models.instruct.tokenizer)
+        self.check_runs(models, settings)
+        self.refuse(tasks, settings, models.editor.tokenizer)
         return in_batches(
             tasks,
             models,
@@ -280,12 +302,17 @@ class Method:
 
 
 def method(
-    name: str, settings: type[MethodSettings], check: Callable | None = None, *, version: int = 1
+    name: str,
+    settings: type[MethodSettings],
+    check: Callable | None = None,
+    *,
+    version: int = 1,
+    any_editor: bool = False,
 ):
     """Make a method of a function that edits one batch of images of one size."""
 
     def register(batch: Batch) -> Method:
-        return Method(name, settings, batch, check, version)
+        return Method(name, settings, batch, check, version, any_editor)
 
     return register
 

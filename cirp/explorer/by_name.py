@@ -6,6 +6,7 @@ region that it worked with.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -14,12 +15,12 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.site import Site
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.tasks import COLUMNS, Edit, Task, missing_texts
+from cirp.diffusion.tasks import COLUMNS, Edit, Task, missing_texts, working_size
 from cirp.experiments import cache
 from cirp.experiments.word_maps import reworded
 from cirp.explorer import runs
-from cirp.explorer.maps import LastMaps, Weigh
-from cirp.explorer.runs import Cancelled, Request, Seen, tokens_of
+from cirp.explorer.maps import Cancelled, JointMaps, LastMaps, Weigh
+from cirp.explorer.runs import Request, Seen, check_changes, names_of
 from cirp.methods import METHODS
 
 BASELINE = "ip2p"
@@ -39,6 +40,11 @@ class Stop(Control):
         if self.cancelled():
             raise Cancelled
         return probs
+
+
+def names_for(models: Models) -> tuple[str, ...]:
+    """Return the methods that can be run by name on these models, beside the baseline."""
+    return tuple(n for n in NAMES if models.editor.plain or METHODS[n].any_editor)
 
 
 def task_of(item: EditItem, request: Request) -> Task:
@@ -110,15 +116,22 @@ def run_named(
         )
     if request.freeze:
         raise ValueError(f"{request.method} cannot be frozen to another run; choose {BASELINE}")
-    tokens = tokens_of(models.instruct.tokenizer, prompt_of(task, request.method))
-    seen = LastMaps(len(tokens), whole=models.is_miniature)
-    controls: list[Control] = [seen, Stop(cancelled)]
-    if request.factors or request.swap:
-        controls.insert(0, Weigh(request.factors, request.swap))
+    said = prompt_of(task, request.method)
+    tokens, controls = names_of(models, said), []
+    check_changes(models, request)
+    if models.editor.plain:
+        seen, around = LastMaps(len(tokens), whole=models.is_miniature), nullcontext()
+        weighed = [Weigh(request.factors, request.swap)] if request.factors or request.swap else []
+        controls = [*weighed, seen, Stop(cancelled)]
+    else:
+        seen = JointMaps(models, said, cancelled)
+        width, height = working_size(task.image, models)
+        around = seen.watched((height // models.editor.factor, width // models.editor.factor))
     try:
-        (edit,) = METHODS[request.method](
-            models, [task], controls=controls, progress=False, **settings_of(request)
-        )
+        with around:
+            (edit,) = METHODS[request.method](
+                models, [task], controls=controls, progress=False, **settings_of(request)
+            )
     except Cancelled:
         return None
     on_step(Seen(0, 1, edit.image, dict(seen.maps)))

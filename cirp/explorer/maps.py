@@ -1,19 +1,28 @@
 """Cross-attention of a live run: weighed, swapped, frozen to another run's, and read."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from cirp.attention.control import Attn, Control
+from cirp.attention.joint import Call, JointRecord, watching
 from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
+from cirp.diffusion.editors.dreamlite import SAID
+from cirp.diffusion.pipelines import Models
+from cirp.joint_recordings import first_token
 
 BRANCHES = {TEXT: "text", IMAGE: "image", NEITHER: "neither"}  # in the order they are sent in
 Maps = Mapping[str, Float[np.ndarray, "branch head token row column"]]
 Kept = Sequence[Mapping[str, Attn]]  # a step: layer -> the text branch's maps
+
+
+class Cancelled(Exception):
+    """A run was asked to stop."""
 
 
 class Weigh(Control):
@@ -98,6 +107,55 @@ class LastMaps(Control):
         own = [one.transpose(1, 2).unflatten(2, grid) for one in each]
         self.maps[site.layer] = np.stack([one.float().cpu().numpy() for one in own])
         return probs
+
+
+class JointMaps:
+    """As `LastMaps`, of an editor whose attention is watched and cannot be changed.
+
+    "begin" is all that the pipeline writes before the instruction, "end" all that stands after it;
+    `cancelled` is asked at every layer, and stops the run.
+    """
+
+    def __init__(self, models: Models, said: str, cancelled: Callable[[], bool]) -> None:
+        self.editor, self.cancelled, self.maps = models.editor, cancelled, {}
+        self.before = SAID if hasattr(self.editor.pipe, "unet") else ""
+        self.said = said
+
+    @property
+    def _spans(self) -> list[tuple[int, int]]:
+        text = self.before + self.said
+        found = self.editor.tokenizer(text, return_offsets_mapping=True).offset_mapping
+        return [span for span in found if span[1] > span[0]]
+
+    @property
+    def tokens(self) -> list[str]:
+        """The instruction's tokens, as it writes them, between "begin" and "end"."""
+        text, start = self.before + self.said, len(self.before)
+        return ["begin", *(text[a:b].strip() for a, b in self._spans if b > start), "end"]
+
+    @contextmanager
+    def watched(self, grid: tuple[int, int]) -> Iterator[None]:
+        """Keep the maps of every step that is run within the block, on a grid of latents."""
+        self.grid = grid
+        cells = grid[0] * grid[1] // 4 if self.editor.joint else None
+        with watching(self.editor.network, JointRecord(cells=cells, see=self._see)):
+            yield
+
+    def _see(self, call: Call) -> None:
+        if self.cancelled():
+            raise Cancelled
+        share = call.image_to_text[0].mean(dim=0, keepdim=True)  # rows begin with the text branch
+        count = share.shape[-1]
+        inside = [b > len(self.before) for _, b in self._spans]
+        first = first_token(self.editor.pipe, self.before + self.said, count)
+        start, stop = first + inside.index(True), first + len(inside)
+        after = stop + 1 if self.editor.tokens == "tokenizer_2" else count  # T5's end is one token
+        parts = [
+            share[..., :start].sum(-1, keepdim=True), share[..., start:stop],
+            share[..., stop:after].sum(-1, keepdim=True), share[..., after:].sum(-1, keepdim=True),
+        ]  # fmt: skip
+        own = self.editor.target(torch.cat(parts, dim=-1), self.grid).movedim(-1, 1)
+        self.maps[call.layer] = own[None].float().numpy()
 
 
 def mean(maps: Maps) -> Mapping[str, Float[np.ndarray, "token row column"]]:

@@ -11,6 +11,7 @@ from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache
 from cirp.experiments.drawn import right_answers
 from cirp.explorer.runs import Seen
+from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
 from cirp.metrics.scores import score
 
@@ -50,7 +51,10 @@ def scores_of(
     labels: Mapping[str, str],
 ) -> dict[str, float | None]:
     """An edit's scores (`labels`: metric -> what it is called); None for what is not known."""
-    (trip,) = cache.edits(models, [item], "round trip", progress=False)
+    if models.editor.plain:
+        (trip,) = cache.edits(models, [item], "round trip", progress=False)
+    else:  # the state of so large a model takes longer to tell than the trip to make
+        (trip,) = METHODS["round trip"](models, [cache.task(item, 0)], progress=False)
     (right,) = right_answers([item])
     found = score(item, made, features, round_trip=trip.image, answers=right)
     return {

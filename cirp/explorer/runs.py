@@ -4,6 +4,7 @@ Everything that comes from a page or a widget is untrusted; `Request` says what 
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -22,7 +23,17 @@ from cirp.diffusion.tasks import Task, mask_picture
 from cirp.editing.driver import After, begin_edit, run_editor
 from cirp.editing.holds import HoldAttention, gated
 from cirp.editing.masks import given, keep_outside
-from cirp.explorer.maps import Freeze, KeepMaps, Kept, LastMaps, Maps, Weigh, frozen_layers
+from cirp.explorer.maps import (
+    Cancelled,
+    Freeze,
+    JointMaps,
+    KeepMaps,
+    Kept,
+    LastMaps,
+    Maps,
+    Weigh,
+    frozen_layers,
+)
 from cirp.methods import METHODS, remap
 
 STRONGEST = 4.0  # a word's attention can be raised so many times
@@ -92,10 +103,6 @@ class Request(BaseModel):
         return self.keep or self.gate or self.hold or self.paste
 
 
-class Cancelled(Exception):
-    """A run was asked to stop."""
-
-
 @dataclass(frozen=True)
 class Seen:
     """What is seen after a step: the picture that it would become, and the maps of each layer."""
@@ -117,6 +124,25 @@ def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     ids = tokenizer(text).input_ids
     names = tokenizer.convert_ids_to_tokens(ids)
     return ["begin", *(name.removesuffix("</w>") for name in names[1:-1]), "end"]
+
+
+def names_of(models: Models, text: str) -> list[str]:
+    """As `tokens_of`, of any editor. Raises `ValueError`."""
+    if models.editor.plain:
+        return tokens_of(models.instruct.tokenizer, text)
+    if not any(letter.isalnum() for letter in text):
+        raise ValueError(f"the instruction {text!r} has no word")
+    return JointMaps(models, text, lambda: False).tokens
+
+
+def check_changes(models: Models, request: Request) -> None:
+    """Raise `ValueError` for changes of attention that the editor does not allow."""
+    asked = request.factors or request.swap or request.freeze or request.keep
+    if asked and not models.editor.plain:
+        raise ValueError(
+            f"attention of a {type(models.instruct).__name__} can be seen, not muted, swapped, "
+            "frozen or held; hold guidance, latents or pixels instead"
+        )
 
 
 def region_of(request: Request, size: tuple[int, int]) -> Mask | None:
@@ -154,7 +180,8 @@ def run(
     Raises `ValueError` for an instruction without a word, a region that does not fit, or layers to
     freeze where no run before has their maps.
     """
-    tokens = tokens_of(models.instruct.tokenizer, request.instruction)
+    tokens = names_of(models, request.instruction)
+    check_changes(models, request)
     region = region_of(request, task.image.size)
     start = begin_edit(models, [task])
     scales = dict(text_scale=request.text_scale, image_scale=request.image_scale)
@@ -168,8 +195,12 @@ def run(
         controls.append(Weigh(request.factors, request.swap))
     if request.freeze:
         controls.append(Freeze(before, frozen_layers(before, request.freeze, request.ran)))
-    seen = LastMaps(len(tokens), whole=models.is_miniature)
-    readers = [seen] if keep is None else [seen, keep]
+    if models.editor.plain:
+        seen, around = LastMaps(len(tokens), whole=models.is_miniature), nullcontext()
+        controls += [seen] if keep is None else [seen, keep]
+    else:
+        seen = JointMaps(models, request.instruction, cancelled)
+        around = seen.watched(start.grid)
 
     def after(scheduler) -> After:
         held = keep_outside(masks, start)(scheduler) if request.hold else None
@@ -187,11 +218,13 @@ def run(
     if cancelled():
         return None
     try:
-        latents, _ = run_editor(
-            models, [task], start, steps=request.steps, controls=[*controls, *readers], after=after,
-            guide=gated(masks, **scales) if request.gate else None, **scales,
-            strength=request.strength or None, concatenate=not request.strength,
-        )  # fmt: skip
+        with around:
+            latents, _ = run_editor(
+                models, [task], start, steps=request.steps, controls=controls, after=after,
+                guide=gated(masks, models.editor, **scales) if request.gate else None, **scales,
+                strength=request.strength or None, concatenate=not request.strength,
+                contrast=request.gate,
+            )  # fmt: skip
     except Cancelled:
         return None
     (picture,) = decode(latents, models)

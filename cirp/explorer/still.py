@@ -10,7 +10,7 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.explorer.by_name import BASELINE, prompt_of, run_named, task_of
 from cirp.explorer.maps import mean
-from cirp.explorer.runs import Request, Seen, run, tokens_of
+from cirp.explorer.runs import Request, Seen, names_of, run
 from cirp.metrics import similarity
 
 MOST_WORDS = 6
@@ -23,7 +23,7 @@ def figure(models: Models, item: EditItem, request: Request) -> Figure:
     said = request.instruction if plain else prompt_of(task, request.method)
     made = (run if plain else run_named)(models, task, request, on_step=steps.append)
     made = made if plain else made.image
-    words = tokens_of(models.instruct.tokenizer, said)[1:-1][:MOST_WORDS]
+    words = names_of(models, said)[1:-1][:MOST_WORDS]
     source, mask = item.source(), item.mask()
     change = similarity.change(similarity.to_array(made), similarity.to_array(source))
     fig, axes = figures.grid(1, 3 + len(words), side=1.6)

@@ -23,13 +23,21 @@ from pydantic import ValidationError
 
 from cirp.data.edits import EditItem, load_edits
 from cirp.data.images import open_image
-from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet
+from cirp.diffusion.pipelines import Models, has_bfloat16_units, load, quiet, resolve
 from cirp.experiments import cache
-from cirp.explorer.by_name import BASELINE, NAMES, dials, prompt_of, run_named, snippet, task_of
+from cirp.explorer.by_name import (
+    BASELINE,
+    dials,
+    names_for,
+    prompt_of,
+    run_named,
+    snippet,
+    task_of,
+)
 from cirp.explorer.maps import KeepMaps, Kept
 from cirp.explorer.messages import PAGE_SEEDS, maps_message, png, scores_of
 from cirp.explorer.pictures import SceneRequest, own, received, scene
-from cirp.explorer.runs import Request, Seen, found_region, region_of, run, tokens_of
+from cirp.explorer.runs import Request, Seen, found_region, names_of, region_of, run
 from cirp.explorer.words import unknown_words
 from cirp.figures.explorers import as_script, as_text, colour_table, data_uri, in_one_line, module
 from cirp.metrics.features import FeatureExtractor, load_features
@@ -96,7 +104,7 @@ class LiveExplorer(anywidget.AnyWidget):
         super().__init__(
             items=[self._shown(item) for item in self._items.values()],
             colours=colour_table(),
-            methods={name: dials(name) for name in (BASELINE, *NAMES)},
+            methods={name: dials(name) for name in (BASELINE, *names_for(models))},
             world={"kinds": list(EDIT_KINDS), "settings": sorted(SETTINGS)},
             request=request.model_dump(),
         )
@@ -196,7 +204,7 @@ class LiveExplorer(anywidget.AnyWidget):
         return task_of(self._items[request.item], request)
 
     def _tokens(self, request: Request) -> None:
-        tokens = tokens_of(self._models.instruct.tokenizer, request.instruction)
+        tokens = names_of(self._models, request.instruction)
         unknown = self._unknown(request)
         self.send({"kind": "tokens", "tokens": [*tokens, PADDING], "unknown": unknown})
 
@@ -241,7 +249,7 @@ class LiveExplorer(anywidget.AnyWidget):
     def _run(self, request: Request, work: Work) -> None:
         task, plain = self._task(request), request.method == BASELINE
         said = request.instruction if plain else prompt_of(task, request.method)
-        tokens = tokens_of(self._models.instruct.tokenizer, said)
+        tokens = names_of(self._models, said)
         steps = request.ran if plain else 1
         self.send({"kind": "begin", "tokens": [*tokens, PADDING], "steps": steps,
                    "method": request.method})  # fmt: skip
@@ -310,7 +318,8 @@ class LiveExplorer(anywidget.AnyWidget):
 @cached
 def loaded(models: str, device: str) -> tuple[Models, FeatureExtractor]:
     """One set of models for all explorers of a kernel."""
-    named = models if Path(models).is_dir() or models == "miniature" else "real"
+    own = Path(models).is_dir() and len(resolve(models)) > 1  # a single editor has no encoders
+    named = models if own or models == "miniature" else "real"
     with quiet():
         known = load(models, device=device, bfloat16=device == "cpu" and has_bfloat16_units())
         return known, load_features(named, device=device)
@@ -327,4 +336,4 @@ def explore(
     Raises `ValueError` in one line for unknown models, bad edits, or a value out of range.
     """
     known, features = loaded(models, device)
-    return LiveExplorer(known, load_edits(edits), features, **chosen)
+    return LiveExplorer(known, load_edits(edits), features, **{**known.editor.defaults, **chosen})

@@ -44,7 +44,7 @@ def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     held = ((True, settings.cross_held), (False, settings.self_held))
     return Constraint(
         [HoldAttention(masks, cross=cross) for cross, wanted in held if wanted],
-        gated(masks, **scales) if settings.guidance_held else None,
+        gated(masks, work.models.editor, **scales) if settings.guidance_held else None,
         keep_outside(masks, work.start) if settings.latents_held else None,
         masks if settings.paste else None,
     )

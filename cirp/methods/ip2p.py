@@ -22,7 +22,7 @@ class Settings(Guided):
     steps: Count = Field(150, description="sampling steps")
 
 
-@method("ip2p", Settings)
+@method("ip2p", Settings, any_editor=True)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:

@@ -11,7 +11,7 @@ from cirp.diffusion.tasks import Made, Task
 from cirp.editing.method import MethodSettings, method
 
 
-@method("nothing", MethodSettings)
+@method("nothing", MethodSettings, any_editor=True)
 def nothing(
     models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
 ) -> Made:
@@ -19,13 +19,13 @@ def nothing(
     return Made([task.image for task in tasks], 0)
 
 
-@method("round trip", MethodSettings)
+@method("round trip", MethodSettings, any_editor=True)
 def round_trip(
     models: Models, tasks: list[Task], settings: MethodSettings, _: Sequence[Control]
 ) -> Made:
     """Return the input through the autoencoder and back: no editor of latents preserves more."""
     source = encode([task.image for task in tasks], models)
-    return Made(decode(source * models.vae.config.scaling_factor, models), 0)
+    return Made(decode(models.editor.clean(source), models), 0)
 
 
 def blend(edited: Image.Image, source: Image.Image, *, alpha: float) -> Image.Image:

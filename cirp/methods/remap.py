@@ -37,7 +37,7 @@ from cirp.attention.control import Control
 from cirp.attention.record import stride_of
 from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import clean_guess, decode, mixture
+from cirp.diffusion.sampling import clean_guess, decode, mixture, prediction_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import EditorRun, begin_edit, noised_source
 from cirp.editing.first_pass import outputs, written
@@ -133,7 +133,7 @@ def mask(seen: FirstStep, settings: Settings) -> Masks:
 
 def step_of_look(scheduler, signal: float) -> int:
     """Return the first step that can be looked at: step 0, unless the UNet predicts noise."""
-    if scheduler.config.get("prediction_type", "epsilon") != "epsilon":
+    if prediction_of(scheduler) != "epsilon":
         return 0
     for step, time in enumerate(scheduler.timesteps):
         clean, noise = mixture(scheduler, float(time))
@@ -144,25 +144,28 @@ def step_of_look(scheduler, signal: float) -> int:
 
 def look(run: EditorRun, work: Work, settings: Settings) -> FirstStep:
     """Run the editor up to the step that can be looked at, and say what that step shows."""
-    step = step_of_look(run.scheduler, settings.signal)
+    step, editor = step_of_look(run.scheduler, settings.signal), run.editor
     run.until(step)
     seen, grid = [], work.start.grid
-    with outputs(run.unet, lambda name: name.endswith("attn2")) as kept:
+    run.contrast = True
+    with outputs(editor.network, editor.writes) as kept:
         run.until(step + 1, seen.append)
+    run.contrast = settings.remap or settings.gate
     (state,) = seen
     said, plain = state.predictions[TEXT], state.predictions[IMAGE]
     foreseen = clean_guess(run.scheduler, state, said) - work.start.clean
-    by_stride = [(stride_of(out.shape[1], grid), out) for out in kept.values()]
+    cells = [editor.target(editor.picture(out, grid), grid) for out in kept.values()]
+    by_stride = [(stride_of(out.shape[1] * out.shape[2], grid), out) for out in cells]
     known = sorted({stride for stride, _ in by_stride})
     wrote = [
-        at(written(out[: 2 * len(said)], grid), grid)
+        at(written(out[: 2 * len(said)]), grid)
         for stride, out in by_stride
         if stride in (settings.strides or known[:1])
     ]
     if not wrote:
         raise ValueError(
-            f"no cross-attention layer has a stride of {settings.strides} latent cells; this UNet "
-            f"has {', '.join(map(str, known))}"
+            f"no cross-attention layer has a stride of {settings.strides} latent cells; this "
+            f"editor has {', '.join(map(str, known))}"
         )
     return FirstStep(
         (said - plain).abs().mean(dim=1),
@@ -178,7 +181,7 @@ def look_at(models: Models, tasks: Sequence[Task], settings: Settings) -> FirstS
     return look(EditorRun(models, tasks, work.start, **settings.guidance), work, settings)
 
 
-@method("remap", Settings, version=3)
+@method("remap", Settings, version=3, any_editor=True)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
@@ -191,7 +194,7 @@ def edit(
     for n in range(max(map(len, each))):
         who = [i for i, some in enumerate(each) if n < len(some)]
         part = [
-            replace(part_of(tasks[i], each[i][n], models.instruct.tokenizer), image=images[i])
+            replace(part_of(tasks[i], each[i][n], models.editor.tokenizer), image=images[i])
             for i in who
         ]
         made = _edit(models, part, settings, controls)
@@ -238,11 +241,11 @@ def _run(run: EditorRun, work: Work, settings: Settings) -> tuple[Found, Bool[Te
         run.latents = inside * run.latents + (1 - inside) * kept
         react = keep_outside(found.masks, start)(run.scheduler)
     if settings.gate:
-        run.guide = gated(found.masks, **run.scales)
+        run.guide = gated(found.masks, run.editor, **run.scales)
     tokens = None if settings.tokens == "all" else ends(tasks, work.models, settings.prompt)
     if settings.tokens == "words":
         tokens = ~tokens
-    with written_outside(run.unet, found.masks, tokens) if settings.remap else nullcontext():
+    with written_outside(run.editor, found.masks, tokens) if settings.remap else nullcontext():
         run.until(None, react)
     return found, whole
 

@@ -16,9 +16,9 @@ from cirp.attention.control import Control
 from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.ddim_inversion import ddim
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import decode, instruct_steps, noised
+from cirp.diffusion.sampling import State, decode
 from cirp.diffusion.tasks import Made, Task
-from cirp.editing.driver import Start, begin_edit, copy_of
+from cirp.editing.driver import EditorRun, Start, begin_edit
 from cirp.editing.masks import (
     Found,
     Masks,
@@ -41,15 +41,15 @@ def relevance(
     prompt: str = "instruction",
 ) -> Masks:
     """|e(I,T) - e(I,0)| of the noised source, summed over channels (section 4.1). One call."""
-    scheduler = ddim(models.instruct, 100)
-    latents, timesteps = noised(scheduler, start.clean, start.noise, level)
-    steps = instruct_steps(
-        models, scheduler, timesteps[:1], latents, start.source,
-        [getattr(task, prompt) for task in tasks], [copy_of(g) for g in start.generators],
-        text_scale=1.0, image_scale=1.0,
+    run = EditorRun(
+        models, tasks, start, steps=100, strength=level, text_scale=1.0, image_scale=1.0,
+        prompt=prompt, contrast=True,
+        scheduler=ddim(models.instruct, 100) if models.editor.plain else None,
     )  # fmt: skip
-    predictions = next(steps).predictions
-    return (predictions[TEXT] - predictions[IMAGE]).abs().sum(dim=1)
+    seen: list[State] = []
+    run.until(1, seen.append)
+    said = seen[0].predictions
+    return (said[TEXT] - said[IMAGE]).abs().sum(dim=1)
 
 
 def relative(change: Masks) -> Masks:
@@ -76,7 +76,7 @@ class Settings(Regional):
     )
 
 
-@method("wys", Settings)
+@method("wys", Settings, any_editor=True)
 def edit(
     models: Models, tasks: list[Task], settings: Settings, controls: Sequence[Control]
 ) -> Made:
@@ -88,7 +88,8 @@ def edit(
         change = relevance(models, tasks, start, level=settings.level, prompt=settings.prompt)
         seen.append(change)
         masks = mask(change, threshold=settings.threshold)
-        return abstaining(masks, change, settings.abstain, rows=3)
+        rows = len({*models.editor.branches, IMAGE})  # of the one call
+        return abstaining(masks, change, settings.abstain, rows)
 
     found = regions(tasks, start, settings.region, find)
     kept = Constraint(after=keep_outside(found.masks, start))
@@ -97,7 +98,7 @@ def edit(
     made = finished(work, latents, rows, settings, found, paste)
     if not (settings.paste and settings.smooth and seen):
         return made
-    factor = models.instruct.vae_scale_factor
+    factor = models.editor.factor
     pixels = tuple(side * factor for side in start.grid)
     fine = interpolate(relative(seen[0])[:, None].float(), size=pixels, mode="bilinear")
     whole = torch.tensor(found.abstained)[:, None, None].to(fine.device)

@@ -21,10 +21,12 @@ from cirp.editing.driver import EditorRun, begin_edit
 from cirp.editing.first_pass import outputs
 from cirp.experiments.tiny_editors import tiny_dreamlite, tiny_flux, tiny_qwen
 from cirp.explorer.by_name import names_for, run_named
+from cirp.explorer.messages import scores_of
 from cirp.explorer.runs import Request, names_of, run
 from cirp.methods import METHODS, remap, wys
 from cirp.paths import ROOT
-from tests.conftest import painted
+from tests.conftest import Blank, painted
+from tests.test_explorer import Said
 from tests.tiny import tiny_ip2p
 
 SAID, STEPS = "make the hat red", 3
@@ -245,6 +247,27 @@ def test_the_explorer_shows_the_maps_of_an_editors_words(known):
     assert run(models, task(), request, cancelled=lambda: next(stopped)) is None
     with pytest.raises(ValueError, match="can be seen, not muted"):
         run(models, task(), Request(**{**request.model_dump(), "factors": {1: 0.0}}))
+
+
+def test_the_explorers_widget_runs_an_editor(known, items):
+    models, _, _ = known
+    said = Said(models, items)
+    assert set(said.explorer.methods) == {"ip2p", "wys", "remap"}
+    assert said.ask("tokens").kinds("tokens") == ["tokens"]
+    assert said.messages[0][0]["tokens"][0] == "begin"
+    said.messages.clear()
+    assert said.ask("run").kinds("done") == ["begin", "step", "step", "done"]
+    assert said.messages[1][0]["layers"] and said.messages[1][1][1][:4] == b"\x89PNG"
+    said.messages.clear()
+    assert "done" in said.ask("run", method="remap").kinds("done")
+    said.messages.clear()
+    said.ask("region").kinds("region")
+    said.messages.clear()
+    said.ask("run", factors={1: 0.0}).kinds("error")
+    assert "can be seen, not muted" in said.messages[-1][0]["text"]
+    item = items[0].at((16, 16))
+    found = scores_of(models, item, painted(16, 16), Blank(), {"ssim_source": "SSIM"})
+    assert 0 < found["SSIM"] <= 1
 
 
 def test_an_editor_is_loaded_by_its_folder_and_by_the_command_line(tmp_path, monkeypatch, capsys):

@@ -9,7 +9,10 @@ import torch
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.editors import Editor
 from cirp.diffusion.pipelines import Models
-from cirp.editing.holds import HoldAttention, gated
+from cirp.editing.driver import begin_edit
+from cirp.editing.holds import HoldAttention, Mute, gated
+from cirp.editing.regional import Work
+from cirp.experiments import carries
 from cirp.methods import blending, held, ip2p, remap
 from tests.test_local_methods import FAST, array, box, task
 from tests.tiny import tiny_ip2p, tiny_sd
@@ -92,3 +95,39 @@ def test_a_hold_of_self_attention_leaves_the_words_alone():
 def test_it_needs_a_region(models):
     with pytest.raises(ValueError, match="has no mask"):
         held.edit(models, [task()], **FAST)
+
+
+def test_muting_is_a_softmax_without_these_tokens(models):
+    scores = torch.randn(3, 2, 4, 5)  # rows of text, image, neither; heads; cells; tokens
+    muted = torch.tensor([[False, True, False, False, True]])
+    site = Site("a", True, 500.0, (2, 2))
+    found = Mute(muted).on_probs(scores.softmax(dim=-1), site)
+    expected = scores.clone()
+    expected[0] = expected[0].masked_fill(muted, float("-inf"))
+    torch.testing.assert_close(found, expected.softmax(dim=-1))
+
+
+def test_groups_of_tokens_are_disjoint_and_all_there_are(models):
+    one = replace(task(mask=box()), instruction="make the dog red", words=("dog",))
+    work = Work(models, [one], begin_edit(models, [one]))
+    each = [held.muted(work, held.Settings(mute=(group,)))[0] for group in held.GROUPS]
+    assert (torch.stack(each).int().sum(dim=0) == 1).all()
+    names = models.instruct.tokenizer.convert_ids_to_tokens(
+        models.instruct.tokenizer(one.instruction).input_ids
+    )
+    for group, expected in {"begin": [0], "words": [3], "others": [1, 2, 4], "end": [5]}.items():
+        assert each[held.GROUPS.index(group)].nonzero().flatten().tolist() == expected
+    assert names[3] == "dog</w>" and len(names) == 6
+    plain, without = made(models, one), made(models, one, mute=("end", "padding"))
+    assert not np.array_equal(plain, without)
+    with pytest.raises(ValueError, match="mute leaves no token"):
+        made(models, one, mute=held.GROUPS)
+
+
+def test_what_carries_an_edit_is_asked_as_it_is_planned():
+    cells = list(carries.cells())
+    assert len(cells) == 13 * 2 * 2 and len({(c.label, *c.columns.values()) for c in cells}) == 52
+    alone = {name: set(held.GROUPS) - set(groups) for name, groups in carries.MUTED.items()}
+    assert alone["all but end of text and padding"] == {"end", "padding"}
+    assert alone["end of text and padding"] == {"begin", "words", "others"}
+    assert [c.label for c in cells if c.in_slice][0] == "muted: nothing"

@@ -40,6 +40,20 @@ class HoldAttention(Control):
         return changed
 
 
+class Mute(Control):
+    """The text branch gives these tokens no attention; the others of a row take their part."""
+
+    def __init__(self, tokens: Bool[Tensor, "image token"]) -> None:
+        self.tokens = tokens
+
+    def on_probs(self, probs: Attn, site: Site) -> Attn:
+        changed = probs.clone()
+        rows = site.rows(TEXT)
+        kept = probs[rows].masked_fill(self.tokens[:, None, None].to(probs.device), 0)
+        changed[rows] = kept / kept.sum(dim=-1, keepdim=True)
+        return changed
+
+
 def gated(
     masks: Masks, editor: Editor, *, text_scale: float, image_scale: float
 ) -> Callable[[dict[int, Latents]], Latents]:

@@ -1,18 +1,25 @@
-"""The baseline with a given region, and a choice of what is held outside of it.
+"""The baseline with a given region, and a choice of what is held outside of it, or muted.
 
 No method to compete with, but the instrument that takes the others apart: each of them is a region
 and something that is held. Run with the true region, with its complement, with another picture's or
-with the same dose everywhere, it says what holding does, and what its place does.
+with the same dose everywhere, it says what holding does, and what its place does. With tokens
+muted, it says which of them carry the edit.
 """
 
 from typing import Literal
 
-from pydantic import Field
+import torch
+from jaxtyping import Bool
+from pydantic import Field, model_validator
+from torch import Tensor
 
-from cirp.editing.holds import HoldAttention, gated
+from cirp.editing.first_pass import positions, prompt_and_words
+from cirp.editing.holds import HoldAttention, Mute, gated
 from cirp.editing.masks import Masks, keep_outside
-from cirp.editing.method import Flag, Guided
+from cirp.editing.method import Flag, Guided, added
 from cirp.editing.regional import Constraint, Work, regional
+
+GROUPS = ("begin", "words", "others", "end", "padding")  # of a prompt's tokens: all there are
 
 
 class Settings(Guided):
@@ -27,6 +34,33 @@ class Settings(Guided):
     self_held: Flag = Field(False, description="self-attention is that without instruction")
     latents_held: Flag = Field(False, description="latents are the noised source's")
     paste: Flag = Field(False, description="pixels are the source's")
+    mute: tuple[Literal["begin", "words", "others", "end", "padding"], ...] = added(
+        (), "tokens without attention: begin of text, the edit's words, other words, ..."
+    )
+
+    @model_validator(mode="after")
+    def _leaves_a_token(self) -> "Settings":
+        if set(self.mute) == set(GROUPS):
+            raise ValueError("mute leaves no token to attend to; leave one group out")
+        return self
+
+
+def muted(work: Work, settings: Settings) -> Bool[Tensor, "image token"]:
+    """Return which tokens of each edit's prompt are muted."""
+    tokenizer = work.models.instruct.tokenizer
+    found = torch.zeros(len(work.tasks), tokenizer.model_max_length, dtype=torch.bool)
+    for row, task in zip(found, work.tasks, strict=True):
+        prompt, _ = prompt_and_words(task, settings.prompt)
+        end, words = (
+            len(tokenizer(prompt).input_ids) - 1,
+            positions(tokenizer, task, settings.prompt),
+        )
+        places = {
+            "begin": [0], "words": words, "others": sorted({*range(1, end)} - {*words}),
+            "end": [end], "padding": list(range(end + 1, len(row))),
+        }  # fmt: skip
+        row[[place for group in settings.mute for place in places[group]]] = True
+    return found
 
 
 def dosed(masks: Masks, dose: str) -> Masks:
@@ -42,8 +76,9 @@ def edit(work: Work, masks: Masks, settings: Settings) -> Constraint:
     masks = dosed(masks, settings.dose)
     scales = dict(text_scale=settings.text_scale, image_scale=settings.image_scale)
     held = ((True, settings.cross_held), (False, settings.self_held))
+    quiet = [Mute(muted(work, settings))] if settings.mute else []
     return Constraint(
-        [HoldAttention(masks, cross=cross) for cross, wanted in held if wanted],
+        [*quiet, *(HoldAttention(masks, cross=cross) for cross, wanted in held if wanted)],
         gated(masks, work.models.editor, **scales) if settings.guidance_held else None,
         keep_outside(masks, work.start) if settings.latents_held else None,
         masks if settings.paste else None,

@@ -186,6 +186,21 @@ _ = s.save(world.curves(paths.MODELS / "training"), "02_training")
 world.training(paths.MODELS / "training")
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. Of which kind of edit does most of the picture have to change? Guess before you open the answer.
+# 2. One judge says yes to every picture, another no. Which rows of {numref}`tab-controls` would show each of them up?
+#
+# :::{dropdown} Answer to the second
+# The first passes what is no edit: every row of fills. The second fails what is right: the true targets. A measure needs
+# controls of both kinds.
+# :::
+
+# %% tags=["hide-cell"]
+masks = [(item.record.edit_type, item.mask().mean()) for item in s.everything if item.mask() is not None]
+pd.DataFrame(masks, columns=["kind of edit", "share of the picture"]).groupby("kind of edit").mean().round(3)
+
+# %% [markdown]
 # ## What this does not show
 #
 # Drawings are not photographs. The miniature has a few dozen nouns, one to three things in a picture, and no occlusion

@@ -154,6 +154,27 @@ _ = s.save(chapter.time_figure(scored), "03_over_time")
 chapter.cost_table()
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. Score the maps of {numref}`fig-record` against the true region by ROC-AUC. Do words or padding find it?
+# 2. A cell's attention sums to one over all tokens. What happens to the map of every word when the prompt gets longer?
+#
+# :::{dropdown} Answer to the second
+# Each cell has the same attention to give to more tokens, so maps get darker on average, although nothing else has
+# changed. Compare a map with others of the same prompt, or by where it is bright.
+# :::
+
+# %% tags=["hide-cell"]
+from sklearn.metrics import roc_auc_score
+
+truth = item.mask()
+found = {name: rec.word_map(name) for name in (rec.words()[-1], "end", "padding")}
+pd.Series(
+    {name: roc_auc_score(truth.ravel(), heat.ravel()) for name, heat in found.items()} if truth is not None else {},
+    name="ROC-AUC", dtype=float,
+).to_frame().round(3)
+
+# %% [markdown]
 # ## What this does not show
 #
 # That attention *causes* the change. A map may look at the right place and the picture change

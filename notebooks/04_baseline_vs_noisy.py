@@ -121,6 +121,30 @@ _ = s.save(chapter.readings_figure(readings), "04_readings")
 chapter.gate(s.models, s.items[0], [(12.0, 0.4), (15.0, 0.55), (7.5, 1.5)], steps=min(10, steps))
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. Bring the input to less and to more noise. How much of the picture does the noisy input change at each strength?
+# 2. The noisy input is not shown the picture. How can it keep any of it?
+#
+# :::{dropdown} Answer to the second
+# It starts from the input with noise, not from noise alone. What the noise has not covered is kept: large shapes and
+# colours first, details last.
+# :::
+
+# %% tags=["hide-cell"]
+import pandas as pd
+
+import cirp
+
+changed = {
+    strength: cirp.score(item.source(), img2img(
+        caption, **said, strength=strength, guidance_scale=12.0, generator=torch.manual_seed(seed)
+    ).images[0])["l1"]
+    for strength in (0.3, 0.55, 0.9)
+}
+pd.Series(changed, name="mean change of a pixel, 0 to 1").rename_axis("strength").to_frame().round(3)
+
+# %% [markdown]
 # ## What this does not show
 #
 # Which reading the report's authors ran. Its table is compatible with more than one of them.

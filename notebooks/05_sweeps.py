@@ -94,7 +94,23 @@ tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "
 
 # %% [markdown]
 # The sweeps above take 20 steps; the table says what that costs against 150.
+
+# %% [markdown]
+# ## Exercises
 #
+# 1. Which number of steps is the least that costs the baseline less than a twentieth in success?
+# 2. A dial moves a method from *A* to *B*: more success, and more change outside. Is *B* the better setting?
+#
+# :::{dropdown} Answer to the second
+# That cannot be said. It is better only if no other setting, or method, has as much success with less change outside.
+# Lines tell methods apart where one lies below the other at every success.
+# :::
+
+# %% tags=["hide-cell"]
+mean = by_steps.groupby("method", sort=False)[["success", "l1_source_outside_excess"]].mean().round(3)
+mean.rename(columns=tables.named)
+
+# %% [markdown]
 # ## What this does not show
 #
 # Interactions: one dial was turned at a time around the report's settings. One seed an image.

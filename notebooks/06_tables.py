@@ -107,6 +107,22 @@ effects = effects.assign(metric=effects["metric"].map(tables.named)).set_index([
 tables.in_words(effects, {"difference": "difference", "n": "edits"})
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. In which of the metrics does *do nothing* not come first?
+# 2. Why is the unit of {numref}`tab-paired` the image, and not the edit, of which there are twice as many?
+#
+# :::{dropdown} Answer to the second
+# Both seeds of an image share its instruction, its difficulty and its region. Counting them as two would make the
+# interval look narrower than the evidence is.
+# :::
+
+# %% tags=["hide-cell"]
+ranks = table.groupby("method", sort=False)[columns].mean().rank(ascending=False).loc["do nothing"]
+higher = ranks[[name for name in columns if "l1" not in name and "distance" not in name and "leakage" not in name]]
+higher.rename(index=tables.named).to_frame("rank among five, where higher is better")
+
+# %% [markdown]
 # ## What this does not show
 #
 # Whether people would agree with the judge. Fifty images decide differences of about 0.4 standard

@@ -104,10 +104,16 @@ _ = s.save(chapter.where_figure(table), "07_where")
 chapter.where_table(table)
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# How much of the input has to be mixed back until the baseline is more like the input than the noisy input is, by
-# CLIP-I? And what has become of its edits by then? Write it down before you open the answer.
+# 1. How much of the input has to be mixed back until the baseline is more like the input than the noisy input is, by
+#    CLIP-I? And what has become of its edits by then? Write it down before you open the answer.
+# 2. A new editor has a CLIP-I of 95 % to its input. What would you ask before you call it faithful?
+#
+# :::{dropdown} Answer to the second
+# Whether it edits at all: what share of its edits succeed, and how doing nothing and mixing with the input score on the same
+# pictures.
+# :::
 
 # %% tags=["hide-cell"]
 mean = blends.groupby("alpha")[["clip_i_source", "success"]].mean()

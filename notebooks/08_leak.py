@@ -114,10 +114,16 @@ chapter.losses_said(losses)
 _ = s.save(chapter.losses_figure(losses), "08_losses")
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# Compare the three at one setting, text 2.5 and image 1.5, instead of at equal success. Is the order the same? Which
-# of the two comparisons could a timid editor win?
+# 1. Compare the three at one setting, text 2.5 and image 1.5, instead of at equal success. Is the order the same? Which
+#    of the two comparisons could a timid editor win?
+# 2. Why is leak a share of *pairs*, and not an amount of change in each?
+#
+# :::{dropdown} Answer to the second
+# A pair that leaks teaches that something else may change, whatever its amount. Shares can be compared between data sets:
+# one counts pairs.
+# :::
 
 # %% tags=["hide-cell"]
 one = table[(table["text_scale"] == 2.5) & (table["image_scale"] == 1.5)]

@@ -142,6 +142,30 @@ tables.in_words(traces.correlations(seen, base).set_index("trace"), columns)
 _ = s.save(chapter.scatter(seen, base), "10_causes")
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. Hold the latents *inside* the region instead of outside of it. How much changes on either side?
+# 2. {numref}`tab-gates` says that guidance held outside of the true region *raises* the change there. How can less
+#    guidance change more?
+#
+# :::{dropdown} Answer to the second
+# Held means: kept as it is without the instruction. But the branch without the instruction does not copy its input
+# faithfully; where it alone is followed, the picture drifts.
+# :::
+
+# %% tags=["hide-cell"]
+import pandas as pd
+
+import cirp
+
+outside, inside = inside, 1 - inside  # `hold` reads the second
+other = pipe(item.record.instruction, **call, callback_on_step_end=hold).images[0]
+inside = outside
+sides = {name: cirp.score(item.source(), made, item.mask()) for name, made in
+         {"nothing held": plain, "held outside": held, "held inside": other}.items()}
+pd.DataFrame(sides).T[["l1_inside", "l1_outside"]].round(3)
+
+# %% [markdown]
 # ## What this does not show
 #
 # One seed an edit, one small model. Holding is always holding *to* something: guidance and attention are held to the

@@ -187,10 +187,16 @@ confirmation.reached(unseen).set_index("asked")
 chapter.on_unseen(unseen)
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# The area weighs all limits of outside change alike. Rank the methods by the least outside change at the baseline's
-# success instead: who rises, and who falls? A method that never comes near that success has no rank.
+# 1. The area weighs all limits of outside change alike. Rank the methods by the least outside change at the baseline's
+#    success instead: who rises, and who falls? A method that never comes near that success has no rank.
+# 2. Remap and another method have equal areas. Which facts of this chapter would still let you choose?
+#
+# :::{dropdown} Answer to the second
+# Time and rows an edit; what is needed beside the editor (a caption, words, a mask); where on the curve the
+# method is good: little outside change, or much success.
+# :::
 
 # %% tags=["hide-cell"]
 both = summary.set_index("method")[["area - baseline", "outside at level - baseline"]]

@@ -71,9 +71,16 @@ chapter.last_turn(table)
 # still seen.
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# Is the damage of five turns five times that of one? Guess for the baseline, the noisy input and remap.
+# 1. Is the damage of five turns five times that of one? Guess for the baseline, the noisy input and remap.
+# 2. Which of the methods could be run five times without harm, if the source of the *first* turn were kept? Why are turns
+#    harder than that?
+#
+# :::{dropdown} Answer to the second
+# Whoever pastes the source's pixels could paste the first source's. But a later edit may be about what an earlier one
+# made, so the source of each turn is the result of the turn before.
+# :::
 
 # %% tags=["hide-cell"]
 mean = table.pivot_table(index="method", columns="turn", values="untouched_change", sort=False)

@@ -169,10 +169,15 @@ methods.listing(dense.Modulate)
 methods.by_kind(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# Prompt-to-Prompt replaces maps *and* pastes the source outside the words' maps (local blend). Which of the two keeps
-# the rest of the picture? Run it without the paste.
+# 1. Prompt-to-Prompt replaces maps *and* pastes the source outside the words' maps (local blend). Which of the two keeps
+#    the rest of the picture? Run it without the paste.
+# 2. DenseDiffusion raises scores inside a region that it takes from the same map. What does it do where the map is wrong?
+#
+# :::{dropdown} Answer to the second
+# It makes the map more certain of what it was wrong about. That is why it is also shown with the true region.
+# :::
 
 # %% tags=["hide-cell"]
 tried = {"with local blend": (method, settings), "without": (method, {**settings, "local_blend": False})}

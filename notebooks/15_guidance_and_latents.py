@@ -101,6 +101,18 @@ methods.compared(table, ["ASG", "ASG, each map its own mean"])
 methods.by_kind(table, ['attention refocusing', 'ASG'])
 
 # %% [markdown]
+# ## Exercises
+#
+# 1. Let the map of ASG be .5 everywhere. What are its two scales?
+# 2. What are the two losses of refocusing, if the region is the whole picture?
+#
+# :::{dropdown} Answers
+# In $L_{CAR}$ nothing is outside, and what is left asks that the word looks at some cell fully; in $L_{SAR}$ no cell is
+# outside, so it is zero. Refocusing then has no place to refuse. (To the first: $G_T = (g_{lo} + s_T)/2$ and $G_I = (s_I +
+# g_{hi})/2$, the same dose for every cell.)
+# :::
+
+# %% [markdown]
 # ## What this does not show
 #
 # Gradients cost what they cost: {doc}`12_frontiers` has the price of each method beside what it buys.

@@ -111,10 +111,16 @@ _ = s.save(methods.portrait(s, "latent blending, words' mask", table), "16_blend
 methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# Watch Your Steps has one threshold. At which of 0.2, 0.4, 0.6 and 0.8 do its regions overlap most with the true ones
-# on six edits? Is that where it changes least outside?
+# 1. Watch Your Steps has one threshold. At which of 0.2, 0.4, 0.6 and 0.8 do its regions overlap most with the true ones
+#    on six edits? Is that where it changes least outside?
+# 2. Watch Your Steps blurs nothing and looks once. Which two things could make its region miss half of a large object?
+#
+# :::{dropdown} Answer to the second
+# A threshold relative to the strongest change, which leaves out what changes weakly; and a single level of noise, at which
+# only part of the object is decided.
+# :::
 
 # %% tags=["hide-cell"]
 local = [item for item in s.items if not item.record.is_global][:6]

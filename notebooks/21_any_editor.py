@@ -114,9 +114,15 @@ chapter.wanted(unseen)
 chapter.by_method(results.table(s, "repair"))
 
 # %% [markdown]
-# ## Exercise
+# ## Exercises
 #
-# Shift an output by twenty pixels of 64 and score it. Why has the alignment no answer?
+# 1. Shift an output by twenty pixels of 64 and score it. Why has the alignment no answer?
+# 2. An editor returns every picture half a pixel to the left. Which score suffers most, and does alignment help?
+#
+# :::{dropdown} Answer to the second
+# Change outside: every edge counts. Alignment finds moves of parts of a pixel, but has to interpolate, so some of the change
+# stays.
+# :::
 
 # %% tags=["hide-cell"]
 from cirp.metrics.registration import move, register

@@ -99,7 +99,7 @@ chapter.peers()
 # At 1024 × 1024 pixels recording needs one more softmax a layer, a part of its rows at a time, so that memory stays small
 # ({numref}`tab-editors-cost`).
 
-# %% tags=["hide-input"] mystnb={"table": {"caption": "Time and memory of recording at full size, with random weights, which neither depends on: DreamLite's UNet on the three rows of one edit, and one double and one single block of Kontext on 8,704 tokens. Made by `cirp cost editors`.", "name": "tab-editors-cost"}}
+# %% tags=["hide-input"] mystnb={"table": {"caption": "Time and memory of recording at full size, with random weights, which neither depends on: DreamLite's UNet on the three rows of one edit, and one double block of Kontext on 8,704 tokens. Made by `cirp cost editors`.", "name": "tab-editors-cost"}}
 chapter.cost(pd.read_csv(RESULTS / "editors_cost.csv"))
 
 # %% [markdown]

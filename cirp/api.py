@@ -187,6 +187,7 @@ def edit(
     source: str | None = None,
     mask: Picture | None = None,
     seed: int = 0,
+    noise: str | None = None,
     words: Sequence[str] = (),
     device: str = "cpu",
     quiet: bool = False,
@@ -213,6 +214,8 @@ def edit(
         guidance there, which keeps less (`cirp methods NAME`: `paste`).
     seed : int
         Of the noise: the same as `torch.Generator().manual_seed(seed)` in diffusers.
+    noise : str, optional
+        The id of an edit of the book, to start from the noise that its tables start from.
     words : sequence of str
         The words of the text that carry the edit; by default all content words.
     device : str
@@ -260,7 +263,7 @@ def edit(
     texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
     key = "target_words" if reads and reads[0] == "caption" else "words"
     task = Task(
-        picture, texts["instruction"], texts["caption"], seed, key=None, source_caption=source,
+        picture, texts["instruction"], texts["caption"], seed, key=noise, source_caption=source,
         mask=region, **{key: tuple(words)},
     )  # fmt: skip
     if "source_caption" in missing_texts(task, reads):

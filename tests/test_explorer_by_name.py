@@ -108,6 +108,20 @@ def test_the_snippet_makes_the_same_picture_again(known, name):
     assert (np.asarray(made) == np.asarray(theirs.image)).all()
 
 
+@pytest.mark.parametrize("name", ["ip2p", "wys", "p2p"])
+def test_a_plain_run_is_a_few_lines_of_the_public_api(known, name, monkeypatch, tmp_path):
+    models, item = known
+    request = asked(item, method=name, seed=3)
+    monkeypatch.chdir(tmp_path)
+    text = by_name.public_snippet(task_of(item, request), request, models.name, item.folder)
+    assert len(text.splitlines()) <= 8 and "cirp." in text and "explorer" not in text
+    exec(text, {})
+    settings = by_name.settings_of(request)
+    (theirs,) = METHODS[name](models, [cache.task(item, 3)], progress=False, **settings)
+    assert (np.asarray(Image.open("edited.png")) == np.asarray(theirs.image)).all()
+    assert by_name.is_plain(request) and not by_name.is_plain(asked(item, factors={2: 0.0}))
+
+
 def test_a_muted_word_reaches_another_method_too(known):
     models, item = known
     plain = asked(item, method="wys")

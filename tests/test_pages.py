@@ -21,7 +21,7 @@ from cirp.statistics.bootstrap import Interval
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
-WITHOUT_ANSWER = ("17", "18", "20", "22", "23")  # DreamBooth, the page to try, adding, editors unseen
+WITHOUT_ANSWER = ("17", "18", "20", "22", "23")  # no claim is made there
 stems = pytest.mark.parametrize("source", NOTEBOOKS, ids=lambda path: path.stem)
 
 

@@ -8,6 +8,7 @@ region that it worked with.
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -22,6 +23,7 @@ from cirp.explorer import runs
 from cirp.explorer.maps import Cancelled, JointMaps, LastMaps, Weigh
 from cirp.explorer.runs import Request, Seen, check_changes, names_of
 from cirp.methods import METHODS
+from cirp.paths import EDITS
 
 BASELINE = "ip2p"
 NAMES = tuple(n for n in METHODS if n not in (BASELINE, "held", *cache.WITHOUT_NOISE))
@@ -138,8 +140,35 @@ def run_named(
     return edit
 
 
+def is_plain(request: Request) -> bool:
+    """Whether a run is one call of `cirp.edit`: nothing of its attention is changed or held."""
+    changed = request.factors or request.swap or request.freeze or request.strength
+    return not (changed or request.is_held or request.region)
+
+
+def public_snippet(task: Task, request: Request, models: str, edits: Path) -> str:
+    """Return a plain run as the lines of the public API that make the same picture again."""
+    reads = METHODS[request.method].configured().reads
+    given = {"seed": request.seed, "noise": request.item, **settings_of(request)}
+    if "source_caption" in reads:
+        given["source"] = task.source_caption
+    words = task.target_words if reads[0] == "caption" else task.words
+    if words:
+        given["words"] = words
+    said = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    folder = "" if edits == EDITS else repr(str(edits))
+    return "\n".join([
+        "import cirp", "", f"models = cirp.load({models!r})",
+        f"item = {{one.id: one for one in cirp.load_edits({folder})}}[{request.item!r}]",
+        f"made = cirp.edit(models, item.source(), {getattr(task, reads[0])!r}, "
+        f"method={request.method!r},",
+        f"                 {said})",
+        'made.image.save("edited.png")',
+    ])  # fmt: skip
+
+
 def snippet(request: Request, before: Request | None = None) -> str:
-    """Return the run as Python that makes the same picture again; `before` as in `runs.snippet`."""
+    """Return any run as Python that makes the same picture again; `before` as in `runs.snippet`."""
     if request.method == BASELINE:
         return runs.snippet(request, before)
     given = "".join(f", {name}={value!r}" for name, value in settings_of(request).items())

@@ -28,8 +28,10 @@ from cirp.experiments import cache
 from cirp.explorer.by_name import (
     BASELINE,
     dials,
+    is_plain,
     names_for,
     prompt_of,
+    public_snippet,
     run_named,
     snippet,
     task_of,
@@ -218,7 +220,12 @@ class LiveExplorer(anywidget.AnyWidget):
         if self._items[request.item].folder.is_relative_to(self._brought.name):
             raise ValueError("a picture that was brought along is in no folder of edits; give "
                              "its file to cirp edit or cirp curate --photos")  # fmt: skip
-        self.send({"kind": "snippet", "text": snippet(request, self._kept[0])})
+        if is_plain(request):
+            item = self._items[request.item]
+            text = public_snippet(self._task(request), request, self._models.name, item.folder)
+        else:
+            text = snippet(request, self._kept[0])
+        self.send({"kind": "snippet", "text": text})
 
     def _region(self, request: Request, work: Work) -> None:
         mask = found_region(self._models, self._task(request))

@@ -31,7 +31,7 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption",),
 )
-table = results.table(s, "main")
+table = results.table(s, "main", again=False)
 answer = chapter.finding(table)
 answer
 
@@ -89,7 +89,7 @@ for ax, picture, title in zip(axes, (item.source(), edit, noisy), ("input", "bas
 # misses, or that the picture is too far from each right answer ({numref}`fig-side-by-side`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The report's comparison on its own edits: input, both outputs with their similarities to the input, and the exact answer. The line is the region that should change.", "name": "fig-side-by-side"}, "image": {"alt": "Ten rows of input, baseline, noisy input and exact answer."}}
-examples = [item for item in s.items if item.record.example] or s.items[:10]
+examples = ([item for item in s.items if item.record.example] or s.items)[: 10 if profile == "full" else 5]
 made = s.made(examples)
 _ = s.save(chapter.side_by_side(examples, made, table, seed), "04_side_by_side")
 # %% [markdown]

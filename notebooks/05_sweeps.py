@@ -80,7 +80,7 @@ chapter.plane_explorer(s)
 # a kernel.
 
 # %% tags=["hide-input"]
-chapter.guidance_explorer(s, s.items[:6])
+chapter.guidance_explorer(s, s.items[:4])
 
 # %% [markdown]
 # ## How many steps?

@@ -33,7 +33,7 @@ s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     prefers=("target caption", "mask",),
 )
-table = results.table(s, "main")
+table = results.table(s, "main", again=False)
 blends = results.table(s, "blends")
 answer = chapter.cannot_tell_finding(table, blends)
 answer

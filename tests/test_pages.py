@@ -260,3 +260,13 @@ def test_no_page_names_a_folder_of_the_machine_that_built_it():
     for path in [*SITE.glob("*.html"), *SITE.glob("notebooks/*.html")]:
         text = path.read_text(encoding="utf-8")
         assert str(ROOT) not in text and str(Path.home()) + "/" not in text, path.name
+
+
+def test_a_table_is_computed_again_in_one_chapter_and_in_no_more():
+    called = [
+        match
+        for source in NOTEBOOKS
+        for match in re.findall(r'results\.table\(s, "(\w+)"(, again=False)?\)', source.read_text())
+    ]
+    checked = Counter(name for name, left_out in called if not left_out)
+    assert set(checked) == {name for name, _ in called} and set(checked.values()) == {1}

@@ -114,7 +114,7 @@ TEXT_SCALES, IMAGE_SCALES = (1.5, 2.5, 4.0, 7.5), (1.0, 1.5, 2.5)
 def plane_explorer(study: Study):
     """The baseline's two guidance scales, precomputed; each point opens in the explorer's page."""
     items = shown_items() if study.is_default else study.items
-    local = [item for item in items if not item.record.is_global][:5]
+    local = [item for item in items if not item.record.is_global][:3]
 
     def cell(text_scale: float, image_scale: float):
         settings = dict(
@@ -123,7 +123,7 @@ def plane_explorer(study: Study):
         return study.models, "ip2p", settings
 
     return dials(
-        {"text guidance": TEXT_SCALES, "image guidance": IMAGE_SCALES}, cell, local or items[:5],
+        {"text guidance": TEXT_SCALES, "image guidance": IMAGE_SCALES}, cell, local or items[:3],
         study.features, seed=study.seeds[0], live=run_live if study.is_default else None,
     )  # fmt: skip
 

@@ -70,8 +70,10 @@ def known(name: str) -> pd.DataFrame:
     return records.required(name, remedy(name))
 
 
-def table(s: Study, name: str) -> pd.DataFrame:
+def table(s: Study, name: str, *, again: bool = True) -> pd.DataFrame:
     """Return a table of the book, of which a few cells are computed again; or a reader's own.
+
+    `again` is for the one chapter of several that computes them.
 
     What is computed again has a cache of its own, so that no old edit can stand in for it. A study
     of other edits, models, steps or seeds computes the whole table on its own edits.
@@ -88,6 +90,8 @@ def table(s: Study, name: str) -> pd.DataFrame:
             records.write(s.results / f"{name}.csv", rows)
         return rows
     recorded = known(name)
+    if not again:
+        return recorded
     if experiment.sample is not None:
         items = experiment.sample()
     else:

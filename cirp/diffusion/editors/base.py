@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
@@ -119,12 +118,12 @@ class Editor:
     def schedule(self, steps: int, grid: Grid) -> Any:
         """Return a copy of the pipeline's scheduler, set to `steps`; `grid` is the latents'."""
         scheduler = copy.deepcopy(self.pipe.scheduler)
-        config = scheduler.config
-        shift = calculate_shift(
-            grid[0] * grid[1] // 4, config.get("base_image_seq_len", 256),
-            config.get("max_image_seq_len", 4096), config.get("base_shift", 0.5),
-            config.get("max_shift", 1.15),
-        )  # fmt: skip
+        known = scheduler.config.get
+        # the more tokens, the longer at much noise: a line through two known points, as diffusers'
+        short, long = known("base_image_seq_len", 256), known("max_image_seq_len", 4096)
+        least, most = known("base_shift", 0.5), known("max_shift", 1.15)
+        slope = (most - least) / (long - short)
+        shift = grid[0] * grid[1] // 4 * slope + (least - slope * short)
         sigmas = np.linspace(1.0, 1 / steps, steps)
         scheduler.set_timesteps(sigmas=sigmas, mu=shift, device=self.network.device)
         return scheduler

@@ -34,17 +34,19 @@ def finding(table: pd.DataFrame) -> Paragraph:
     most = number(f"passes: {worst.control}, {worst.kind}", worst.passes)
     true = number(f"passes: {controls.TARGET_TRIP}", whole.loc[controls.TARGET_TRIP].passes)
     most_of_all = number(f"passes, right ones too: {also.control}, {also.kind}", also.passes)
+    met, wanted = said.count("met"), aims.controls_at_most
     return say(
-        f"**Of {len(fakes)} pairs of such a picture and a kind of edit, {said.count('met')} pass "
-        f"in at most {aims.controls_at_most:.0%} of edits by their whole interval, "
-        f"{said.count('missed')} in more; of {said.count('open')} it is open.** Most often passes "
-        f"*{worst.control}* where the edit is to *{worst.kind}*: {most}. The right answer, seen "
-        f"through the autoencoder, passes in {true} (wanted: at least {aims.target_at_least}). Of "
-        f"the fills {right:.0%} are no counterfeits and not counted: by chance they are a right "
-        f"answer but for what can hardly be told, as where flat ground takes a thing's place. "
-        f"Counted too, {above} of the {len(with_right)} pairs with a fill would stand above "
-        f"{aims.controls_at_most:.0%}, highest *{also.control}* where the edit is to "
-        f"*{also.kind}*: {most_of_all}.",
+        f"**Pictures that are no edit pass as one in at most {wanted:.0%} of cases, by the whole "
+        f"interval, for {'all' if met == len(said) else met} of {len(said)} pairs of a fake and a "
+        "kind of edit.**",
+        f"The right answer, seen through the autoencoder, passes in {true} (wanted: at least "
+        f"{aims.target_at_least}).",
+        f"Above {wanted:.0%} lie {said.count('missed')} pairs; {said.count('open')} are open. Most "
+        f"often passes *{worst.control}* where the edit is to *{worst.kind}*: {most}. Of the fills "
+        f"{right:.0%} are not counted: by chance they are nearly a right answer, as where flat "
+        f"ground takes a thing's place. With them, {above} of the {len(with_right)} pairs would "
+        f"lie above {wanted:.0%}, highest *{also.control}* where the edit is to *{also.kind}*: "
+        f"{most_of_all}.",
         numbers=number.table,
     )
 

@@ -21,11 +21,11 @@ seed: int = 0
 steps: int = 20
 
 # %% tags=["hide-input"]
-import pandas as pd
 
 import cirp
 from cirp import figures
 from cirp.chapters import other_editors as chapter
+from cirp.experiments import records
 from cirp.experiments.study import figures_folder
 from cirp.paths import RESULTS
 
@@ -100,7 +100,7 @@ chapter.peers()
 # ({numref}`tab-editors-cost`).
 
 # %% tags=["hide-input"] mystnb={"table": {"caption": "Time and memory of recording at full size, with random weights, which neither depends on: DreamLite's UNet on the three rows of one edit, and one double block of Kontext on 8,704 tokens. Made by `cirp cost editors`.", "name": "tab-editors-cost"}}
-chapter.cost(pd.read_csv(RESULTS / "editors_cost.csv"))
+chapter.cost(records.read(RESULTS / "editors_cost.csv"))
 
 # %% [markdown]
 # ## Exercises

@@ -181,8 +181,9 @@ def aside_of(path: Path) -> Path:
 def _factored(table: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
     """Split a table into what differs from row to row, and what does not.
 
-    Aside go columns with one value, columns that follow from the edit (`items`), and what rows were
-    made of (`made`, whose place stands in the row): most of a table's bytes, written once.
+    Aside go columns with one value, columns that follow from the edit (`items`), and what a row's
+    cell is and was made of (`made`, whose place stands in the row): most of a table's bytes,
+    written once.
     """
     columns, rest = list(table.columns), table.copy()
     constant = {
@@ -202,7 +203,7 @@ def _factored(table: pd.DataFrame) -> tuple[pd.DataFrame, dict]:
         for name in ("id", *of_item):
             items[name] = [_plain(value) for value in first[name]]
         rest = rest.drop(columns=of_item)
-    made, of_made = [], [name for name in MADE if name in rest]
+    made, of_made = [], [name for name in (*KEYS[1:], *MADE) if name in rest]
     if of_made:
         places = rest.groupby(of_made, sort=False, dropna=False).ngroup()
         first = rest[of_made].drop_duplicates()
@@ -219,9 +220,8 @@ def _whole(table: pd.DataFrame, known: Mapping) -> pd.DataFrame:
     """Put the columns that `_factored` took out back in."""
     found = {name: table[name] for name in table}
     if columns := known["made"]["columns"]:
-        rows = pd.DataFrame(known["made"]["rows"], columns=columns, dtype=object)
-        for name in columns:
-            found[name] = rows[name].iloc[table["made"]].reset_index(drop=True)
+        for name, values in zip(columns, zip(*known["made"]["rows"], strict=True), strict=True):
+            found[name] = pd.Series(list(values)).iloc[table["made"]].reset_index(drop=True)
     if items := known["items"]:
         for name in list(items)[1:]:
             found[name] = table["id"].map(dict(zip(items["id"], items[name], strict=True)))

@@ -20,25 +20,35 @@ from cirp.figures.sentences import Paragraph, say
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
-def gallery(items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]]) -> Figure:
-    """A row per edit, a column per method; the line is the region each method worked with."""
-    names = list(made)
-    fig, axes = figures.grid(len(items), len(names) + 2, side=1.15)
-    axes = np.atleast_2d(axes)
+def gallery(
+    items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]], *, across: int = 6
+) -> Figure:
+    """Return each edit by every method; the line is the region that the method worked with.
+
+    More than `across` pictures of one edit take several rows, each picture with its name.
+    """
+    names = ["input", *made, "exact answer"]
+    each = -(-len(names) // across)
+    columns = min(len(names), across)
+    fig, axes = figures.grid(len(items) * each, columns, side=1.3)
+    axes = np.reshape(axes, (len(items), each * columns))
     for row, item in enumerate(items):
-        truth = item.mask()
-        figures.show(axes[row, 0], item.source(), "input" if row == 0 else "", mask=truth)
-        for column, name in enumerate(names, start=1):
-            one = made[name][row]
-            region = None if one.mask is None else np.asarray(one.mask) > 127
-            if region is not None and (region.all() or not region.any()):
-                region = None
-            title = figures.fill(name, 15) if row == 0 else ""
-            figures.show(axes[row, column], one.image, title, mask=region)
-        if (target := item.target()) is not None:
-            figures.show(axes[row, -1], target, "exact\nanswer" if row == 0 else "")
-    for ax in axes[0]:
-        ax.title.set_fontsize(8)
+        for column, name in enumerate(names):
+            if name == "input":
+                picture, region = item.source(), item.mask()
+            elif name == "exact answer":
+                picture, region = item.target(), None
+            else:
+                one = made[name][row]
+                picture, region = one.image, None
+                if one.mask is not None:
+                    region = np.asarray(one.mask) > 127
+                    region = None if region.all() or not region.any() else region
+            if picture is None:
+                continue
+            title = figures.fill(name, 18) if row == 0 or each > 1 else ""
+            figures.show(axes[row, column], picture, title, mask=region)
+            axes[row, column].title.set_fontsize(8)
     return fig
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
-from cirp.attention.site import TEXT
+from cirp.attention.site import NEITHER, TEXT
 from cirp.data.images import DataError, as_picture, open_mask
 from cirp.methods import METHODS, check_name
 from cirp.recordings import Map, Picture, Recording
@@ -273,7 +273,7 @@ def edit(
             print(f"cirp: {line}", file=sys.stderr)
     (made,) = chosen(models, [task], progress=False, **configured.model_dump())
     if not quiet:
-        print(said_in_one_line(made, configured))
+        print(said_in_one_line(made, configured, models))
     return made
 
 
@@ -285,10 +285,12 @@ def best_for(models: "Models", method: "Method", settings: "MethodSettings") -> 
     return method.configured(**{**own, **settings.model_dump(exclude_unset=True)})
 
 
-def said_in_one_line(made: "Edit", settings: "MethodSettings") -> str:
+def said_in_one_line(made: "Edit", settings: "MethodSettings", models: "Models") -> str:
     """Return what was run: the method, the settings that differ from its own, and the time."""
     chosen = settings.model_dump(include={"steps", "text_scale", "image_scale"})
     chosen |= settings.model_dump(exclude_defaults=True)
+    if NEITHER not in models.editor.branches:
+        chosen.pop("image_scale", None)
     said = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
     return f"{made.method} ({said}): {made.unet_calls} UNet rows, {made.seconds:.1f} s"
 
@@ -322,7 +324,7 @@ def score(
     *,
     caption: str | None = None,
     features: "FeatureExtractor | str | None" = None,
-    vae: "AutoencoderKL | None" = None,
+    vae: Any = None,
 ) -> Scores:
     """Score one edited image against its source; needs no model unless one is asked for.
 
@@ -338,7 +340,7 @@ def score(
     features : str or FeatureExtractor, optional
         "real" for photographs, "miniature" for the drawn world alone (its encoders saw nothing
         else), or a folder: adds `clip_i` and `dinov2`.
-    vae : diffusers.AutoencoderKL, optional
+    vae : diffusers.AutoencoderKL or another editor's autoencoder, optional
         The autoencoder through which the edit was made; adds `l1_outside_excess`. Needs a mask.
 
     Returns
@@ -426,16 +428,20 @@ def _features(asked: "FeatureExtractor | str") -> "FeatureExtractor":
 _loaded: dict = {}
 
 
-def _round_trip(vae: "AutoencoderKL", picture: Image.Image) -> Image.Image:
+def _round_trip(vae: Any, picture: Image.Image) -> Image.Image:
     import torch
     from diffusers.image_processor import VaeImageProcessor
 
-    factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    processor = VaeImageProcessor(vae_scale_factor=factor)
+    names = ("block_out_channels", "encoder_block_out_channels", "dim_mult")
+    levels = next(len(vae.config[name]) for name in names if name in vae.config)
+    processor = VaeImageProcessor(vae_scale_factor=2 ** (levels - 1))
     with torch.no_grad():
         x = processor.preprocess(picture).to(vae.device, vae.dtype)
-        y = vae.decode(vae.encode(x).latent_dist.mode()).sample
-    (made,) = processor.postprocess(y, output_type="pil")
+        film = "dim_mult" in vae.config  # Qwen-Image's, of films
+        found = vae.encode(x[:, :, None] if film else x)
+        latents = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latents
+        y = vae.decode(latents).sample
+    (made,) = processor.postprocess(y[:, :, 0] if film else y, output_type="pil")
     return made.resize(picture.size)
 
 
@@ -494,7 +500,7 @@ def score_folder(
     *,
     align: bool = True,
     features: "FeatureExtractor | str | None" = None,
-    vae: "AutoencoderKL | None" = None,
+    vae: Any = None,
     progress: bool = False,
 ) -> "pd.DataFrame":
     """Score the outputs of one or several editors on a folder of edits.

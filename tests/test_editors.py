@@ -195,6 +195,27 @@ def test_a_scale_that_is_told_to_the_network_reaches_it():
     assert seen == [[6.0]]
 
 
+def test_a_scale_that_would_do_nothing_is_refused_and_not_printed(known, capsys):
+    models, _, rows = known
+    call = dict(method="ip2p", steps=1)
+    if rows == 3:
+        cirp.edit(models, painted(16, 16), SAID, image_scale=2.0, **call)
+        assert "image_scale=2.0" in capsys.readouterr().out
+        return
+    with pytest.raises(ValueError, match=r"image_scale=2.0 would do nothing: a .* drop it"):
+        cirp.edit(models, painted(16, 16), SAID, image_scale=2.0, **call)
+    cirp.edit(models, painted(16, 16), SAID, **call)
+    assert "image_scale" not in capsys.readouterr().out
+
+
+def test_any_editors_autoencoder_gives_its_own_error(known):
+    models, _, _ = known
+    mask = np.zeros((16, 16), bool)
+    mask[:8] = True
+    found = cirp.score(painted(16, 16), painted(16, 16), mask, vae=models.vae)
+    assert found["l1_outside"] == 0 > found["l1_outside_excess"]
+
+
 def test_methods_that_read_cross_attention_are_refused_before_anything_runs(known):
     models, _, _ = known
     left = [name for name, one in METHODS.items() if not one.any_editor]
@@ -245,8 +266,12 @@ def test_the_explorer_shows_the_maps_of_an_editors_words(known):
     assert run(models, task(), request, cancelled=lambda: True) is None
     stopped = iter([False] * 3 + [True] * 99)
     assert run(models, task(), request, cancelled=lambda: next(stopped)) is None
-    with pytest.raises(ValueError, match="can be seen, not muted"):
-        run(models, task(), Request(**{**request.model_dump(), "factors": {1: 0.0}}))
+    for more, said in (
+        (dict(factors={1: 0.0}), "can be seen, not muted"),
+        (dict(strength=0.5), "no edit without its source"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            run(models, task(), Request(**{**request.model_dump(), **more}))
 
 
 def test_the_explorers_widget_runs_an_editor(known, items):

@@ -47,7 +47,7 @@ def edit_file(
     made.image.save(out)
     smaller = "" if made.image.size == opened.size else f" (from {_size(opened)})"
     print(f"{out}: {_size(made.image)}{smaller}")
-    print(said_in_one_line(made, configured))
+    print(said_in_one_line(made, configured, loaded))
 
 
 def _size(image) -> str:

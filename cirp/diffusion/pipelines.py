@@ -107,7 +107,7 @@ class Models:
         return editor_of(self.instruct)
 
     @cached_property
-    def vae(self) -> AutoencoderKL:
+    def vae(self) -> nn.Module:
         """The autoencoder of both pipelines."""
         return self.instruct.vae
 

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from transformers import PreTrainedTokenizerBase
 
 from cirp.attention.control import Control
+from cirp.attention.site import NEITHER
 from cirp.diffusion.pipelines import PAINTERS, Models
 from cirp.diffusion.tasks import (
     COLUMNS,
@@ -268,6 +269,13 @@ class Method:
             raise ValueError(
                 f"{self.name} needs the attention of InstructPix2Pix's UNet; on a "
                 f"{type(models.instruct).__name__} choose ip2p (the editor as it is), wys or remap"
+            )
+        usual = self.settings.model_fields.get("image_scale")
+        guided = usual is None or NEITHER in models.editor.branches
+        if not guided and settings.image_scale != usual.default:
+            raise ValueError(
+                f"image_scale={settings.image_scale} would do nothing: a "
+                f"{type(models.instruct).__name__} runs no row without the picture; drop it"
             )
 
     def __call__(

@@ -143,6 +143,11 @@ def check_changes(models: Models, request: Request) -> None:
             f"attention of a {type(models.instruct).__name__} can be seen, not muted, swapped, "
             "frozen or held; hold guidance, latents or pixels instead"
         )
+    if request.strength and not models.editor.plain:
+        raise ValueError(
+            f"a {type(models.instruct).__name__} knows no edit without its source beside; set the "
+            "strength to 0"
+        )
 
 
 def region_of(request: Request, size: tuple[int, int]) -> Mask | None:

@@ -24,7 +24,7 @@ from cirp.recordings import Map, Picture, Recording
 
 if TYPE_CHECKING:
     import pandas as pd
-    from diffusers import AutoencoderKL, DiffusionPipeline
+    from diffusers import DiffusionPipeline
 
     from cirp.diffusion.pipelines import Models
     from cirp.diffusion.tasks import Edit

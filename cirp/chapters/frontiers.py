@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from cirp import figures
-from cirp.experiments import aims, configurations, confirmation, frontiers
+from cirp.experiments import aims, configurations, confirmation, dials, frontiers
 from cirp.figures.sentences import Numbers, Paragraph, listed, say
 from cirp.figures.tables import in_words, named
 from cirp.miniature.grammar import WHOLE_PICTURE
@@ -33,7 +33,7 @@ def finding(edits: int, apart: pd.DataFrame, summary: pd.DataFrame) -> Paragraph
     better = [name for name, one in others.items() if one.low > 0]
     number = Numbers()
     return say(
-        f"**On {edits} local test edits remap's frontier "
+        f"**On {edits} local edits that nothing was chosen on, remap's frontier "
         + base.says(above="lies beyond the baseline's", below="falls short of the baseline's",
             open="does not differ significantly from the baseline's",
         )
@@ -106,6 +106,14 @@ def edges(table: pd.DataFrame, *, highlighted: Mapping[str, str]) -> Figure:
     ax.set_ylabel("excess outside change (L1)  ↓ better")
     ax.legend(fontsize=9)
     return fig
+
+
+def rivals(table: pd.DataFrame) -> Figure:
+    """Draw remap and its rivals; `table` is that of `dials`."""
+    colours = ("#222222", figures.GOOD, figures.PALETTE[4], figures.PALETTE[3], figures.PALETTE[5])
+    named = dict(zip(dials.RIVALS[1:], colours, strict=True))
+    ours = {configurations.BASELINE: figures.BASELINE, configurations.OURS: figures.NOISY}
+    return edges(table, highlighted=ours | named)
 
 
 def areas(summary: pd.DataFrame, pasted: pd.DataFrame) -> Figure:

@@ -1,8 +1,7 @@
 """The frontiers of remap and its rivals once more, on enough edits to tell them apart.
 
 Six methods along the same dials as in `frontiers`, and the baseline pasted by its own change, on
-local edits that nothing was measured on before. Its table is some hours of two cores; once it is
-made it is named in `results.EXPERIMENTS`, and chapter 12 asks its question of it.
+local edits that nothing was chosen on.
 """
 
 from collections.abc import Iterator, Sequence

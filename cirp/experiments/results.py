@@ -15,6 +15,7 @@ from cirp.experiments import (
     cache,
     confirmation,
     controls,
+    dials,
     factorial,
     frontiers,
     guidance,
@@ -41,7 +42,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(
             module.EXPERIMENT
             for module in (
-                guidance, frontiers, factorial, releases, confirmation, turns, leak,
+                guidance, frontiers, dials, factorial, releases, confirmation, turns, leak,
                 controls, strays, traces, mask_finders, subject,
             )
         ),

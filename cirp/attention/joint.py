@@ -24,7 +24,7 @@ Maps = Float[Tensor, "batch head cell token"]
 # A double block's processor puts the picture before the text in SD3, and after it elsewhere.
 PICTURE_FIRST = ("JointAttnProcessor2_0", "FusedJointAttnProcessor2_0")
 ATTENTION = functional.scaled_dot_product_attention  # whoever wraps it still calls this one
-CHUNK = 1024  # rows whose probabilities are in memory at a time
+CHUNK = 256  # rows whose probabilities are in memory at a time
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,11 @@ class _Watch(TorchFunctionMode):
         others = torch.arange(cells, pictures, device=query.device) + picture
         scale = how.get("scale") or query.shape[-1] ** -0.5
 
-        def probabilities(rows: Tensor, columns: Sequence[Tensor]) -> list[Tensor]:
-            """Softmax over all tokens, of some rows and groups of columns, a chunk at a time."""
-            found: list[list[Tensor]] = [[] for _ in columns]
+        def probabilities(
+            rows: Tensor, columns: Tensor, summed: Tensor | None = None
+        ) -> list[Tensor]:
+            """Softmax over all tokens, of some rows and columns, and of others' sum, by chunks."""
+            found: list[list[Tensor]] = [[], []]
             for some in rows.split(CHUNK):
                 scores = query[:, :, some].float() @ key.float().transpose(-2, -1) * scale
                 if attn_mask is not None:
@@ -117,21 +119,21 @@ class _Watch(TorchFunctionMode):
                     else:
                         scores = scores + mask
                 shares = scores.softmax(dim=-1)
-                for one, group in zip(found, columns, strict=True):
-                    one.append(shares[..., group])
-            return [torch.cat(one, dim=-2) for one in found]
+                found[0].append(shares[..., columns])
+                if summed is not None:
+                    found[1].append(shares[..., summed].sum(dim=-1))
+            return [torch.cat(one, dim=2) for one in found if one]
 
         if cross:
-            (to_words,) = probabilities(places, [words])
+            (to_words,) = probabilities(places, words)
             self.record.took(Call(self.layer, self.step, to_words.cpu()))
             return
-        groups = [words, others] if len(others) else [words]
-        to_words, *to_others = probabilities(places, groups)
-        (from_words,) = probabilities(words, [places])
+        to_words, *to_others = probabilities(places, words, others if len(others) else None)
+        (from_words,) = probabilities(words, places)
         self.record.took(
             Call(
                 self.layer, self.step, to_words.cpu(), from_words.transpose(-2, -1).cpu(),
-                to_others[0].sum(dim=-1).cpu() if to_others else None,
+                to_others[0].cpu() if to_others else None,
             )
         )  # fmt: skip
 

@@ -53,6 +53,7 @@ MEASURED = {  # tables that a command of their own makes
     "costs": "cirp cost methods",
     "attention_cost": "cirp cost attention",
     "throughput": "cirp cost throughput",
+    "editors_cost": "cirp cost editors",
 }
 
 

@@ -55,7 +55,8 @@ class QwenImageEditPlus(qwen.QwenImageEdit):
     """As Qwen-Image-Edit; the language model sees a smaller source."""
 
     def read(self, prompts, images, shown, scale):
-        width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, images[0].width / images[0].height)
+        ratio = images[0].width / images[0].height
+        width, height = calculate_dimensions(CONDITION_IMAGE_SIZE, ratio)
         small = self.pipe.image_processor.resize(images[0], height, width)
         return super().read(prompts, [[small]], shown, scale)
 
@@ -81,7 +82,8 @@ rows = {}
 for method in ("ip2p", "wys", "remap"):
     with cirp.record(new.instruct) as rec:
         made = cirp.edit(new, picture(), SAID, method=method, steps=4, quiet=True)
-    rows[method] = {"network rows": made.unet_calls, "map of “hat”": rec.word_map("hat").shape}
+    heat = rec.word_map("hat")
+    rows[method] = {"network rows": made.unet_calls, "map of “hat”": heat.shape}
 pd.DataFrame.from_dict(rows, orient="index")
 
 # %% [markdown]

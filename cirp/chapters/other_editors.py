@@ -25,7 +25,7 @@ TOKENS = {"text": 512, "picture": 4096, "source": 4096}  # FLUX.1 Kontext at 102
 KINDS = {  # block of one softmax (who looks, at whom) -> what it says
     ("picture", "text"): "share",
     ("text", "picture"): "places",
-    ("picture", "source"): "copying",
+    ("picture", "source"): "to the source",
 }
 
 
@@ -46,20 +46,16 @@ def finding() -> Paragraph:
 
 def editors() -> pd.DataFrame:
     """Return what each editor runs, as its adapter says."""
-    kinds = {kind: [n for n, one in EDITORS.items() if one is kind] for kind in EDITORS.values()}
-    rows = [
-        {
-            "editor": kind.__name__,
+    rows = {
+        kind.__name__: {
             "rows a step": ", ".join(ROWS[branch] for branch in kind.branches),
-            "rows of remap's first step": len({*kind.branches, IMAGE}),
+            "remap's first step": len({*kind.branches, IMAGE}),
             "attention": "one softmax" if kind.joint else "cross-attention",
-            "its own": (kind.__doc__ or "").strip().split("\n")[0],
-            "pipelines": ", ".join(n for n in names if not n.startswith(("StableDiffusionP",
-                                   "StableDiffusionXLP"))),
+            "what is its own": (kind.__doc__ or "").strip().split("\n")[0],
         }
-        for kind, names in kinds.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows).set_index("editor").sort_index()
+        for kind in EDITORS.values()
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("editor").sort_index()
 
 
 def anatomy() -> Figure:
@@ -80,6 +76,7 @@ def anatomy() -> Figure:
     ax.set_xticks(middles, [f"{n}\n{int(s)}" for n, s in zip(names, sizes, strict=True)])
     ax.set_yticks(1 - middles, names)
     ax.tick_params(length=0)
+    ax.grid(visible=False)
     ax.set(xlabel="looked at (tokens)", ylabel="looks", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     ax.spines[:].set_visible(False)
     return fig

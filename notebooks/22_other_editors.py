@@ -87,9 +87,9 @@ _ = figures.save(chapter.anatomy(), "22_one_softmax", figures_folder(profile, ed
 chapter.equal(cirp.edit, cirp.record)
 
 # %% [markdown]
-# Maps are compared with a peer's, attention-map-diffusers 1.0.0 {cite}`attentionmapdiffusers`, layer by layer, step by
-# step and head by head ({numref}`tab-peer-maps`). It does not know Qwen-Image, records FLUX's double blocks alone, and
-# counts Kontext's source to the picture; each is a test.
+# Maps are compared with those of attention-map-diffusers {cite}`attentionmapdiffusers` in its version 1.0.0, layer by
+# layer, step by step and head by head ({numref}`tab-peer-maps`). It does not know Qwen-Image, records FLUX's double blocks
+# alone, and counts Kontext's source to the picture; each is a test.
 
 # %% mystnb={"table": {"caption": "Largest difference from the peer's maps, on tiny random models.", "name": "tab-peer-maps"}}
 chapter.peers()

@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cirp.attention.tokens import check_length, content_words, word_positions, words
-from tests.tiny import RARE_WORDS, WORDS, tiny_tokenizer
+from cirp.experiments.tiny_editors import WORDS, tiny_tokenizer
+from tests.tiny import RARE_WORDS
 
 TOKENIZER = tiny_tokenizer()
 

@@ -19,6 +19,7 @@ from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT
 from cirp.data.images import DataError, as_picture, open_mask
+from cirp.diffusion.editors import EDITORS, editor_of
 from cirp.methods import METHODS, check_name
 from cirp.recordings import Map, Picture, Recording
 
@@ -86,7 +87,8 @@ def record(
     >>> rec.word_map("car").shape
     (64, 64)
     """
-    if getattr(pipe, "transformer", None) is not None or type(pipe).__name__ == "DreamLitePipeline":
+    editor = EDITORS.get(type(pipe).__name__)
+    if getattr(pipe, "transformer", None) is not None or (editor and not editor.controllable):
         if times is not None or tuple(branches) != (TEXT,):
             raise ValueError(
                 f"times and branches are for Stable Diffusion's UNets, not a {type(pipe).__name__}"
@@ -297,7 +299,6 @@ def said_in_one_line(made: "Edit", settings: "MethodSettings", models: "Models")
 
 def as_models(pipe: "DiffusionPipeline | Models | str", *, device: str = "cpu") -> "Models":
     """Return models of a preset's name, a pipeline, or themselves. Raises `ValueError`."""
-    from cirp.diffusion.editors import editor_of
     from cirp.diffusion.pipelines import Models, load
 
     if isinstance(pipe, Models):

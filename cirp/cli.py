@@ -243,7 +243,7 @@ def methods(
     if name is not None:
         check_name(name)
     for method in METHODS.values() if name is None else [METHODS[name]]:
-        every = "; any editor" if method.any_editor else ""
+        every = " (runs on every editor)" if method.any_editor else ""
         typer.echo(f"{method.name}: {method.summary.removesuffix('.')}{every}.")
         for row in method.table():
             typer.echo("    {:<22} {:<28} {}".format(*row))

@@ -14,7 +14,7 @@ from cirp.attention.joint import Call, JointRecord
 from cirp.attention.maps import resized
 from cirp.attention.record import grid_of
 from cirp.diffusion.editors import EDITORS
-from cirp.diffusion.editors.dreamlite import SAID
+from cirp.diffusion.editors.dreamlite import DreamLite
 from cirp.recordings import Recorded
 
 Kind = Literal["share", "relative", "places", "source"]
@@ -69,16 +69,15 @@ class _Run:
     def add(self, call: Call) -> None:
         self.count += 1
         share = call.image_to_text.mean(dim=1)
-        found = {"share": share, "places": call.text_to_image}
+        found = {"share": share}
         if self.beside:
             rows, columns = grid_of(share.shape[1] // 2, self.grid)
             halves = share.unflatten(1, (rows, 2, columns)).unbind(2)
             found = dict(zip(("share", "source"), map(self._fine, halves), strict=True))
-        elif call.text_to_image is not None:
+        else:
             found["places"] = call.text_to_image.mean(dim=1)
         for name, mean in found.items():
-            if mean is not None:
-                self.sums[name] = self.sums[name] + mean if name in self.sums else mean
+            self.sums[name] = self.sums[name] + mean if name in self.sums else mean
 
     def _fine(
         self, maps: Float[Tensor, "image row column token"]
@@ -95,16 +94,13 @@ class _Run:
         return found / found.sum(dim=-1, keepdim=True) if kind == "relative" else found
 
 
-BEFORE = (SAID, "[Generate]: ")  # DreamLite's
-KINDS = {  # pipeline -> the attribute whose tokens the transformer sees as text
+BEFORE = (DreamLite.before, "[Generate]: ")  # of its two modes
+KINDS = {  # pipeline that is no editor -> the attribute whose tokens its transformer sees as text
     "StableDiffusion3Pipeline": "tokenizer_3",
     "StableDiffusion3Img2ImgPipeline": "tokenizer_3",
     "FluxPipeline": "tokenizer_2",
     "FluxImg2ImgPipeline": "tokenizer_2",
-    "FluxKontextPipeline": "tokenizer_2",
     "QwenImagePipeline": "tokenizer",
-    "QwenImageEditPipeline": "tokenizer",
-    "DreamLitePipeline": "tokenizer",
 }
 
 
@@ -116,9 +112,11 @@ def known(pipe: Any) -> str:
     name = type(pipe).__name__
     if name in KINDS:
         return KINDS[name]
-    if name in EDITORS and EDITORS[name].joint:
-        return EDITORS[name].tokens
-    raise TypeError(f"{name} cannot be recorded yet; give one of {', '.join(KINDS)}")
+    editors = {one: kind for one, kind in EDITORS.items() if not kind.controllable}
+    if name in editors:
+        return editors[name].tokens
+    there = ", ".join((*KINDS, *editors))
+    raise TypeError(f"{name} cannot be recorded yet; give one of {there}")
 
 
 class JointRecording(Recorded):

@@ -78,7 +78,7 @@ chapter.last_turn(table)
 #    harder than that?
 #
 # :::{dropdown} Answer to the second
-# Whoever pastes the source's pixels could paste the first source's. But a later edit may be about what an earlier one
+# A method that pastes the source's pixels could paste the first source's. But a later edit may be about what an earlier one
 # made, so the source of each turn is the result of the turn before.
 # :::
 

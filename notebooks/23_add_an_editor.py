@@ -20,7 +20,7 @@ device: str = "cpu"
 seed: int = 0
 steps: int = 20
 # %% [markdown]
-# ## What is asked
+# ## What a class says
 #
 # | the class says | which is |
 # |---|---|
@@ -29,6 +29,7 @@ steps: int = 20
 # | `rows` | what the network answers for some branches: with text and source, with the source, with neither |
 # | `guided` | one prediction of these; by default InstructPix2Pix's two scales |
 # | `branches`, `defaults` | the rows that guidance needs; steps and scales where the user gives none |
+# | `tokens`, `before` | what cuts the prompt into tokens, and what the pipeline writes before it |
 # | `target`, `spread` | which cells of an attention layer are the picture that is made |
 #
 # A whole one is short. This is FLUX.1 Kontext's:

@@ -1,5 +1,7 @@
 """Editors of today behind one protocol: their own pipelines' pixels, and every method's parts."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -119,7 +121,7 @@ def test_remap_looks_at_the_prediction_the_foreseen_picture_and_what_attention_w
 
 
 def test_outside_attention_writes_what_it_writes_without_the_text(known):
-    """Of the first layer, by cell of the target; inside, and in the other rows, nothing changes."""
+    """The first layer mixes the text's rows by cell of the target; no other row changes."""
     models, _, _ = known
     editor, start = models.editor, begin_edit(models, [task()])
     masks = torch.zeros(1, *start.grid)
@@ -318,6 +320,18 @@ def test_an_editor_is_loaded_by_its_folder_and_by_the_command_line(tmp_path, mon
         cirp.load(str(place))
 
 
+def test_one_pipeline_of_stable_diffusions_kind_needs_no_safety_checker(tmp_path):
+    """Hub models name one, of a library that is none."""
+    place = tmp_path / "instruct"
+    tiny_ip2p().save_pretrained(place)
+    index = json.loads((place / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    (place / "model_index.json").write_text(json.dumps(index))
+    models = cirp.load(str(place))
+    assert models.editor.controllable and models.text is models.instruct
+    assert cirp.edit(models, painted(64, 64), SAID, steps=1, quiet=True).image.size == (64, 64)
+
+
 def test_a_part_with_code_of_its_own_is_not_run(tmp_path):
     place = tmp_path / "kontext"
     tiny_flux(FluxKontextPipeline).save_pretrained(place)
@@ -335,7 +349,7 @@ def test_what_is_no_editor_is_refused():
     with pytest.raises(ValueError, match="a FluxPipeline cannot edit here; give one of .*Kontext"):
         cirp.edit(tiny_flux(), painted(), SAID)
     plain = editor_of(tiny_ip2p())
-    assert plain.branches == (TEXT, IMAGE, NEITHER) and plain.plain
+    assert plain.branches == (TEXT, IMAGE, NEITHER) and plain.controllable
     assert set(STOCK) <= {kind.__name__.removesuffix("ImageEdit") for kind in EDITORS.values()}
     said = {branch: torch.full((1, 1, 1, 1), float(branch)) for branch in (TEXT, IMAGE)}
     found = Editor(None).guided(said, text_scale=2.0, image_scale=9.0)

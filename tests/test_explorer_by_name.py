@@ -119,7 +119,7 @@ def test_a_plain_run_is_a_few_lines_of_the_public_api(known, name, monkeypatch, 
     settings = by_name.settings_of(request)
     (theirs,) = METHODS[name](models, [cache.task(item, 3)], progress=False, **settings)
     assert (np.asarray(Image.open("edited.png")) == np.asarray(theirs.image)).all()
-    assert by_name.is_plain(request) and not by_name.is_plain(asked(item, factors={2: 0.0}))
+    assert by_name.is_one_call(request) and not by_name.is_one_call(asked(item, factors={2: 0.0}))
 
 
 def test_a_muted_word_reaches_another_method_too(known):

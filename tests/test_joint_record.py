@@ -10,7 +10,7 @@ from diffusers.pipelines.qwenimage import pipeline_qwenimage_edit
 import cirp
 from cirp.attention.joint import JointRecord, watching
 from cirp.attention.maps import resized
-from cirp.diffusion.editors.dreamlite import SAID
+from cirp.diffusion.editors.dreamlite import DreamLite
 from cirp.experiments.tiny_editors import (
     t5_tokenizer,
     tiny_dreamlite,
@@ -128,7 +128,7 @@ def test_dreamlites_words_have_a_map_on_the_target_and_one_on_the_source():
     for kind, expected in (("share", left), ("source", right)):
         np.testing.assert_allclose(rec.token_maps(kind=kind), expected[0], rtol=1e-4, atol=1e-6)
     names = pipe.tokenizer.convert_ids_to_tokens(
-        pipe.tokenizer(pipe.prompt_template_encode_edit.format(SAID + PROMPT)).input_ids
+        pipe.tokenizer(pipe.prompt_template_encode_edit.format(DreamLite.before + PROMPT)).input_ids
     )[4:]
     chosen, at = rec._image(0)
     where = rec._positions("strawberry", PROMPT, chosen.lengths[at], chosen.before)

@@ -20,8 +20,9 @@ from cirp.attention.maps import token_maps
 from cirp.attention.record import Record, grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.attention.tokens import word_positions
+from cirp.diffusion.editors import combine
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import combine, decode, scheduler_of
+from cirp.diffusion.sampling import decode, scheduler_of
 from cirp.diffusion.tasks import Task
 from cirp.editing import driver, holds
 from cirp.editing.driver import begin_edit

@@ -10,8 +10,9 @@ from diffusers import (
 )
 
 from cirp.attention.record import Record
+from cirp.diffusion.editors import combine
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import combine, encode
+from cirp.diffusion.sampling import encode
 from cirp.diffusion.tasks import Task, generator
 from cirp.methods import METHODS, ip2p, noisy, references
 from tests.conftest import painted

@@ -95,7 +95,7 @@ class _Watch(TorchFunctionMode):
         query, key = query[self.rows], key[self.rows]
         pictures = query.shape[-2] if cross else total - self.text
         text, picture = (0, self.text) if self.text_first else (pictures, 0)
-        if cross:
+        if cross:  # keys are all text, queries all picture
             text = picture = 0
         words = range(self.text) if self.record.words is None else self.record.words
         words = torch.tensor(list(words), device=query.device) + text

@@ -27,8 +27,6 @@ KINDS = {  # block of one softmax (who looks, at whom) -> what it says
     ("text", "picture"): "places",
     ("picture", "source"): "to the source",
 }
-
-
 HEADS = 24  # of a layer of FLUX.1 Kontext
 
 
@@ -154,8 +152,8 @@ def peers(steps: int = 2) -> pd.DataFrame:
         far, maps = 0.0, 0
         for (layer, relation), by_time in theirs.items():
             for step, time in enumerate(sorted(by_time, reverse=True)):
-                call_ = next(c for c in mine.calls if (c.layer, c.step) == (layer, step))
-                ours = call_.image_to_text if relation == "image->text" else call_.text_to_image.mT
+                seen = next(c for c in mine.calls if (c.layer, c.step) == (layer, step))
+                ours = seen.image_to_text if relation == "image->text" else seen.text_to_image.mT
                 far, maps = max(far, float((ours - by_time[time]).abs().max())), maps + 1
         rows[name] = {"maps compared": maps, "largest difference": f"{far:.1e}"}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("pipeline")

@@ -53,7 +53,7 @@ PRESETS = {
     "qwen-image-edit": ("Qwen/Qwen-Image-Edit",),
     "kontext": ("black-forest-labs/FLUX.1-Kontext-dev",),
 }
-REVISIONS = {"carlofkl/DreamLite-base": "diffusers"}  # of hub models that are not on their main one
+REVISIONS = {"carlofkl/DreamLite-base": "diffusers"}  # hub model -> its branch, if not main
 INSTRUCTED = (StableDiffusionInstructPix2PixPipeline, StableDiffusionXLInstructPix2PixPipeline)
 PAINTERS = (StableDiffusionPipeline, StableDiffusionXLPipeline)
 TOWERS = ("text_encoder", "text_encoder_2")
@@ -92,7 +92,7 @@ class Models:
     @property
     def is_miniature(self) -> bool:
         """Whether numbers from these models are numbers of the miniature."""
-        if self.name in ("real", "real-xl") or not self.editor.plain:
+        if self.name in ("real", "real-xl") or not self.editor.controllable:
             return False
         return self.instruct.unet.config.sample_size < 32
 
@@ -159,7 +159,7 @@ def load_tokenizer(name: str = "miniature") -> PreTrainedTokenizerBase:
     """Return the instruction editor's tokenizer alone, to check prompts before weights are read."""
     place, *others = resolve(name)
     check_reachable(place)
-    if not others:
+    if not others and not editor_class(place).controllable:
         with quiet():
             part = editor_class(place).tokens
             return AutoTokenizer.from_pretrained(place, subfolder=part, **_revision(place))
@@ -278,9 +278,10 @@ def editor_class(place: str) -> type[Editor]:
 
 def _editor(place: str, dtype: torch.dtype) -> DiffusionPipeline:
     """Load one editor's pipeline. Raises `ValueError` for a part that is missing, or runs code."""
-    editor_class(place)
+    if editor_class(place).controllable:
+        return _pipeline(_kind(place, INSTRUCTED + PAINTERS), place, dtype)
     revision = _revision(place)
-    known, parts = DiffusionPipeline.load_config(place, **revision), {}
+    known, own = DiffusionPipeline.load_config(place, **revision), {}
     with quiet():
         for name, said in known.items():
             if not isinstance(said, list) or said[0] is None:
@@ -292,10 +293,10 @@ def _editor(place: str, dtype: torch.dtype) -> DiffusionPipeline:
             kind = getattr(importlib.import_module(said[0]), said[1], None)
             if isinstance(kind, type) and issubclass(kind, nn.Module):
                 typed = {"dtype" if said[0] == "transformers" else "torch_dtype": dtype}
-                parts[name] = _read(kind, place, name, **typed, **revision)
-        pipe = DiffusionPipeline.from_pretrained(place, **parts, **revision)
+                own[name] = _read(kind, place, name, **typed, **revision)
+        pipe = DiffusionPipeline.from_pretrained(place, **own, **revision)
     pipe.set_progress_bar_config(disable=True)
-    for part in parts.values():
+    for part in own.values():
         part.eval().requires_grad_(False)
     return pipe
 

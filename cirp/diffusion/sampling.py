@@ -21,9 +21,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from cirp.attention.site import IMAGE, NEITHER, TEXT
-from cirp.diffusion.editors import combine
-from cirp.diffusion.editors.instruct import instruct_inputs, scheduler_of
+from cirp.attention.site import NEITHER, TEXT
+from cirp.diffusion.editors.instruct import scheduler_of
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task, generator
 from cirp.diffusion.text import Text, encode_prompts, joined, predict
@@ -194,23 +193,15 @@ def instruct_steps(
     image_scale: float,
 ) -> Steps:
     """InstructPix2Pix: three branches; `image_latents` None means the image is not shown at all."""
-    pipe = models.instruct
+    editor = models.editor
     shown = torch.zeros_like(latents) if image_latents is None else image_latents
-    text, image = instruct_inputs(pipe, prompts, shown)
-    return denoise(
-        models,
-        pipe.unet,
-        scheduler,
-        timesteps,
-        latents,
-        generators,
-        branches=(TEXT, IMAGE, NEITHER),
-        text=text,
-        image=image,
-        guide=lambda e: combine(
-            e[TEXT], e[IMAGE], e[NEITHER], text_scale=text_scale, image_scale=image_scale
-        ),
-    )
+    read = editor.read(prompts, (), shown, text_scale)
+    scales = dict(text_scale=text_scale, image_scale=image_scale)
+    return guided_steps(
+        models, scheduler, timesteps, latents, generators, branches=editor.branches,
+        rows=lambda x, t: editor.rows(x, t, read, editor.branches),
+        guide=lambda said: editor.guided(said, **scales),
+    )  # fmt: skip
 
 
 def caption_steps(

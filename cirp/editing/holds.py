@@ -85,7 +85,7 @@ def written_outside(
     Raises `ValueError` for `tokens` inside of a block of `controlled`, or without cross-attention.
     """
     network, latent = editor.network, tuple(masks.shape[-2:])
-    if tokens is not None and not editor.plain:
+    if tokens is not None and not editor.controllable:
         raise ValueError(f"{type(editor).__name__} can keep the writing of all tokens, not of some")
     controls = any(isinstance(one, ControlledAttention) for one in network.attn_processors.values())
     if tokens is not None and controls:

@@ -145,6 +145,7 @@ class Looking(Regional):
 
 
 DRIVER = 1  # raise it when what all methods share changes their images
+Check = Callable[[PreTrainedTokenizerBase, Sequence[Task], Any], None]
 Batch = Callable[[Models, list[Task], Any, Sequence[Control]], Made]
 
 
@@ -155,9 +156,7 @@ class Method:
     name: str
     settings: type[MethodSettings]
     batch: Batch
-    check: Callable[[PreTrainedTokenizerBase, Sequence[Task], Any], None] | None = (
-        None  # of its own
-    )
+    check: Check | None = None  # of its own
     version: int = 1  # raise it when its code changes its images
     any_editor: bool = False  # it needs no cross-attention of InstructPix2Pix's kind
 
@@ -257,15 +256,15 @@ class Method:
 
     def check_runs(self, models: Models, settings: Any) -> None:
         """Raise `ValueError` for models that lack the kind of pipeline which this run needs."""
-        kinds = {"instruct": (models.instruct, PAINTERS), "text": (models.text, PAINTERS)}
-        pipe, painters = kinds.get(settings.runs, (None, ()))
-        if pipe is not None and isinstance(pipe, painters) != (settings.runs == "text"):
-            wanted = "a text-to-image" if settings.runs == "text" else "an InstructPix2Pix"
+        paints = settings.runs == "text"
+        pipe = models.text if paints else models.instruct
+        if settings.runs and isinstance(pipe, PAINTERS) != paints:
+            wanted = "a text-to-image" if paints else "an InstructPix2Pix"
             raise ValueError(
                 f"{self.name} runs {wanted} pipeline, not a {type(pipe).__name__}; give one, or "
                 "cirp.load(...), which has both"
             )
-        if not models.editor.plain and not self.any_editor:
+        if not models.editor.controllable and not self.any_editor:
             raise ValueError(
                 f"{self.name} needs the attention of InstructPix2Pix's UNet; on a "
                 f"{type(models.instruct).__name__} choose ip2p (the editor as it is), wys or remap"

@@ -75,7 +75,7 @@ def known(name: str) -> pd.DataFrame:
 def table(s: Study, name: str, *, again: bool = True) -> pd.DataFrame:
     """Return a table of the book, of which a few cells are computed again; or a reader's own.
 
-    `again` is for the one chapter of several that computes them.
+    With `again=False` nothing is: another chapter computes the same cells.
 
     What is computed again has a cache of its own, so that no old edit can stand in for it. A study
     of other edits, models, steps or seeds computes the whole table on its own edits.

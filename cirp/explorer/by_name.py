@@ -6,7 +6,6 @@ region that it worked with.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from cirp.diffusion.tasks import COLUMNS, Edit, Task, missing_texts, working_siz
 from cirp.experiments import cache
 from cirp.experiments.word_maps import reworded
 from cirp.explorer import runs
-from cirp.explorer.maps import Cancelled, JointMaps, LastMaps, Weigh
+from cirp.explorer.maps import Cancelled, Weigh, reader_of
 from cirp.explorer.runs import Request, Seen, check_changes, names_of
 from cirp.methods import METHODS
 from cirp.paths import EDITS
@@ -46,7 +45,7 @@ class Stop(Control):
 
 def names_for(models: Models) -> tuple[str, ...]:
     """Return the methods that can be run by name on these models, beside the baseline."""
-    return tuple(n for n in NAMES if models.editor.plain or METHODS[n].any_editor)
+    return tuple(n for n in NAMES if models.editor.controllable or METHODS[n].any_editor)
 
 
 def task_of(item: EditItem, request: Request) -> Task:
@@ -119,16 +118,14 @@ def run_named(
     if request.freeze:
         raise ValueError(f"{request.method} cannot be frozen to another run; choose {BASELINE}")
     said = prompt_of(task, request.method)
-    tokens, controls = names_of(models, said), []
+    tokens = names_of(models, said)
     check_changes(models, request)
-    if models.editor.plain:
-        seen, around = LastMaps(len(tokens), whole=models.is_miniature), nullcontext()
-        weighed = [Weigh(request.factors, request.swap)] if request.factors or request.swap else []
-        controls = [*weighed, seen, Stop(cancelled)]
-    else:
-        seen = JointMaps(models, said, cancelled)
-        width, height = working_size(task.image, models)
-        around = seen.watched((height // models.editor.factor, width // models.editor.factor))
+    width, height = (side // models.editor.factor for side in working_size(task.image, models))
+    seen, controls, around = reader_of(models, said, len(tokens), (height, width), cancelled)
+    if controls:
+        controls.append(Stop(cancelled))
+    if request.factors or request.swap:
+        controls.insert(0, Weigh(request.factors, request.swap))
     try:
         with around:
             (edit,) = METHODS[request.method](
@@ -140,7 +137,7 @@ def run_named(
     return edit
 
 
-def is_plain(request: Request) -> bool:
+def is_one_call(request: Request) -> bool:
     """Whether a run is one call of `cirp.edit`: nothing of its attention is changed or held."""
     changed = request.factors or request.swap or request.freeze or request.strength
     return not (changed or request.is_held or request.region)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.joint import Call, JointRecord, watching
 from cirp.attention.record import grid_of
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
-from cirp.diffusion.editors.dreamlite import SAID
 from cirp.diffusion.pipelines import Models
 from cirp.joint_recordings import first_token
 
@@ -118,20 +117,17 @@ class JointMaps:
 
     def __init__(self, models: Models, said: str, cancelled: Callable[[], bool]) -> None:
         self.editor, self.cancelled, self.maps = models.editor, cancelled, {}
-        self.before = SAID if hasattr(self.editor.pipe, "unet") else ""
-        self.said = said
-
-    @property
-    def _spans(self) -> list[tuple[int, int]]:
-        text = self.before + self.said
-        found = self.editor.tokenizer(text, return_offsets_mapping=True).offset_mapping
-        return [span for span in found if span[1] > span[0]]
+        self.text = self.editor.before + said
+        found = self.editor.tokenizer(self.text, return_offsets_mapping=True).offset_mapping
+        self.spans = [span for span in found if span[1] > span[0]]
+        self.own = [b > len(self.editor.before) for _, b in self.spans]  # of the instruction
+        self.first: int | None = None  # place of the text among the tokens, known by the first call
 
     @property
     def tokens(self) -> list[str]:
         """The instruction's tokens, as it writes them, between "begin" and "end"."""
-        text, start = self.before + self.said, len(self.before)
-        return ["begin", *(text[a:b].strip() for a, b in self._spans if b > start), "end"]
+        mine = (span for span, own in zip(self.spans, self.own, strict=True) if own)
+        return ["begin", *(self.text[a:b].strip() for a, b in mine), "end"]
 
     @contextmanager
     def watched(self, grid: tuple[int, int]) -> Iterator[None]:
@@ -146,9 +142,9 @@ class JointMaps:
             raise Cancelled
         share = call.image_to_text[0].mean(dim=0, keepdim=True)  # rows begin with the text branch
         count = share.shape[-1]
-        inside = [b > len(self.before) for _, b in self._spans]
-        first = first_token(self.editor.pipe, self.before + self.said, count)
-        start, stop = first + inside.index(True), first + len(inside)
+        if self.first is None:
+            self.first = first_token(self.editor.pipe, self.text, count)
+        start, stop = self.first + self.own.index(True), self.first + len(self.own)
         after = stop + 1 if self.editor.tokens == "tokenizer_2" else count  # T5's end is one token
         parts = [
             share[..., :start].sum(-1, keepdim=True), share[..., start:stop],
@@ -156,6 +152,17 @@ class JointMaps:
         ]  # fmt: skip
         own = self.editor.target(torch.cat(parts, dim=-1), self.grid).movedim(-1, 1)
         self.maps[call.layer] = own[None].float().numpy()
+
+
+def reader_of(
+    models: Models, said: str, tokens: int, grid: tuple[int, int], cancelled: Callable[[], bool]
+) -> tuple[LastMaps | JointMaps, list[Control], AbstractContextManager]:
+    """Return what keeps a run's maps, its controls, and the block in which it watches the run."""
+    if models.editor.controllable:
+        seen = LastMaps(tokens, whole=models.is_miniature)
+        return seen, [seen], nullcontext()
+    watched = JointMaps(models, said, cancelled)
+    return watched, [], watched.watched(grid)
 
 
 def mean(maps: Maps) -> Mapping[str, Float[np.ndarray, "token row column"]]:

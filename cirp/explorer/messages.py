@@ -51,7 +51,7 @@ def scores_of(
     labels: Mapping[str, str],
 ) -> dict[str, float | None]:
     """An edit's scores (`labels`: metric -> what it is called); None for what is not known."""
-    if models.editor.plain:
+    if models.editor.controllable:
         (trip,) = cache.edits(models, [item], "round trip", progress=False)
     else:  # the state of so large a model takes longer to tell than the trip to make
         (trip,) = METHODS["round trip"](models, [cache.task(item, 0)], progress=False)

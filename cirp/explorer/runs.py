@@ -4,7 +4,6 @@ Everything that comes from a page or a widget is untrusted; `Request` says what 
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -29,10 +28,10 @@ from cirp.explorer.maps import (
     JointMaps,
     KeepMaps,
     Kept,
-    LastMaps,
     Maps,
     Weigh,
     frozen_layers,
+    reader_of,
 )
 from cirp.methods import METHODS, remap
 
@@ -128,7 +127,7 @@ def tokens_of(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 def names_of(models: Models, text: str) -> list[str]:
     """As `tokens_of`, of any editor. Raises `ValueError`."""
-    if models.editor.plain:
+    if models.editor.controllable:
         return tokens_of(models.instruct.tokenizer, text)
     if not any(letter.isalnum() for letter in text):
         raise ValueError(f"the instruction {text!r} has no word")
@@ -138,12 +137,12 @@ def names_of(models: Models, text: str) -> list[str]:
 def check_changes(models: Models, request: Request) -> None:
     """Raise `ValueError` for changes of attention that the editor does not allow."""
     asked = request.factors or request.swap or request.freeze or request.keep
-    if asked and not models.editor.plain:
+    if asked and not models.editor.controllable:
         raise ValueError(
             f"attention of a {type(models.instruct).__name__} can be seen, not muted, swapped, "
             "frozen or held; hold guidance, latents or pixels instead"
         )
-    if request.strength and not models.editor.plain:
+    if request.strength and not models.editor.controllable:
         raise ValueError(
             f"a {type(models.instruct).__name__} knows no edit without its source beside; set the "
             "strength to 0"
@@ -200,12 +199,10 @@ def run(
         controls.append(Weigh(request.factors, request.swap))
     if request.freeze:
         controls.append(Freeze(before, frozen_layers(before, request.freeze, request.ran)))
-    if models.editor.plain:
-        seen, around = LastMaps(len(tokens), whole=models.is_miniature), nullcontext()
-        controls += [seen] if keep is None else [seen, keep]
-    else:
-        seen = JointMaps(models, request.instruction, cancelled)
-        around = seen.watched(start.grid)
+    seen, readers, around = reader_of(
+        models, request.instruction, len(tokens), start.grid, cancelled
+    )
+    controls += readers if keep is None else [*readers, keep]
 
     def after(scheduler) -> After:
         held = keep_outside(masks, start)(scheduler) if request.hold else None

@@ -28,7 +28,7 @@ from cirp.experiments import cache
 from cirp.explorer.by_name import (
     BASELINE,
     dials,
-    is_plain,
+    is_one_call,
     names_for,
     prompt_of,
     public_snippet,
@@ -220,7 +220,7 @@ class LiveExplorer(anywidget.AnyWidget):
         if self._items[request.item].folder.is_relative_to(self._brought.name):
             raise ValueError("a picture that was brought along is in no folder of edits; give "
                              "its file to cirp edit or cirp curate --photos")  # fmt: skip
-        if is_plain(request):
+        if is_one_call(request):
             item = self._items[request.item]
             text = public_snippet(self._task(request), request, self._models.name, item.folder)
         else:

@@ -6,7 +6,7 @@ with the same dose everywhere, it says what holding does, and what its place doe
 muted, it says which of them carry the edit.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool
@@ -19,7 +19,8 @@ from cirp.editing.masks import Masks, keep_outside
 from cirp.editing.method import Flag, Guided, added
 from cirp.editing.regional import Constraint, Work, regional
 
-GROUPS = ("begin", "words", "others", "end", "padding")  # of a prompt's tokens: all there are
+Group = Literal["begin", "words", "others", "end", "padding"]  # of a prompt's tokens: all there are
+GROUPS = get_args(Group)
 
 
 class Settings(Guided):
@@ -34,7 +35,7 @@ class Settings(Guided):
     self_held: Flag = Field(False, description="self-attention is that without instruction")
     latents_held: Flag = Field(False, description="latents are the noised source's")
     paste: Flag = Field(False, description="pixels are the source's")
-    mute: tuple[Literal["begin", "words", "others", "end", "padding"], ...] = added(
+    mute: tuple[Group, ...] = added(
         (), "tokens without attention: begin of text, the edit's words, other words, ..."
     )
 
@@ -51,10 +52,8 @@ def muted(work: Work, settings: Settings) -> Bool[Tensor, "image token"]:
     found = torch.zeros(len(work.tasks), tokenizer.model_max_length, dtype=torch.bool)
     for row, task in zip(found, work.tasks, strict=True):
         prompt, _ = prompt_and_words(task, settings.prompt)
-        end, words = (
-            len(tokenizer(prompt).input_ids) - 1,
-            positions(tokenizer, task, settings.prompt),
-        )
+        end = len(tokenizer(prompt).input_ids) - 1
+        words = positions(tokenizer, task, settings.prompt)
         places = {
             "begin": [0], "words": words, "others": sorted({*range(1, end)} - {*words}),
             "end": [end], "padding": list(range(end + 1, len(row))),

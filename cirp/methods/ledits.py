@@ -16,8 +16,9 @@ from cirp.attention.control import Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import IMAGE, NEITHER, TEXT
+from cirp.diffusion.editors import combine
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.sampling import Latents, combine, scheduler_of
+from cirp.diffusion.sampling import Latents, scheduler_of
 from cirp.diffusion.tasks import Made, Task
 from cirp.editing.driver import Start, begin_edit
 from cirp.editing.first_pass import positions

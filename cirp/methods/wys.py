@@ -44,7 +44,7 @@ def relevance(
     run = EditorRun(
         models, tasks, start, steps=100, strength=level, text_scale=1.0, image_scale=1.0,
         prompt=prompt, contrast=True,
-        scheduler=ddim(models.instruct, 100) if models.editor.plain else None,
+        scheduler=ddim(models.instruct, 100) if models.editor.controllable else None,
     )  # fmt: skip
     seen: list[State] = []
     run.until(1, seen.append)

@@ -66,8 +66,9 @@ class Editor:
     most: ClassVar[int | None] = None  # pictures it can edit in one call; None: any number
     defaults: ClassVar[dict[str, float]] = {}  # settings where the user gives none
     tokens: ClassVar[str] = "tokenizer"  # the part that cuts the prompt into what attention sees
-    plain: ClassVar[bool] = False  # cross-attention that controls can read and change
+    controllable: ClassVar[bool] = False  # its cross-attention can be changed, not only watched
     joint: ClassVar[bool] = False  # text and picture share one softmax
+    before: ClassVar[str] = ""  # what its pipeline writes before an instruction
     resolution: int = 1024  # pixels of the longer side of what it edits; set it to edit smaller
 
     def __init__(self, pipe: Any) -> None:

@@ -7,17 +7,16 @@ from cirp.attention.record import grid_of
 from cirp.attention.site import NEITHER, TEXT
 from cirp.diffusion.editors.base import Editor, Latents, editor
 
-SAID = (  # what the pipeline makes of an instruction
-    "[Edit]: A diptych with two side-by-side images of the same scene. "
-    "Compared to the right side, the left one has "
-)
-
 
 @editor("DreamLitePipeline")
 class DreamLite(Editor):
     """The UNet's input is twice as wide: the target on the left, the source on the right."""
 
     most = 1
+    before = (
+        "[Edit]: A diptych with two side-by-side images of the same scene. "
+        "Compared to the right side, the left one has "
+    )
     defaults = {"steps": 30, "text_scale": 3.5, "image_scale": 1.5}
 
     def encode(self, images) -> Latents:
@@ -35,7 +34,7 @@ class DreamLite(Editor):
 
     def read(self, prompts, images, shown: Latents, scale: float):
         states, mask = self.pipe.encode_prompt(
-            mode="edit", prompts=["", SAID + prompts[0]], image=images[0],
+            mode="edit", prompts=["", self.before + prompts[0]], image=images[0],
             device=self.network.device, dtype=self.network.dtype,
         )  # fmt: skip
         return states, mask, shown, images[0].size

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.editors.base import Editor, Latents, editor
-from cirp.diffusion.text import Text, encode_prompts, joined, predict
+from cirp.diffusion.text import encode_prompts, joined, predict
 
 
 def scheduler_of(pipe: Any, steps: int) -> Any:
@@ -24,13 +24,6 @@ def scheduler_of(pipe: Any, steps: int) -> Any:
     return scheduler
 
 
-def instruct_inputs(pipe, prompts, shown: Latents) -> tuple[dict[int, Text], dict[int, Latents]]:
-    """Return the prompts and the image latents of InstructPix2Pix's three branches."""
-    empty = encode_prompts([""], pipe).repeated(len(shown))
-    text = {TEXT: encode_prompts(prompts, pipe), IMAGE: empty, NEITHER: empty}
-    return text, {TEXT: shown, IMAGE: shown, NEITHER: torch.zeros_like(shown)}
-
-
 @editor(
     "StableDiffusionInstructPix2PixPipeline", "StableDiffusionXLInstructPix2PixPipeline",
     "StableDiffusionPipeline", "StableDiffusionXLPipeline",
@@ -41,7 +34,7 @@ class InstructPix2Pix(Editor):
     Of the text-to-image pipelines that its weights come from, it only encodes and decodes.
     """
 
-    plain = True
+    controllable = True
 
     @property
     def resolution(self) -> int:
@@ -65,7 +58,9 @@ class InstructPix2Pix(Editor):
         return scheduler_of(self.pipe, steps)
 
     def read(self, prompts, images, shown: Latents, scale: float):
-        return instruct_inputs(self.pipe, prompts, shown)
+        empty = encode_prompts([""], self.pipe).repeated(len(shown))
+        text = {TEXT: encode_prompts(prompts, self.pipe), IMAGE: empty, NEITHER: empty}
+        return text, {TEXT: shown, IMAGE: shown, NEITHER: torch.zeros_like(shown)}
 
     def rows(self, latents: Latents, time: Tensor, read, branches) -> Tensor:
         text, image = read

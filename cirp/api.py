@@ -18,7 +18,8 @@ from PIL import Image
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT
-from cirp.data.images import DataError, as_picture, open_mask
+from cirp.attention.tokens import word_positions
+from cirp.data.images import as_mask, as_picture
 from cirp.diffusion.editors import EDITORS, editor_of
 from cirp.methods import METHODS, check_name
 from cirp.recordings import Map, Picture, Recording
@@ -57,7 +58,8 @@ def record(
     pipe : diffusers.DiffusionPipeline
         The pipeline that is called within the block.
     times : "step" or sequence of float, optional
-        Also keep maps by time; see `cirp.attention.record.Record`.
+        Also keep maps of each step, or of each of the bins between these timesteps, which run from
+        0 (clean) to 1000 (noise): (0, 250, 500, 750, 1000).
     branches : sequence of int
         Rows of guidance to keep: 0 with the text, 1 with the image alone (InstructPix2Pix), 2 with
         neither. By default the one with the text.
@@ -65,7 +67,8 @@ def record(
     Yields
     ------
     Recording or JointRecording
-        Filled while the pipeline runs. Of SD3 and FLUX a word has several maps, see there.
+        Of `cirp.recordings` and `cirp.joint_recordings`; filled while this pipeline runs. Of SD3
+        and FLUX a word has several maps, see there.
 
     Raises
     ------
@@ -147,8 +150,9 @@ def _seen(owner: object, name: str, note: Any) -> Iterator[None]:
 
 
 def heat_map(
-    pipe: "DiffusionPipeline", image: Picture | None, prompt: str, word: str, **call: Any
-) -> Map:
+    pipe: "DiffusionPipeline", image: Picture | None, prompt: str, word: str, *, seed: int = 0,
+    **call: Any,
+) -> Map:  # fmt: skip
     """Run a pipeline once and return where a word of its prompt looks.
 
     Parameters
@@ -159,13 +163,20 @@ def heat_map(
         The input image; None for a text-to-image pipeline.
     prompt, word : str
         The prompt, and a word of it.
+    seed : int
+        Of the noise, as in `torch.Generator().manual_seed(seed)`.
     **call
-        Passed on to the pipeline, such as `num_inference_steps` and `generator`.
+        Passed on to the pipeline, such as `num_inference_steps`.
 
     Returns
     -------
     numpy.ndarray
-        (height, width), float32.
+        (height, width), float32; of several images the first one's.
+
+    Raises
+    ------
+    ValueError
+        For a picture that the pipeline would ignore, or an argument that it does not have.
 
     Examples
     --------
@@ -174,9 +185,17 @@ def heat_map(
     >>> cirp.heat_map(sd, None, "a red car", "car", num_inference_steps=2).dtype
     dtype('float32')
     """
-    shown = {} if image is None else {"image": as_picture(image)}
+    import torch
+
+    if image is not None:
+        call["image"] = as_picture(image)
+    call.setdefault("generator", torch.Generator().manual_seed(seed))
+    known = inspect.signature(pipe.__call__).parameters
+    for name in call:
+        if name not in known:
+            raise ValueError(f"a {type(pipe).__name__} takes no {name!r}; drop it")
     with record(pipe) as recording:
-        pipe(prompt, **shown, **call)
+        pipe(prompt, **call)
     return recording.word_map(word)
 
 
@@ -202,7 +221,8 @@ def edit(
     pipe : diffusers.DiffusionPipeline, Models or str
         A pipeline, what `cirp.load` returns, or the name of a preset or folder.
     image : PIL.Image.Image, path or array
-        The picture to edit; arrays are (height, width, 3), 0 to 255.
+        The picture to edit; arrays are (height, width, 3), uint8 or 0 to 1. Transparency is put on
+        white.
     text : str
         What the method reads: an instruction ("make the car blue"), or for methods of
         text-to-image models ("p2p", "diffedit", "noisy") a caption of the result ("a blue car").
@@ -211,34 +231,43 @@ def edit(
     source : str, optional
         A caption of the picture as it is; "p2p" and "diffedit" need one.
     mask : picture or bool array, optional
-        White, or True, where the picture may change. It is then the region; methods without one
-        refuse it. Of "wys" and "remap" no pixel outside changes; others hold latents, attention or
-        guidance there, which keeps less (`cirp methods NAME`: `paste`).
+        White, or True, where the picture may change, of the picture's size. It is then the region,
+        rounded up to whole cells of the latents (8 pixels a side, 4 of the miniature); methods
+        without one refuse it. Of "wys" and "remap" no pixel outside of these cells changes; others
+        hold latents, attention or guidance there, which keeps less (`cirp methods NAME`: `paste`).
     seed : int
-        Of the noise: the same as `torch.Generator().manual_seed(seed)` in diffusers.
+        Of the noise: the same as `torch.Generator().manual_seed(seed)` in diffusers. Methods that
+        invert the picture ("p2p") have no noise.
     noise : str, optional
-        The id of an edit of the book, to start from the noise that its tables start from.
+        A name for other noise than diffusers': the tables of the book start an edit from the noise
+        of its id.
     words : sequence of str
-        The words of the text that carry the edit; by default all content words.
+        The words of the text that carry the edit, for methods that look at words; by default all
+        content words.
     device : str
         Where a preset is loaded.
     quiet : bool
         Do not print what was run.
     **settings
-        Settings of the method; `cirp methods NAME` lists them with their defaults, which are those
-        of real models. On the miniature it is 20 steps, text scale 2.5 and image scale 1.5.
+        Settings of the method; `cirp methods NAME`, or `cirp.METHODS[name].table()`, lists them
+        with their defaults, which are those of real models. On the miniature all take 20 steps,
+        and methods of InstructPix2Pix text scale 2.5 and image scale 1.5.
 
     Returns
     -------
     Edit
-        With `image`, `mask` (a picture, white in the region; or None), `settings`, `seconds`,
-        `unet_calls`.
+        With `image`, at the models' resolution (the longer side is 512 pixels for Stable Diffusion,
+        64 for the miniature; sides are multiples of 8); `mask`, the region that the method worked
+        with (a grey picture, white in it; or None); `settings`; `seconds`; `unet_calls`, the rows
+        that the network was run on; and `abstained`, whether the method found no region and edited
+        everywhere.
 
     Raises
     ------
     ValueError
-        For an unknown method or setting, a text that is missing, a pipeline of another kind, or a
-        mask that the method would ignore; before anything runs.
+        For an unknown method or setting, a text that is missing, a word that is not in it, a
+        pipeline of another kind, or a mask or caption that the method would ignore; before anything
+        runs.
 
     Examples
     --------
@@ -249,8 +278,11 @@ def edit(
     (64, 64)
     """
     check_name(method)
-    if not text.strip():
-        raise ValueError("text is empty; say what to do, or what the result shows")
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"text={text!r}; say what to do, or what the result shows")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed={seed!r}; give a whole number of at least 0")
+    words = (words,) if isinstance(words, str) else tuple(words)
     from cirp.diffusion.tasks import Task, missing_texts
     from cirp.explorer.words import warnings_for
 
@@ -262,11 +294,15 @@ def edit(
     chosen.check_runs(models, configured)
     configured = best_for(models, chosen, configured)
     reads = configured.reads
+    if source is not None and "source_caption" not in reads:
+        raise ValueError(f"{method} reads no caption of the picture as it is; drop source=")
+    for word in words:
+        word_positions(models.editor.tokenizer, text, word)
     texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
     key = "target_words" if reads and reads[0] == "caption" else "words"
     task = Task(
         picture, texts["instruction"], texts["caption"], seed, key=noise, source_caption=source,
-        mask=region, **{key: tuple(words)},
+        mask=region, **{key: words},
     )  # fmt: skip
     if "source_caption" in missing_texts(task, reads):
         raise ValueError(f"{method} needs a caption of the picture as it is; give source='a ...'")
@@ -332,8 +368,9 @@ def score(
     Parameters
     ----------
     source, edited : PIL.Image.Image, path or array
-        Two pictures of one size; arrays are uint8 (height, width, 3). Transparency is put on white.
-    mask : picture or bool array, optional
+        Two pictures of one size; arrays are (height, width, 3), uint8 or floats from 0 to 1.
+        Transparency is put on white.
+    mask : picture or array, optional
         White (at least 128 of 255), or True, where the picture may change; then scores inside and
         outside of it are added.
     caption : str, optional
@@ -342,7 +379,7 @@ def score(
         "real" for photographs, "miniature" for the drawn world alone (its encoders saw nothing
         else), or a folder: adds `clip_i` and `dinov2`.
     vae : diffusers.AutoencoderKL or another editor's autoencoder, optional
-        The autoencoder through which the edit was made; adds `l1_outside_excess`. Needs a mask.
+        `pipe.vae` of the pipeline that made the edit; adds `l1_outside_excess`. Needs a mask.
 
     Returns
     -------
@@ -370,8 +407,10 @@ def score(
 
     Notes
     -----
-    Pixels outside of the mask that are nearer to it than 1/32 of the shorter side (rounded down)
-    are left out: a soft edge is no over-editing. The whole mask counts as inside.
+    Pixels outside of the mask that are no farther from it than 1/32 of the shorter side (rounded
+    down) are left out: a soft edge is no over-editing. The whole mask counts as inside. SSIM has a
+    Gaussian window of 11 x 11 pixels (sigma 1.5), mirrored at the border; `ssim_outside` leaves out
+    the pixels whose window reaches into the mask.
 
     Examples
     --------
@@ -393,8 +432,12 @@ def score(
     inside = None if mask is None else as_mask(mask, one.size)
     if vae is not None and inside is None:
         raise ValueError("vae= adds the excess outside the mask; give mask=, too")
+    if vae is not None and not hasattr(vae, "config"):
+        raise ValueError(f"vae={vae!r}; give an autoencoder, such as pipe.vae")
     if caption is not None and features is None:
         raise ValueError('caption= is compared by CLIP; give features="miniature" or "real", too')
+    if caption is not None and (not isinstance(caption, str) or not caption.strip()):
+        raise ValueError(f"caption={caption!r}; give one text, which says what the picture shows")
     before, after = similarity.to_array(one), similarity.to_array(other)
     sides = regions.split(inside, shape=one.size[::-1], is_global=False)
     found = Scores(similarity.pixel_metrics(after, before, sides))
@@ -418,6 +461,8 @@ def score(
 
 def _features(asked: "FeatureExtractor | str") -> "FeatureExtractor":
     if not isinstance(asked, str | Path):
+        if not hasattr(asked, "clip_image"):
+            raise ValueError(f'features={asked!r}; give "miniature", "real" or a folder')
         return asked
     from cirp.metrics.features import load_features
 
@@ -434,7 +479,9 @@ def _round_trip(vae: Any, picture: Image.Image) -> Image.Image:
     from diffusers.image_processor import VaeImageProcessor
 
     names = ("block_out_channels", "encoder_block_out_channels", "dim_mult")
-    levels = next(len(vae.config[name]) for name in names if name in vae.config)
+    levels = next((len(vae.config[name]) for name in names if name in vae.config), None)
+    if levels is None:
+        raise ValueError(f"vae= is a {type(vae).__name__}, no autoencoder; give pipe.vae")
     processor = VaeImageProcessor(vae_scale_factor=2 ** (levels - 1))
     with torch.no_grad():
         x = processor.preprocess(picture).to(vae.device, vae.dtype)
@@ -456,7 +503,8 @@ def keep(
     """Keep the edit of any editor, and nothing else: outside of it the source's pixels stay.
 
     The output is first aligned with the source, since many editors shift or zoom the whole picture.
-    Where the two still differ is the edit's region, unless a mask says it.
+    Where the two still differ is the edit's region, unless a mask says it. The region's edge is
+    soft outside, over some 1/64 of the shorter side.
 
     Parameters
     ----------
@@ -476,8 +524,8 @@ def keep(
     Raises
     ------
     ValueError
-        If the edit seems to be of the whole picture, the proportions differ, or the mask does not
-        fit.
+        If the edit seems to be of the whole picture, or nothing stands out as one; if the
+        proportions differ, or the mask does not fit.
 
     Examples
     --------
@@ -553,6 +601,8 @@ def score_folder(
     from cirp.scoring.outputs import check_editors, score_outputs
 
     folder = Path(edits)
+    if outputs is not None and not isinstance(outputs, Mapping):
+        raise ValueError(f'outputs={outputs!r}; give {{"name of the editor": folder}}')
     editors = {name: Path(one) for name, one in (outputs or {"edited": folder}).items()}
     check_editors(editors)
     if out is not None:
@@ -572,28 +622,3 @@ def score_folder(
         table = score_outputs(asked, editors, **choice, each=gallery.add)
         page.write(half, table, gallery.cards)
     return table
-
-
-def as_mask(given: Any, size: tuple[int, int]) -> Bool[np.ndarray, "row column"]:
-    """Return a mask as booleans; `size` is the picture's (width, height). Raises `ValueError`."""
-    if isinstance(given, str | Path):
-        mask = open_mask(given)
-    elif isinstance(given, Image.Image):
-        mask = np.asarray(given.convert("L")) >= 128
-    else:
-        mask = np.asarray(given)
-        if mask.dtype != bool:
-            raise DataError(
-                f"a mask of {mask.dtype}; give booleans, True where it may change: mask > 127"
-            )
-    if mask.shape != size[::-1]:
-        whose = "x".join(map(str, mask.shape[::-1]))
-        raise DataError(
-            f"the mask is {whose} pixels, the picture {size[0]}x{size[1]}; resize the mask"
-        )
-    if not mask.any():
-        raise DataError(
-            "the mask is black everywhere (values under 128 count as black), so nothing is inside; "
-            "paint white where the picture may change"
-        )
-    return mask

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Picture = Image.Image | Path | str | np.ndarray
 Map = Float[np.ndarray, "row column"]
 SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
+CHOICES = ("layers", "heads", "strides", "time", "branch", "resize", "positions")  # of token maps
 
 
 class Recorded:
@@ -41,8 +42,9 @@ class Recorded:
         found = self._prompt(image)
         if found is None:
             raise ValueError(
-                f"image {image} was made of prompt embeddings, so its words are not known; use "
-                "token_maps(), whose first axis is the token's position"
+                f"image {image} was made of prompt embeddings, or by another pipeline than the one "
+                "given to record, so its words are not known; use token_maps(), whose first axis "
+                "is the token's position"
             )
         return found
 
@@ -110,8 +112,13 @@ class Recorded:
         pictures = made if isinstance(made, list) else []
         self.pictures += [one if isinstance(one, Image.Image) else None for one in pictures]
 
+    def __repr__(self) -> str:
+        """Say how many images there are, and what the first one was made of."""
+        first = f": {self._prompt(0) or 'embeddings'!r}" if self.images else ""
+        return f"<{type(self).__name__} of {self.images} images{first}>"
+
     def save(self, path: Path | str) -> Path:
-        """Write all maps to an .npz file: `maps_0`, ... (token, row, column) and `prompts`.
+        """Write `token_maps` of each image to an .npz file: `maps_0`, ... and `prompts`.
 
         Raises `ValueError` for another ending.
         """
@@ -165,9 +172,18 @@ class Recording(Recorded):
             Rows and columns; by default the latents' own.
         **choice
             What is averaged: `layers` (names, of `rec.record.layers`), `heads` (numbers), `strides`
-            (resolutions: latent cells that a map's cell covers), `time` (of `rec.record.times`, if
-            `record` was given `times`), `branch` (of `record`'s branches). All by default.
+            (resolutions: latent cells that a map's cell covers), `branch` (of `record`'s
+            branches); by default all layers but the middle block's, as in DAAM, of the branch
+            with the text. Or `time`, one of `rec.record.times`, if `record` was given `times`:
+            the mean over these layers and heads.
+
+        Raises `ValueError` for a choice that there is not, or that was not recorded.
         """
+        for name in choice:
+            if name not in CHOICES:
+                raise ValueError(f"{name!r} chooses nothing; there are {', '.join(CHOICES)}")
+            if name in ("heads", "strides") and isinstance(choice[name], int):
+                raise ValueError(f"{name}={choice[name]}; give a list, such as [{choice[name]}]")
         maps = token_maps(self.record, image=image, size=size, **choice)
         return maps.float().cpu().numpy()
 

@@ -18,6 +18,7 @@ from cirp.attention.control import controlled
 from cirp.attention.maps import word_map
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT
+from cirp.data.images import as_mask, as_picture
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode
 from cirp.methods import METHODS
@@ -98,7 +99,7 @@ def test_embeddings_have_tokens_and_no_words():
         pipe(prompt_embeds=states, negative_prompt_embeds=negative, generator=seeded(), **HOW)
     assert rec.token_maps().shape[0] == pipe.tokenizer.model_max_length
     for word in ("cat", "end", "padding"):
-        with pytest.raises(ValueError, match="embeddings, so its words are not known"):
+        with pytest.raises(ValueError, match="embeddings, or by another pipeline"):
             rec.word_map(word)
 
 
@@ -116,10 +117,13 @@ def test_what_was_not_meant_is_said():
         (lambda: rec.word_map(["a", "cat"]), "use word_maps for several"),
         (lambda: rec.word_map("cat", layers="up"), "give a list of names"),
         (lambda: rec.word_map("cat", time=0), "give times='step'"),
+        (lambda: rec.word_map("cat", heads=0), "heads=0; give a list, such as .0."),
+        (lambda: rec.word_map("cat", cmap="jet"), "'cmap' chooses nothing; there are layers"),
     ):
         with pytest.raises(ValueError, match=words):
             act()
     assert set(rec.word_maps("cat")) == {"cat"}
+    assert repr(rec) == "<Recording of 1 images: 'a red cat'>"
     with pytest.raises(TypeError, match="give its .instruct or .text"):
         with cirp.record(Models("x", tiny_ip2p(), pipe, "")):
             pass
@@ -227,11 +231,20 @@ REFUSED = {
     "no source": (dict(method="p2p"), "give source='a ...'"),
     "no region": (dict(method="ip2p", mask=np.ones((64, 64), bool)), "works without a region"),
     "size of the mask": (dict(method="wys", mask=np.ones((8, 8), bool)), "resize the mask"),
-    "kind of mask": (dict(method="wys", mask=np.ones((64, 64))), "give booleans"),
-    "empty": (dict(method="ip2p", text=" "), "text is empty"),
+    "kind of mask": (dict(method="wys", mask=np.full((64, 64), 2.0)), "give booleans"),
+    "empty": (dict(method="ip2p", text=" "), "text=' '; say what to do"),
+    "seed": (dict(method="ip2p", seed=-1), "give a whole number"),
+    "a caption unread": (dict(method="remap", source="a cat"), "reads no caption .* drop source="),
+    "word": (dict(method="remap", words=["zebra"]), "'zebra' is not in"),
+    "one word": (dict(method="foi", words="zebra"), "'zebra' is not in"),
+    "diffusers' name": (dict(method="ip2p", guidance_scale=3.0), "did you mean 'text_scale'"),
+    "an address": (dict(method="ip2p", image="https://x.org/a.png"), "addresses are not fetched"),
+    "a folder": (dict(method="ip2p", image="."), "is a folder; give a picture"),
     "black mask": (dict(method="wys", mask=np.zeros((64, 64), bool)), "black everywhere"),
-    "array": (dict(method="ip2p", image=np.zeros((64, 64))), "give an array .height, width, 3."),
-    "floats": (dict(method="ip2p", image=np.zeros((64, 64, 3))), "give uint8"),
+    "array": (dict(method="ip2p", image=np.zeros((9, 64, 64, 3))), "an array .height, width, 3."),
+    "floats": (dict(method="ip2p", image=np.full((64, 64, 3), 255.0)), "255 to 255; give floats"),
+    "no number": (dict(method="ip2p", image=np.full((64, 64, 3), np.nan)), "not finite"),
+    "a tensor": (dict(method="ip2p", image=np.zeros((3, 64, 64))), "give x.permute"),
 }
 
 
@@ -242,6 +255,35 @@ def test_what_cannot_be_run_is_one_line(models, case):
     with pytest.raises(ValueError, match=words) as error:
         cirp.edit(models, how.pop("image"), how.pop("text"), **how)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_arrays_of_all_usual_kinds_are_the_same_picture_and_mask():
+    picture, box = painted(), np.zeros((64, 64), bool)
+    box[8:40, 8:40] = True
+    pixels = np.array(picture)
+    for given in (pixels / 255, (pixels / 255).astype(np.float32), torch.from_numpy(pixels)):
+        assert np.array_equal(array(as_picture(np.asarray(given))), pixels)
+    grey = pixels[..., 0]
+    for given in (grey, grey[..., None], Image.fromarray(grey)):
+        assert np.array_equal(array(as_picture(given)), np.stack([grey] * 3, -1))
+    clear = np.dstack([pixels, np.zeros((64, 64), np.uint8)])
+    assert (array(as_picture(clear)) == 255).all()
+    as_bytes = box.astype(np.uint8)
+    for given in (box, as_bytes, 255 * as_bytes, box.astype(float), box[..., None],
+                  Image.fromarray(255 * as_bytes)):  # fmt: skip
+        assert np.array_equal(as_mask(given, (64, 64)), box)
+
+
+def test_a_heat_map_is_the_recorders_and_ignores_nothing(models):
+    sd, editor = models.text, models.instruct
+    with cirp.record(sd) as rec:
+        sd("a red car", num_inference_steps=2, generator=seeded(3))
+    found = cirp.heat_map(sd, None, "a red car", "car", seed=3, num_inference_steps=2)
+    assert np.array_equal(found, rec.word_map("car"))
+    with pytest.raises(ValueError, match="StableDiffusionPipeline takes no 'image'"):
+        cirp.heat_map(sd, painted(), "a red car", "car")
+    with pytest.raises(ValueError, match="takes no 'num_inference_step'"):
+        cirp.heat_map(editor, painted(), "make it red", "red", num_inference_step=2)
 
 
 def test_a_single_pipeline_of_the_wrong_kind_is_refused(models):
@@ -269,6 +311,8 @@ def test_scores_by_hand(tmp_path):
     assert cirp.score(before, tmp_path / "a.png", mask) == found
     for how, words in (
         (dict(caption="a cat"), "give features"), (dict(vae=object()), "give mask"),
+        (dict(vae=object(), mask=mask), "give an autoencoder, such as pipe.vae"),
+        (dict(caption=" ", features="miniature"), "caption=' '; give one text"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             cirp.score(before, after, **how)

@@ -384,7 +384,7 @@ def test_branches_are_blocks_of_rows_with_one_row_for_each_image():
     ]
     site = Site("attn2", True, 1.0, (8, 8), TEXT_TO_IMAGE_BRANCHES, images=2)
     assert site.rows(TEXT) == slice(2, 4)
-    with pytest.raises(ValueError, match=r"no branch \(IMAGE\); it has \(NEITHER, TEXT\)"):
+    with pytest.raises(ValueError, match=r"no branch \(1 IMAGE\); it has \(2 NEITHER, 0 TEXT\)"):
         site.rows(IMAGE)
 
 
@@ -402,7 +402,7 @@ def test_the_usual_branches_are_those_of_the_pipeline_of_such_a_unet(in_channels
 
 def test_a_batch_the_branches_do_not_divide_is_refused(unet):
     with controlled(unet, Reader()):
-        with pytest.raises(ValueError, match=r"4 rows .*\(TEXT, IMAGE, NEITHER\).*\(TEXT,\)"):
+        with pytest.raises(ValueError, match=r"4 rows .*\(0 TEXT, 1 IMAGE, 2 NEITHER\).*\(TEXT,\)"):
             step(unet, rows=4)
     with controlled(unet, Reader(), branches=(TEXT,)):
         step(unet, rows=4)

@@ -54,6 +54,8 @@ def test_a_missing_folder():
         (["--method", "p2p"], "p2p needs --caption and --source-caption"),
         (["--method", "diffedit", "--source-caption", "a dog"], "diffedit needs --caption"),
         (["--method", "noisy", "make it red"], "needs --caption"),
+        (["--method", "noisy", "--caption", "a dog", "x"], "noisy reads no instruction; drop it"),
+        (["--source-caption", "a dog", "x"], "remap reads no source caption; drop it"),
         (["--set", "strength=0.5", "x"], "remap has no setting 'strength'"),
         (["--method", "magic", "x"], "unknown method 'magic'; there are ip2p"),
         (["--set", "steps", "x"], "--set 'steps'; give NAME=VALUE"),

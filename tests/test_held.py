@@ -97,14 +97,15 @@ def test_it_needs_a_region(models):
         held.edit(models, [task()], **FAST)
 
 
-def test_muting_is_a_softmax_without_these_tokens(models):
+def test_muting_leaves_the_other_tokens_their_shares_also_where_a_muted_one_had_all():
     scores = torch.randn(3, 2, 4, 5)  # rows of text, image, neither; heads; cells; tokens
+    scores[0, 0, 0, 1] = 200  # single precision leaves the other tokens of this row nothing
     muted = torch.tensor([[False, True, False, False, True]])
-    site = Site("a", True, 500.0, (2, 2))
-    found = Mute(muted).on_probs(scores.softmax(dim=-1), site)
-    expected = scores.clone()
-    expected[0] = expected[0].masked_fill(muted, float("-inf"))
-    torch.testing.assert_close(found, expected.softmax(dim=-1))
+    found = Mute(muted).on_scores(scores, Site("a", True, 500.0, (2, 2))).softmax(dim=-1)
+    assert (found[0][..., muted[0]] == 0).all()
+    alone = scores[0][..., ~muted[0]].softmax(dim=-1)
+    torch.testing.assert_close(found[0][..., ~muted[0]], alone)
+    torch.testing.assert_close(found[1:], scores[1:].softmax(dim=-1))
 
 
 def test_groups_of_tokens_are_disjoint_and_all_there_are(models):

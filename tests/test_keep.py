@@ -62,6 +62,16 @@ def test_what_looks_like_an_edit_of_the_whole_picture_is_refused_unless_told():
     assert keep(item.source(), other, whole=True).image.size == other.size
 
 
+def test_noise_everywhere_is_no_edit():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(80, 120, (64, 64, 3))
+    noisy = pixels + rng.integers(-12, 13, pixels.shape)
+    source, output = (Image.fromarray(one.astype(np.uint8)) for one in (pixels, noisy))
+    with pytest.raises(ValueError, match="no edit stands out"):
+        keep(source, output)
+    assert keep(source, output, whole=True).region.mean() > 0.9
+
+
 def test_a_mask_is_the_region(tmp_path):
     item = LOCAL[0]
     made = cirp.keep(item.source(), item.target(), item.mask())

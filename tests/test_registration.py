@@ -43,6 +43,18 @@ def test_an_edit_that_lies_as_its_source_is_not_moved():
         assert register(item.source(), item.source()).why == "lies as the source does"
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_noise_is_not_taken_for_a_shift_of_half_a_pixel(seed):
+    rows, columns = np.mgrid[:96, :128]
+    pixels = np.stack([1.5 * columns + 20, 2.0 * rows + 10, 0 * rows + 100.0], axis=-1)
+    pixels[20:50, 30:70], pixels[60:85, 80:110] = (200, 40, 40), (20, 180, 60)
+    noise = np.random.default_rng(seed).uniform(-6, 6, pixels.shape)
+    source, noisy = (
+        Image.fromarray(one.clip(0, 255).astype(np.uint8)) for one in (pixels, pixels + noise)
+    )
+    assert register(source, noisy).why == "lies as the source does"
+
+
 def test_other_sizes_are_compared_at_the_sources():
     item = ITEMS[0]
     large = item.source().resize((256, 256), Image.Resampling.BICUBIC)

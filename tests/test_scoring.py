@@ -118,7 +118,12 @@ def test_what_cannot_be_scored_says_why_and_the_rest_is_scored(place):
     assert "cropped from 128x64" in own.loc[third, "why"]
     assert own["l1"].isna().tolist() == [True, True, False, False]
     assert (table.loc[table["l1"].isna(), "why"] != "").all()
-    assert summary(table)["editors"]["exact"]["missing"] == 2
+    found = summary(table)["editors"]
+    assert found["exact"]["missing"] == 2
+    assert "psnr_outside" not in found["no edit"]  # infinite where nothing changed: no mean
+    with pytest.raises(ValueError, match=f"would be {first}.png; there is nothing"):
+        (place / "none").mkdir()
+        cirp.score_folder(place / "edits", {"none": place / "none"})
 
 
 def test_a_column_names_the_outputs(place):

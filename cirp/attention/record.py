@@ -107,6 +107,8 @@ class Record(Control):
             raise ValueError("branches is empty; give at least one, e.g. (TEXT,)")
         if tokens is not None and tokens < 1:
             raise ValueError(f"tokens={tokens}; keep 1 or more, or None for all")
+        if isinstance(times, str) and times != "step":
+            raise ValueError(f'times={times!r}; give "step" or two or more rising edges')
         if times is not None and times != "step":
             times = tuple(times)
             if len(times) < 2 or any(a >= b for a, b in zip(times, times[1:], strict=False)):

@@ -39,7 +39,9 @@ class Site:
 
 def named(branches: Sequence[int]) -> str:
     """Return the names of branches, for messages."""
-    return "(" + ", ".join(str(_NAMES.get(branch, branch)) for branch in branches) + ")"
+    return (
+        "(" + ", ".join(f"{branch} {_NAMES.get(branch, '')}".strip() for branch in branches) + ")"
+    )
 
 
 def usual_branches(unet: nn.Module) -> tuple[int, ...]:

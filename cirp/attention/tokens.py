@@ -7,6 +7,7 @@ index the last axis of an attention map directly. A word is found in the text, n
 
 import re
 import unicodedata
+from textwrap import shorten
 from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
@@ -66,7 +67,7 @@ def check_length(tokenizer: PreTrainedTokenizerBase, prompt: str) -> int:
     if count > limit:
         raise ValueError(
             f"the prompt has {count} tokens, begin and end of text included, but the text encoder"
-            f" takes {limit}; shorten it by {count - limit} or more: {prompt!r}"
+            f" takes {limit}; shorten it by {count - limit} or more: {shorten(prompt, 60)!r}"
         )
     return count
 

@@ -37,6 +37,9 @@ def edit_file(
             for name in lacking
         ]
         raise ValueError(f"{method} needs {' and '.join(options)}")
+    for name in ("instruction", "caption", "source_caption"):
+        if getattr(task, name) and configured.reads and name not in configured.reads:
+            raise ValueError(f"{method} reads no {name.replace('_', ' ')}; drop it")
     chosen.refuse([task], configured, load_tokenizer(models))
     loaded = load(models, device=device)
     chosen.check_runs(loaded, configured)
@@ -44,9 +47,10 @@ def edit_file(
     for line in warnings_for(loaded, task, configured.reads):
         print(f"cirp: {line}", file=sys.stderr)
     (made,) = chosen(loaded, [task], **configured.model_dump())
+    again = ", replaced" if out.exists() else ""
     made.image.save(out)
     smaller = "" if made.image.size == opened.size else f" (from {_size(opened)})"
-    print(f"{out}: {_size(made.image)}{smaller}")
+    print(f"{out}: {_size(made.image)}{smaller}{again}")
     print(said_in_one_line(made, configured, loaded))
 
 

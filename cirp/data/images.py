@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -114,6 +115,12 @@ def check_folder(out: Path, mark: str, *inputs: Path | None) -> None:
 
 def _decode(path: Path) -> Image.Image:
     """Return the decoded, upright picture; 16-bit greys become 8-bit "L", other modes stay."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; give a picture")
+    if str(path).startswith(("http:", "https:")):
+        raise DataError(
+            f"{path}: addresses are not fetched; open it with diffusers.utils.load_image"
+        )
     if not path.is_file():
         raise DataError(f"{path}: no such file; add it or correct its name")
     try:
@@ -121,7 +128,8 @@ def _decode(path: Path) -> Image.Image:
             image.load()  # checks the file's own checksums, too
             upright = ImageOps.exif_transpose(image)
     except Exception as error:  # a broken file may fail anywhere in the decoder
-        reason = str(error).replace(str(path), "").replace("\n", " ").strip() or repr(error)
+        reason = str(error).replace(f" {str(path)!r}", "").replace("\n", " ").strip()
+        reason = reason or repr(error)
         raise DataError(
             f"{path}: cannot be read as an image ({reason}); replace the file, PNG is safest"
         ) from error
@@ -215,7 +223,10 @@ def fingerprint(image: Image.Image) -> str:
 
 
 def as_picture(given: Image.Image | Path | str | np.ndarray) -> Image.Image:
-    """Return 8-bit RGB of a picture, a path or an array (height, width, 3), 0 to 255.
+    """Return 8-bit RGB of a picture, a path or an array.
+
+    Arrays are (height, width, 3), uint8 or of values from 0 to 1; grey ones and such with alpha
+    are read as pictures of that kind are.
 
     Raises `ValueError` for arrays of another shape or range.
     """
@@ -224,11 +235,63 @@ def as_picture(given: Image.Image | Path | str | np.ndarray) -> Image.Image:
     if isinstance(given, Image.Image):
         return as_rgb(given, "the picture")
     pixels = np.asarray(given)
-    if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise DataError(f"a picture of shape {pixels.shape}; give an array (height, width, 3)")
+    shape = pixels.shape
+    if pixels.ndim == 3 and shape[2] == 1:
+        pixels = pixels[..., 0]
+    channels = pixels.shape[2] if pixels.ndim == 3 else 1
+    if pixels.ndim not in (2, 3) or channels not in (1, 3, 4) or not pixels.size:
+        turn = "; of a tensor give x.permute(1, 2, 0)" if len(shape) == 3 and shape[0] == 3 else ""
+        raise DataError(f"a picture of shape {shape}; give an array (height, width, 3){turn}")
     if pixels.dtype != np.uint8:
+        pixels = _bytes(pixels)
+    return as_rgb(Image.fromarray(pixels), "the picture")
+
+
+def _bytes(values: np.ndarray) -> np.ndarray:
+    """Return floats from 0 to 1 as 0 to 255. Raises `DataError` for others."""
+    if values.dtype.kind != "f":
+        raise DataError(f"a picture of {values.dtype}; give uint8, or floats from 0 to 1")
+    if not np.isfinite(values).all():
+        raise DataError("a picture with values that are not finite (NaN); give 0 to 1")
+    if values.min() < 0 or values.max() > 1:
         raise DataError(
-            f"a picture of {pixels.dtype}; give uint8, 0 to 255: (255 * x).round().astype('uint8') "
-            "of values from 0 to 1"
+            f"a picture of values from {values.min():g} to {values.max():g}; give floats from 0 to "
+            "1, or uint8"
         )
-    return Image.fromarray(pixels)
+    return (255 * values.astype(np.float64)).round().astype(np.uint8)
+
+
+def as_mask(given: Any, size: tuple[int, int]) -> Mask:
+    """Return a mask as booleans; `size` is the picture's (width, height).
+
+    A picture, a path, or an array (height, width): booleans, 0 and 255, or 0 to 1.
+
+    Raises `ValueError` for another size or range, and if nothing is white.
+    """
+    if isinstance(given, str | Path):
+        mask = open_mask(given)
+    elif isinstance(given, Image.Image):
+        mask = np.asarray(given.convert("L")) >= 128
+    else:
+        mask = np.asarray(given)
+        mask = mask[..., 0] if mask.ndim == 3 and mask.shape[2] == 1 else mask
+        if mask.dtype == np.uint8 and mask.size and mask.max() > 1:
+            mask = mask >= 128
+        elif mask.dtype.kind in "bufi" and ((mask >= 0) & (mask <= 1)).all():
+            mask = mask >= 0.5
+        else:
+            raise DataError(
+                f"a mask of {mask.dtype}; give booleans, True where the picture may change, or "
+                "values from 0 to 1"
+            )
+    if mask.shape != size[::-1]:
+        whose = "x".join(map(str, mask.shape[::-1]))
+        raise DataError(
+            f"the mask is {whose} pixels, the picture {size[0]}x{size[1]}; resize the mask"
+        )
+    if not mask.any():
+        raise DataError(
+            "the mask is black everywhere (values under 128 count as black), so nothing is inside; "
+            "paint white where the picture may change"
+        )
+    return mask

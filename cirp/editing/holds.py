@@ -46,11 +46,12 @@ class Mute(Control):
     def __init__(self, tokens: Bool[Tensor, "image token"]) -> None:
         self.tokens = tokens
 
-    def on_probs(self, probs: Attn, site: Site) -> Attn:
-        changed = probs.clone()
-        rows = site.rows(TEXT)
-        kept = probs[rows].masked_fill(self.tokens[:, None, None].to(probs.device), 0)
-        changed[rows] = kept / kept.sum(dim=-1, keepdim=True)
+    def on_scores(self, scores: Attn, site: Site) -> Attn:
+        changed = scores.clone()
+        rows = site.rows(TEXT)  # before the softmax: a muted token may take all that float32 holds
+        changed[rows] = scores[rows].masked_fill(
+            self.tokens[:, None, None].to(scores.device), float("-inf")
+        )
         return changed
 
 

@@ -35,9 +35,9 @@ def check_region(tasks: Sequence[Task], region: str) -> None:
     """Refuse tasks without the mask that is asked for."""
     for task in tasks:
         if region == "given" and task.mask is None:
+            name = task.key or task.instruction or task.caption
             raise ValueError(
-                f"region='given', but the edit {task.key or task.instruction!r} has no mask; give "
-                "it one, or region='found'"
+                f"region='given', but the edit {name!r} has no mask; give it one, or region='found'"
             )
 
 

@@ -13,6 +13,7 @@ the command line and the table of defaults. The driver below is the only one: it
 before anything runs, makes batches of one image size, times them, and collects the masks.
 """
 
+import difflib
 import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +44,12 @@ Share = Annotated[float, Strict(), Field(ge=0, le=1)]
 Portion = Annotated[float, Strict(), Field(gt=0, le=1)]  # a share of something, never none of it
 Flag = Annotated[bool, Strict()]
 Strides = tuple[Annotated[int, Strict(), Field(ge=1)], ...] | None  # in latent cells; None is all
+
+
+DIFFUSERS = {  # what diffusers calls a setting -> what it is called here
+    "num_inference_steps": "steps", "guidance_scale": "text_scale",
+    "image_guidance_scale": "image_scale",
+}  # fmt: skip
 
 
 def added(default: Any, description: str) -> Any:
@@ -216,8 +223,11 @@ class Method:
         known = self.settings.model_fields
         for name in given:
             if name not in known:
+                near = difflib.get_close_matches(DIFFUSERS.get(name, name), known, n=1)
+                meant = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(
-                    f"{self.name} has no setting {name!r}; it has {', '.join(known) or 'none'}"
+                    f"{self.name} has no setting {name!r}{meant}; it has "
+                    f"{', '.join(known) or 'none'}"
                 )
         try:
             return self.settings.model_validate(given)

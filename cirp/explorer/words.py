@@ -32,7 +32,7 @@ def warnings_for(models: Models, task: Task, reads: Sequence[str]) -> list[str]:
         lines.append(
             f"the miniature draws {models.resolution}-pixel scenes of its own world, so this "
             f"{task.image.width}x{task.image.height} picture will come out coarse; photographs "
-            "need --models real"
+            'need real models: --models real, or cirp.load("real")'
         )
     if models.name == "miniature":
         unknown = [word for name in reads for word in unknown_words(getattr(task, name) or "")]

@@ -61,6 +61,6 @@ METHODS = Methods()
 def check_name(name: str) -> None:
     """Raise `ValueError` for a method that there is not, with the nearest name; reads no module."""
     if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
+        near = difflib.get_close_matches(name.lower(), METHODS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise ValueError(f"unknown method {name!r}{hint} there are {', '.join(METHODS)}")

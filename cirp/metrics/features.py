@@ -17,6 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
+from textwrap import shorten
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -165,7 +166,8 @@ class Features:
             for text, count in zip(new, inputs.attention_mask.sum(dim=1).tolist(), strict=True):
                 if count > limit:
                     raise ValueError(
-                        f"{count} tokens with start and end, CLIP reads {limit}; shorten {text!r}"
+                        f"{count} tokens with start and end, CLIP reads {limit}; shorten "
+                        f"{shorten(text, 60)!r}"
                     )
             found = self._clip.get_text_features(
                 input_ids=inputs.input_ids, attention_mask=inputs.attention_mask

@@ -19,6 +19,7 @@ OTSU = 0.7  # of Otsu's threshold; generous, since a tight region cuts the edit
 NOTHING = 4 / 255  # a picture that nowhere changes by more has not changed
 CLEAR = 16 / 255  # mean difference of the channels that is no autoencoder's
 WHOLE = 0.5  # share of clear pixels over which an edit seems to be of the whole picture
+NEARLY_ALL = 0.9  # share of the picture over which a region is none
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def keep(
     `mask` says where that is; by default it is found from the output. `whole` also keeps an edit
     that seems to be of the whole picture.
 
-    Raises `ValueError` for such an edit without `whole`, for a mask of another size or without any
-    white pixel, and for pictures of other proportions, which no shift explains.
+    Raises `ValueError` for such an edit without `whole`, where no edit stands out, for a mask of
+    another size or without any white pixel, and for pictures of other proportions, which no shift
+    explains.
     """
     if mask is not None and (mask.shape != source.size[::-1] or not mask.any()):
         raise ValueError(
@@ -100,6 +102,11 @@ def keep(
         raise ValueError(
             f"the output differs clearly from the source in {share:.0%} of the picture, which "
             "looks like an edit of the whole picture; give a mask, or say that it is (whole)"
+        )
+    if mask is None and not whole and region.mean() > NEARLY_ALL:
+        raise ValueError(
+            "the output differs from the source everywhere, and nowhere more than elsewhere, so no "
+            "edit stands out; give a mask, or say that the whole picture is one (whole)"
         )
     inside = (region & known).astype(float)
     soft = np.maximum(ndimage.gaussian_filter(inside, min(source.size) / SOFT), inside) * known

@@ -172,10 +172,10 @@ def score_outputs(
              for name, folder in editors.items()}  # fmt: skip
     for name, found in paths.items():
         if not any(found.values()):
-            first = asked[0]
+            first, there = asked[0], sorted(one.name for one in editors[name].iterdir())
             raise DataError(
                 f"{editors[name]}: holds no output for any of {len(asked)} edits; the first would "
-                f"be {first.output}.png"
+                f"be {first.output}.png; there is {', '.join(there[:3]) or 'nothing'}"
             )
     rows, trips = [], {}
     work = [(name, one) for name in editors for one in asked]
@@ -227,7 +227,8 @@ def summary(table: pd.DataFrame) -> dict:
     Outputs that moved are counted, and stay in the means: they are scored as they were aligned.
     """
     named = table.rename(columns={"editor": "method"}).assign(seed=0)
-    named = named.replace(math.inf, math.nan)  # the PSNR of equal pictures has no mean
+    endless = named["psnr_outside"] == math.inf  # of equal pictures; a mean of the rest misleads
+    named.loc[named["method"].isin(named.loc[endless, "method"]), "psnr_outside"] = math.nan
     names = list(dict.fromkeys(named["method"]))
     real = [name for name in names if not is_control(name)]
     known = [name for name in SUMMARY if named[name].notna().any()]

@@ -27,14 +27,14 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import causes as chapter
-from cirp.experiments import configurations, factorial, frontiers, results, study, traces
+from cirp.experiments import carries, configurations, factorial, frontiers, results, study, traces
 from cirp.figures import tables
 
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
     usual_steps=20,
-    needs=("factorial", "frontiers", "strays", "traces"),
+    needs=("factorial", "carries", "frontiers", "strays", "traces"),
 )
 
 # %% tags=["hide-input"]
@@ -108,6 +108,27 @@ chapter.factorial_table(found)
 
 # %% [markdown]
 # *Pasted* rows have the source's own pixels outside of the region, which is free for whoever knows one.
+#
+# ## Which tokens carry the edit
+#
+# A prompt has more tokens than words: begin of text, end of text, and the padding up to the encoder's length. Each group
+# was muted in turn, and all but each group: the text branch gives muted tokens no attention, and the others take their
+# part ({numref}`fig-carries`, {numref}`tab-carries`).
+
+# %% tags=["hide-input"]
+carried = carries.against_nothing(results.table(s, "carries"))
+chapter.carries_finding(carried)
+
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Edit success and outside change on the local test edits with a group of tokens muted, for two trainings and two text scales; means with 95 % intervals.", "name": "fig-carries"}, "image": {"alt": "Two panels of dots with intervals, a row a group of tokens, a colour a training and text scale."}}
+_ = s.save(chapter.carries_figure(carried), "10_carries")
+
+# %% tags=["hide-output"] mystnb={"table": {"caption": "Each group of tokens muted, for the shipped editor at text scale 2.5.", "name": "tab-carries"}}
+chapter.carries_table(carried)
+
+# %% [markdown]
+# Every token of end and padding has read the whole instruction: the text encoder lets a token see all before it. So a map
+# of the important words shows where words look, and not what writes the edit. Methods that read or change the words' maps
+# alone (Prompt-to-Prompt, Focus on Your Instruction, LIME) work on the smaller part.
 #
 # ## Where it lands
 #

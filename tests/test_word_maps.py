@@ -102,6 +102,20 @@ def test_edits_of_the_whole_picture_are_passed_over_and_unmasked_ones_not_scored
     assert [one.item for one in word_maps.with_masks(seen)] == [item]
 
 
+def test_edits_watched_together_have_the_maps_of_each_alone(models, item):
+    other = word_maps.reworded(item, "make the hat red")
+    how = dict(seed=0, settings={"steps": 2})
+    seen = list(word_maps.watch_all(models, [item, other], "ip2p", **how))
+    assert [one.prompt for one in seen] == ["make the dog happy", "make the hat red"]
+    assert seen[0].record is seen[1].record and seen[1].image == 1
+    alone = word_maps.watch(models, word_maps.with_words(other, models), **how)
+    np.testing.assert_allclose(seen[1].heat(), alone.heat(), atol=1e-5)
+    for name, heat in seen[1].special().items():
+        np.testing.assert_allclose(heat, alone.special()[name], atol=1e-5)
+    np.testing.assert_allclose(seen[1].mass(), alone.mass(), atol=1e-5)
+    assert not np.allclose(seen[0].heat(), seen[1].heat(), atol=1e-5)
+
+
 def test_layer_names_are_short():
     assert word_maps.short("up_blocks.1.attentions.0.transformer_blocks.0.attn2") == "up 1.0"
     assert word_maps.short("mid_block.attentions.0.transformer_blocks.0.attn2") == "mid"

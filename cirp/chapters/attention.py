@@ -147,7 +147,7 @@ def attention_explorer(watched: Watched):
 def _native(watched: Watched, word: str, stride: int, time: float, grid: tuple[int, int]):
     heat = word_map(
         watched.record, watched.tokenizer, watched.prompt, word,
-        strides=[stride], time=time, size=grid,
+        image=watched.image, strides=[stride], time=time, size=grid,
     )  # fmt: skip
     return heat.numpy()
 

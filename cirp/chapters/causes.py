@@ -11,6 +11,7 @@ from pandas.io.formats.style import Styler
 from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import configurations, factorial, frontiers, strays
+from cirp.figures.charts import reach
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
@@ -124,6 +125,71 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
              "minus the baseline's": f"{row[f'{OUTSIDE} - baseline']:+.4f}"}
         )  # fmt: skip
     return pd.DataFrame(rows).set_index("guidance kept")
+
+
+def carries_finding(found: pd.DataFrame) -> Paragraph:
+    """Say which tokens carry the edit; `found` is `carries.against_nothing`."""
+
+    def of(name: str, rows: pd.DataFrame) -> pd.Series:
+        return rows[rows["muted"] == name].iloc[0]
+
+    first, *others = [rows for _, rows in found.groupby(["training_seed", "text_scale"])]
+    ends, words, alone = (
+        of(name, first)
+        for name in ("end of text and padding", "all words", "all but end of text and padding")
+    )
+    less = dict(above="more", below="less", open="no different")
+    again = sum(
+        of("end of text and padding", rows)["success - nothing"].high < 0 for rows in others
+    )
+    return say(
+        f"**Without {ends['muted']} edit success is "
+        f"{ends['success - nothing'].says(**less)} ({ends['success - nothing']:+.2f}), without all "
+        f"words {words['success - nothing'].says(**less)} ({words['success - nothing']:+.2f}).**",
+        f"{ends['muted'].capitalize()} alone succeed in {alone['success']:.2f} of the edits, the "
+        f"whole prompt in {of('nothing', first)['success']:.2f}.",
+        f"That success is less without them holds at {again} of the {len(others)} other pairs of "
+        "training and text scale.",
+    )
+
+
+def carries_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Each group muted, for the shipped editor at its best text scale."""
+    (_, first), *_ = found.groupby(["training_seed", "text_scale"])
+    return pd.DataFrame({
+        "muted": first["muted"],
+        "edit success": first["success"].map("{:.2f}".format),
+        "minus nothing muted": first["success - nothing"].map("{:+.2f}".format),
+        "outside change": first["outside"].map("{:.4f}".format),
+        "minus nothing muted ": first["outside - nothing"].map("{:+.4f}".format),
+    }).set_index("muted")  # fmt: skip
+
+
+def carries_figure(found: pd.DataFrame) -> Figure:
+    """Success and outside change with each group muted, a colour a training and text scale."""
+    fig, axes = plt.subplots(1, 2, figsize=(9.6, 6.4), sharey=True, layout="constrained")
+    names = list(dict.fromkeys(found["muted"]))
+    for ax, what, label in zip(
+        axes, ("success", "outside"), ("edit success  → better", "outside change (L1)  ← better"),
+        strict=True,
+    ):  # fmt: skip
+        for place, ((seed, scale), rows) in enumerate(
+            found.groupby(["training_seed", "text_scale"])
+        ):
+            rows = rows.set_index("muted").loc[names]
+            ax.errorbar(
+                [one.mean for one in rows[what]], np.arange(len(names)) + 0.17 * (place - 1.5),
+                xerr=reach(rows[what]), ls="none", ms=4.5, lw=1.2, marker=figures.MARKERS[place],
+                color=figures.PALETTE[place],
+                label=f"training {seed + 1}, text scale {scale:g}",
+            )  # fmt: skip
+        ax.set_xlabel(label)
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylabel("muted")
+    axes[0].invert_yaxis()
+    lines, labels = axes[0].get_legend_handles_labels()
+    fig.legend(lines, labels, fontsize=9, ncols=2, loc="outside upper center")
+    return fig
 
 
 def strays_finding(table: pd.DataFrame) -> Paragraph:

@@ -8,12 +8,14 @@ their part.
 from collections.abc import Iterator
 from functools import partial
 
+import pandas as pd
+
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import leak, records
 from cirp.experiments.configurations import STEPS
 from cirp.experiments.engine import Cell, Experiment, planned
 from cirp.methods.held import GROUPS
-from cirp.statistics.bootstrap import PRIMARY
+from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare, mean_of
 
 WORDS = ("words", "others")
 ENDS = ("end", "padding")
@@ -66,3 +68,19 @@ EXPERIMENT = Experiment(
     "carries", cells, planned("test", local=True), columns=COLUMNS, seeds=2,
     checked=("success", PRIMARY),
 )  # fmt: skip
+
+
+def against_nothing(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each editor's, scale's and group's means, and their differences from nothing muted."""
+    rows = []
+    for (seed, scale), some in table.groupby(["training_seed", "text_scale"], sort=True):
+        for name in MUTED:
+            label, nothing = f"muted: {name}", "muted: nothing"
+            rows.append({
+                "training_seed": seed, "text_scale": scale, "muted": name,
+                "success": mean_of(some, label, SUCCESS),
+                "success - nothing": compare(some, label, nothing, SUCCESS),
+                "outside": mean_of(some, label, PRIMARY),
+                "outside - nothing": compare(some, label, nothing, PRIMARY),
+            })  # fmt: skip
+    return pd.DataFrame(rows)

@@ -13,6 +13,7 @@ from cirp.diffusion.pipelines import load
 from cirp.experiments import (
     any_editor,
     cache,
+    carries,
     confirmation,
     controls,
     dials,
@@ -42,7 +43,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(
             module.EXPERIMENT
             for module in (
-                guidance, frontiers, dials, factorial, releases, confirmation, turns, leak,
+                guidance, frontiers, dials, carries, factorial, releases, confirmation, turns, leak,
                 controls, strays, traces, mask_finders, subject,
             )
         ),

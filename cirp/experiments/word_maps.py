@@ -6,6 +6,7 @@ heat = watched.heat(["strawberry"])
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby, islice
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from cirp.attention.site import TEXT
 from cirp.attention.tokens import check_length, content_words, word_positions
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.diffusion.tasks import Edit
+from cirp.diffusion.tasks import Edit, working_size
 from cirp.experiments import cache
 from cirp.methods import METHODS
 
@@ -36,6 +37,7 @@ class Watched:
     tokenizer: object
     prompt: str
     words: list[str]  # of the prompt, that carry the edit
+    image: int = 0  # its number in the record
 
     @property
     def size(self) -> tuple[int, int]:
@@ -47,7 +49,13 @@ class Watched:
         chosen = self.words if words is None else words
         maps = [
             word_map(
-                self.record, self.tokenizer, self.prompt, word, size=self.size, **selection
+                self.record,
+                self.tokenizer,
+                self.prompt,
+                word,
+                image=self.image,
+                size=self.size,
+                **selection,
             ).numpy()
             for word in chosen
         ]
@@ -56,12 +64,12 @@ class Watched:
     def special(self, **selection) -> dict[str, Heat]:
         """Return the maps of begin of text, and of the end of text with its padding."""
         last = check_length(self.tokenizer, self.prompt) - 1
-        maps = token_maps(self.record, size=self.size, **selection).numpy()
+        maps = token_maps(self.record, image=self.image, size=self.size, **selection).numpy()
         return {"begin of text": maps[0], "end and padding": maps[last:].sum(axis=0)}
 
     def mass(self) -> pd.Series:
         """Return the share of all attention that each kind of token takes; they sum to 1."""
-        maps = token_maps(self.record, size=self.record.latent()).mean(dim=(1, 2)).numpy()
+        maps = token_maps(self.record, image=self.image).mean(dim=(1, 2)).numpy()
         last = check_length(self.tokenizer, self.prompt) - 1
         carrying = sorted(
             {p for w in self.words for p in word_positions(self.tokenizer, self.prompt, w)}
@@ -87,16 +95,32 @@ def watch(
     times=BINS,
 ) -> Watched:
     """Make one edit and record it; the image is what it would have been unwatched."""
+    how = dict(seed=seed, settings=settings, branches=branches, times=times)
+    (one,) = _watch_together(models, [item], method, **how)
+    return one
+
+
+def _watch_together(
+    models: Models, items: Sequence[EditItem], method: str, *, seed: int, settings: Mapping,
+    branches: Sequence[int] = (TEXT,), times=BINS,
+) -> list[Watched]:  # fmt: skip
+    """Watch edits of one size in one batch."""
     record = Record(branches=branches, times=times)
-    one = cache.task(item, seed)
-    (made,) = METHODS[method](models, [one], controls=(record,), progress=False, **settings)
+    tasks = [cache.task(item, seed) for item in items]
+    how = dict(controls=(record,), batch_size=len(items), progress=False, **settings)
+    made = METHODS[method](models, tasks, **how)
     said = METHODS[method].configured(**settings).reads[0]
-    captioned = made.settings.get("variant") == "text-to-image" or "prompt" not in made.settings
-    pipe = models.text if captioned else models.instruct
-    words = item.record.words if said == "instruction" else item.record.target_words
-    return Watched(item, made, record, pipe.tokenizer, getattr(one, said), words)
+    chosen = made[0].settings
+    captioned = chosen.get("variant") == "text-to-image" or "prompt" not in chosen
+    tokenizer = (models.text if captioned else models.instruct).tokenizer
+    words = "words" if said == "instruction" else "target_words"
+    return [
+        Watched(item, edit, record, tokenizer, getattr(task, said), getattr(item.record, words), n)
+        for n, (item, task, edit) in enumerate(zip(items, tasks, made, strict=True))
+    ]
 
 
+TOGETHER = 8  # edits of a batch
 WORDS = 4  # of an instruction whose words nobody has named
 
 
@@ -109,17 +133,19 @@ def with_words(item: EditItem, models: Models) -> EditItem:
 
 
 def watch_all(models: Models, items: Sequence[EditItem], method: str, **how) -> Iterator[Watched]:
-    """One after the other. The noisy input only where there are a caption and words of it.
+    """Watch them in their order. The noisy input only where there are a caption and words of it.
 
     Edits of the whole picture are left out: nothing is inside or outside of them.
     """
-    for item in items:
-        if item.record.is_global:
-            continue
-        if method == "ip2p":
-            yield watch(models, with_words(item, models), method, **how)
-        elif item.record.target_words and cache.target_caption(item.record):
-            yield watch(models, item, method, **how)
+    chosen = [item for item in items if not item.record.is_global]
+    if method == "ip2p":
+        chosen = [with_words(item, models) for item in chosen]
+    else:
+        chosen = [one for one in chosen if one.record.target_words]
+        chosen = [one for one in chosen if cache.target_caption(one.record)]
+    for _, alike in groupby(chosen, key=lambda item: working_size(item.source(), models)):
+        while group := list(islice(alike, TOGETHER)):
+            yield from _watch_together(models, group, method, **how)
 
 
 def with_masks(watched: Sequence[Watched]) -> list[Watched]:

@@ -29,7 +29,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-01`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -49,7 +49,6 @@ s = study.open_study(
     asks=("target caption", "mask",),
 )
 
-# %% tags=["hide-input"]
 recorded = chapter.frontiers_table(s)
 answer = chapter.finding(recorded)
 answer

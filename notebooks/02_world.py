@@ -16,7 +16,7 @@
 #
 # Can success be measured so that nobody games it? *The answer in numbers: {numref}`tab-answer-02`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -37,11 +37,12 @@ s = study.open_study(
     usual_steps=steps,
     needs=("bars", "controls"),
 )  # fmt: skip
-# %% tags=["hide-input"]
+
 checked = results.table(s, "controls")
 rates = controls.rates(controls.counterfeits(checked))
 answer = checks.finding(checked)
 answer
+
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-02"}}
 answer.numbers
 

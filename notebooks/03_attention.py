@@ -17,7 +17,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-03`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -42,9 +42,10 @@ look = dict(seed=seed, settings={"steps": min(steps, 20)})
 baseline = list(word_maps.watch_all(s.models, s.everything, "ip2p", **look))
 noisy = list(word_maps.watch_all(s.models, s.everything, "noisy", **look))
 scored = word_maps.with_masks(baseline)
-# %% tags=["hide-input"]
+
 answer = chapter.finding(scored, word_maps.with_masks(noisy))
 answer
+
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-03"}}
 answer.numbers
 

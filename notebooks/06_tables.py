@@ -16,7 +16,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-06`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

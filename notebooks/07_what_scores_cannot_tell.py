@@ -14,7 +14,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-07`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

@@ -17,7 +17,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-08`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -39,7 +39,6 @@ s = study.open_study(
     needs=("leak",),
 )
 
-# %% tags=["hide-input"]
 table = results.table(s, "leak")
 found = leak.at_equal_success(table)
 answer = chapter.finding(table, found)

@@ -38,7 +38,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-09`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -61,7 +61,6 @@ s = study.open_study(
     needs=("frontiers", "releases"),
 )
 
-# %% tags=["hide-input"]
 table = results.known("frontiers")
 answer = methods.finding(table)
 answer

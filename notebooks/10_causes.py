@@ -16,7 +16,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-10`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -37,7 +37,6 @@ s = study.open_study(
     needs=("factorial", "carries", "frontiers", "strays", "traces"),
 )
 
-# %% tags=["hide-input"]
 crossed = results.table(s, "factorial")
 found = factorial.against_baseline(crossed)
 answer = chapter.finding(found)

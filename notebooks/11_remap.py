@@ -35,7 +35,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-11`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

@@ -21,7 +21,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-12`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -52,7 +52,6 @@ s = study.open_study(
     needs=("frontiers", "dials", "costs", "throughput", "guesses", "confirmation"),
 )
 
-# %% tags=["hide-input"]
 table = results.table(s, "frontiers")
 summary, pasted = frontiers.summary(table), frontiers.summary(table, pasted=True)
 many = results.table(s, "dials")

@@ -15,7 +15,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-13`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -37,7 +37,6 @@ s = study.open_study(
     needs=("turns",),
 )
 
-# %% tags=["hide-input"]
 table = results.table(s, "turns")
 answer = chapter.finding(table)
 answer

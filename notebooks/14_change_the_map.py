@@ -21,7 +21,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-14`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -46,7 +46,6 @@ s = study.open_study(
     needs=("frontiers",),
 )
 
-# %% tags=["hide-input"]
 table = results.known("frontiers")
 answer = methods.family_finding(table, ['Prompt-to-Prompt', 'FoI (re-implementation)', 'LIME', 'DenseDiffusion'])
 answer

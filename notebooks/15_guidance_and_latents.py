@@ -15,7 +15,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-15`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -36,7 +36,6 @@ s = study.open_study(
     needs=("frontiers",),
 )
 
-# %% tags=["hide-input"]
 table = results.known("frontiers")
 answer = methods.family_finding(table, ['attention refocusing', 'ASG'])
 answer

@@ -15,7 +15,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-16`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -38,7 +38,6 @@ s = study.open_study(
     needs=("frontiers",),
 )
 
-# %% tags=["hide-input"]
 table = results.known("frontiers")
 answer = methods.family_finding(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Your Steps', 'DiffEdit', "latent blending, words' mask"])
 answer

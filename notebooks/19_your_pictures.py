@@ -26,7 +26,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-19`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

@@ -13,7 +13,7 @@
 # the command line, its row in each table and its dials in the explorer. The method of this page holds the input
 # outside of a mask, but only in the last steps: until then the edit may draw where it likes.
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

@@ -15,7 +15,7 @@
 #
 # *The answer in numbers: {numref}`tab-answer-21`.*
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"
@@ -36,7 +36,6 @@ s = study.open_study(
     needs=("registration", "repair", "repair_unseen"),
 )
 
-# %% tags=["hide-input"]
 unseen = results.table(s, "repair_unseen")
 answer = chapter.finding(unseen)
 answer

@@ -12,7 +12,7 @@
 # Few people edit with InstructPix2Pix today. What changes for a reader of attention, and which methods of this book run on
 # the editors that took its place?
 #
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

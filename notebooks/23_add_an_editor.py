@@ -12,7 +12,7 @@
 # Methods, recorder, explorer and command line ask an editor the same few things. Whoever answers them in a class has all of
 # these. The editor of this page is Qwen-Image-Edit-2509, which differs from Qwen-Image-Edit in one of them.
 
-# %% tags=["parameters", "hide-input"]
+# %% tags=["parameters", "remove-input"]
 profile: str = "quick"
 edits: str = "data/edits"
 models: str = "miniature"

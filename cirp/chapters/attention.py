@@ -68,10 +68,9 @@ def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
             )  # fmt: skip
             parts.append(
                 f"in {name} their map finds the true region with a ROC-AUC of "
-                f"{number(f'ROC-AUC: {name}', auc, '.2f')} (a map that knows nothing: 0.5) "
-                f"and overlaps it, at the best threshold, by "
-                f"{number(f'best overlap (IoU): {name}', iou, '.2f')}"
+                f"{number(f'ROC-AUC: {name}', auc, '.2f')}, where chance gives 0.5"
             )
+            number(f"best overlap (IoU): {name}", iou, ".2f")
     if not parts:
         return say(f"*How well words find regions is not known here. {NO_MASK}*")
     first, *more = parts

@@ -12,7 +12,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import configurations, factorial, frontiers, strays
 from cirp.figures.charts import reach
-from cirp.figures.sentences import Numbers, Paragraph, say
+from cirp.figures.sentences import Numbers, Paragraph, listed, mean_alone, say
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -36,7 +36,7 @@ def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -
 
 def finding(found: pd.DataFrame) -> Paragraph:
     """Return the chapter's answer; `found` is `factorial.against_baseline`."""
-    sentences, number = [], Numbers()
+    number, by_verb, latents = Numbers(), {}, ""
     for held, called in (
         ("latents", "the latents"),
         ("guidance", "the text's guidance"),
@@ -45,19 +45,22 @@ def finding(found: pd.DataFrame) -> Paragraph:
     ):
         row = _row(found, factorial.TRUE, held)
         outside, done = (row[f"{name} - baseline"] for name in (OUTSIDE, DONE))
+        much = number(f"outside change: {held} held", outside, "+.4f")
+        number(f"edit success: {held} held", done, "+.2f")
         verb = outside.says(
             above="adds outside change",
             below="removes outside change",
             open="leaves outside change where it was",
         )
-        sentences.append(
-            f"Holding {called} outside the true region {verb} "
-            f"({number(f'outside change: {held} held', outside, '+.4f')}) at "
-            f"{number(f'edit success: {held} held', done, '+.2f')} edit success."
-        )
+        if held == "latents":
+            latents = f"**Holding {called} outside the true region {verb} ({much}).**"
+        else:
+            by_verb.setdefault(verb, []).append(called)
     without = _row(found, factorial.NOWHERE, "guidance")[f"{OUTSIDE} - baseline"]
     unguided = number("outside change: no guidance", without, "+.4f")
-    sentences.append(
+    return say(
+        latents,
+        *(f"Holding {listed(names)} there {verb}." for verb, names in by_verb.items()),
         "With no text guidance anywhere the outside changes "
         + without.says(
             above="more than under the instruction: without one the editor does not copy its "
@@ -65,9 +68,9 @@ def finding(found: pd.DataFrame) -> Paragraph:
             below="less than under the instruction: the text is what carries the change outside",
             open="about as much as under the instruction",
         )
-        + f" ({unguided})."
+        + f" ({unguided}).",
+        numbers=number.table,
     )
-    return say(f"**{sentences[0]}**", *sentences[1:], numbers=number.table)
 
 
 def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -138,18 +141,19 @@ def carries_finding(found: pd.DataFrame) -> Paragraph:
         of(name, first)
         for name in ("end of text and padding", "all words", "all but end of text and padding")
     )
-    less = dict(above="more", below="less", open="no different")
-    again = sum(
-        of("end of text and padding", rows)["success - nothing"].high < 0 for rows in others
-    )
+    whole, much = of("nothing", first), "success - nothing"
+    ways = [
+        row[much].says(above="rises by", below="falls by", open="changes insignificantly, by")
+        + f" {mean_alone(row[much]._replace(mean=abs(row[much].mean)), '.2f')}"
+        for row in (ends, words)
+    ]
+    again = sum(of(ends["muted"], rows)[much].high < 0 for rows in others)
     return say(
-        f"**Without {ends['muted']} edit success is "
-        f"{ends['success - nothing'].says(**less)} ({ends['success - nothing']:+.2f}), without all "
-        f"words {words['success - nothing'].says(**less)} ({words['success - nothing']:+.2f}).**",
-        f"{ends['muted'].capitalize()} alone succeed in {alone['success']:.2f} of the edits, the "
-        f"whole prompt in {of('nothing', first)['success']:.2f}.",
-        f"That success is less without them holds at {again} of the {len(others)} other pairs of "
-        "training and text scale.",
+        f"**Without {ends['muted']} edit success {ways[0]}, without all words it {ways[1]}.**",
+        f"With {ends['muted']} alone {alone['success'].mean:.0%} of the edits succeed, with the "
+        f"whole prompt {whole['success'].mean:.0%}.",
+        f"Success falls without {ends['muted']} in {again} of the {len(others)} other pairs of "
+        "training and text scale, too.",
     )
 
 

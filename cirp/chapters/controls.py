@@ -36,17 +36,17 @@ def finding(table: pd.DataFrame) -> Paragraph:
     most_of_all = number(f"passes, right ones too: {also.control}, {also.kind}", also.passes)
     met, wanted = said.count("met"), aims.controls_at_most
     return say(
-        f"**Pictures that are no edit pass as one in at most {wanted:.0%} of cases, by the whole "
-        f"interval, for {'all' if met == len(said) else met} of {len(said)} pairs of a fake and a "
+        f"**The measure of success takes a picture that is no edit for one in at most {wanted:.0%} "
+        f"of cases, for {'all' if met == len(said) else met} of {len(said)} pairs of a fake and a "
         "kind of edit.**",
-        f"The right answer, seen through the autoencoder, passes in {true} (wanted: at least "
-        f"{aims.target_at_least}).",
-        f"Above {wanted:.0%} lie {said.count('missed')} pairs; {said.count('open')} are open. Most "
-        f"often passes *{worst.control}* where the edit is to *{worst.kind}*: {most}. Of the fills "
-        f"{right:.0%} are not counted: by chance they are nearly a right answer, as where flat "
-        f"ground takes a thing's place. With them, {above} of the {len(with_right)} pairs would "
-        f"lie above {wanted:.0%}, highest *{also.control}* where the edit is to *{also.kind}*: "
-        f"{most_of_all}.",
+        f"It accepts the right answer, seen through the autoencoder, in a share of {true}; "
+        f"{aims.target_at_least} was wanted.",
+        f"{said.count('missed')} pairs lie above {wanted:.0%}, and {said.count('open')} are open. "
+        f"The fake that passes most often is *{worst.control}*, where the edit is to "
+        f"*{worst.kind}* ({most}). {right:.0%} of the fills are not counted: by chance they are "
+        "nearly a right answer, as where flat ground takes a thing's place. With them, "
+        f"{above} of the {len(with_right)} pairs would lie above {wanted:.0%}, the highest "
+        f"*{also.control}*, where the edit is to *{also.kind}* ({most_of_all}).",
         numbers=number.table,
     )
 

@@ -16,7 +16,7 @@ from cirp.diffusion.tasks import Edit
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache, configurations, factorial, frontiers, study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import Paragraph, say
+from cirp.figures.sentences import Paragraph, listed, mean_alone, say
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
@@ -130,7 +130,9 @@ def finding(table: pd.DataFrame) -> Paragraph:
         f"**{len(quieter)} of {len(rows)} methods change significantly less outside than the "
         f"baseline, and {len(both)} of these do not succeed significantly less often"
         + (f": {', '.join(both)}.**" if both else ".**"),
-        f"The least change outside has {best} ({found.loc[best].iloc[1]})." if both else "",
+        f"{best} has the least change outside ({mean_alone(rows[best][1], '+.4f')})."
+        if both
+        else "",
         f"{len(loses)} succeed significantly less often than the baseline; {len(louder)} change "
         "significantly more outside" + (f" ({', '.join(louder)})." if louder else "."),
         numbers=found,
@@ -162,22 +164,26 @@ def _in_words(rows: dict[str, tuple[Interval, Interval]]) -> pd.DataFrame:
 
 
 def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
-    """Each method of a chapter against the baseline, in a sentence with its intervals."""
-    rows, sentences = _against_baseline(table, labels), []
-    found = _in_words(rows)
-    for label, (done, out) in rows.items():
-        success, outside = found.loc[label]
-        sentences.append(
-            f"{label[:1].upper()}{label[1:]} changes "
-            + out.says(above="more outside than the baseline",
-                below="less outside than the baseline", open="about as much outside",
-            )
-            + f" ({outside}) and succeeds "
-            + done.says(above="more often", below="less often",
-                          open="about as often")
-            + f" ({success})."
-        )  # fmt: skip
-    return say(f"**{sentences[0]}**", *sentences[1:], numbers=found)
+    """Say which methods of a chapter change less outside than the baseline, and still succeed."""
+    rows = _against_baseline(table, labels)
+    less = [name for name, (_, out) in rows.items() if out.high < 0]
+    more = [name for name, (_, out) in rows.items() if out.low > 0]
+    fail = [name for name, (done, _) in rows.items() if done.high < 0]
+    good = [name for name in less if name not in fail]
+
+    def those(names: Sequence[str], what: str) -> str:
+        verbs = "change" if len(names) > 1 else "changes"
+        who = listed(names)
+        return f"{who[:1].upper()}{who[1:]} {verbs} {what} outside than the baseline" if who else ""
+
+    return say(
+        f"**{those(less, 'less') or 'None of these methods changes less outside than the baseline'}"
+        + (f", and {listed(good)} still succeed{'s' * (len(good) == 1)} as often.**" if good
+           else ", and each succeeds less often.**" if less else ".**"),
+        f"{those(more, 'more')}." if more else "",
+        f"Edits succeed less often with {listed(fail)}." if fail and set(fail) != set(less) else "",
+        numbers=_in_words(rows),
+    )  # fmt: skip
 
 
 def compared(table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:

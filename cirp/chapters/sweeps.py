@@ -14,10 +14,10 @@ from cirp.experiments.needs import ASKED
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
+from cirp.figures import charts
 from cirp.figures.sentences import Numbers, Paragraph, say
 from cirp.figures.tables import ANSWERS, CHANGES, known_best, named, points
 from cirp.methods import METHODS
-from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
 
@@ -85,26 +85,37 @@ def sweep_points(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(curves, ignore_index=True)
 
 
-def sweep_figure(table: pd.DataFrame, *ys: str) -> Figure | None:
-    """One trade-off curve per dial: what was done against the first of `ys` that is known.
+DIALS = {  # what a column turns -> how its curves' names begin
+    "baseline: text guidance": "baseline: text",
+    "baseline: image guidance": "baseline: image",
+    "noisy input: strength": "noisy",
+}
 
-    None if nobody knows whether the edits happened.
-    """
-    x, y = known_best(table, ANSWERS), known_best(table, ys or CHANGES)
-    if x is None or y is None:
-        return None
-    fig, ax = plt.subplots(figsize=(7.2, 4.8))
-    better = "lower right" if similarity.better(y) == "lower" else "upper right"
-    figures.trade_off(
-        ax,
-        sweep_points(table),
-        x=x,
-        y=y,
-        curve="curve",
-        setting="setting",
-        labels=(named(x), named(y)),
-        better=better,
-    )
+
+def sweep_figure(table: pd.DataFrame) -> Figure:
+    """Draw a column a dial, a row a score: means over the images with their intervals."""
+    found = sweep_points(table)
+    known = [known_best(table, names) for names in (ANSWERS, CHANGES)]
+    rows = [name for name in (*known, "clip_i_source", "dinov2_source") if name]
+    fig, axes = plt.subplots(
+        len(rows), len(DIALS), figsize=(8.2, 2 * len(rows)), sharex="col", sharey="row",
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for column, (dial, begins) in enumerate(DIALS.items()):
+        curves = found[found["curve"].str.startswith(begins)].groupby("curve", sort=False)
+        for place, (name, curve) in enumerate(curves):
+            for ax, metric in zip(axes[:, column], rows, strict=True):
+                at = curve["setting"] + 0.006 * (place - (len(curves) - 1) / 2)
+                ax.errorbar(
+                    at, curve[metric], capsize=2.5, lw=1.4, ms=4.5, marker=figures.MARKERS[place],
+                    yerr=charts.reach_of(curve, metric), color=figures.PALETTE[place],
+                    label=name.rpartition(", ")[2],
+                )  # fmt: skip
+        axes[0, column].set_title(dial, fontsize=10)
+        axes[0, column].legend(fontsize=9)
+    for ax, metric in zip(axes[:, 0], rows, strict=True):
+        better = {"success": "\n↑ better", PRIMARY: "\n↓ better"}.get(metric, "")
+        ax.set_ylabel(figures.fill(named(metric), 18) + better, fontsize=9)
     return fig
 
 

@@ -81,11 +81,13 @@ def reach(found: Sequence[Interval]) -> np.ndarray:
     return np.nan_to_num(ends, nan=0.0).clip(min=0)
 
 
-def _reach(table: pd.DataFrame, value: str, low: str, high: str) -> np.ndarray:
-    """How far the interval reaches to either side, as errorbar wants it; 0 where it is unknown."""
-    middle = table[value].to_numpy(dtype=float)
-    below = middle - table[low].to_numpy(dtype=float)
-    above = table[high].to_numpy(dtype=float) - middle
+def reach_of(table: pd.DataFrame, metric: str) -> np.ndarray | None:
+    """Return `reach` of a column beside `_low` and `_high`; None without them."""
+    if f"{metric}_low" not in table:
+        return None
+    middle = table[metric].to_numpy(dtype=float)
+    below = middle - table[f"{metric}_low"].to_numpy(dtype=float)
+    above = table[f"{metric}_high"].to_numpy(dtype=float) - middle
     return np.nan_to_num(np.stack([below, above]), nan=0.0).clip(min=0)
 
 
@@ -113,8 +115,8 @@ def trade_off(
         ax.errorbar(
             rows[x],
             rows[y],
-            xerr=_reach(rows, x, f"{x}_low", f"{x}_high") if f"{x}_low" in rows else None,
-            yerr=_reach(rows, y, f"{y}_low", f"{y}_high") if f"{y}_low" in rows else None,
+            xerr=reach_of(rows, x),
+            yerr=reach_of(rows, y),
             color=colour,
             ecolor=mpl.colors.to_rgba(colour, 0.35),
             elinewidth=1.2,

@@ -1,5 +1,6 @@
 """Sentences whose numbers and verbs come from a table, so that prose and table cannot disagree."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -32,6 +33,11 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
 
 
+def mean_alone(found: Interval, spec: str = ".3f") -> str:
+    """Return the mean without its interval, which a table beside the sentence has."""
+    return f"{found._replace(low=math.nan, high=math.nan):{spec}}"
+
+
 class Numbers:
     """The numbers of a paragraph, kept as they are said, for a table that stands beside it."""
 
@@ -39,8 +45,9 @@ class Numbers:
         self.said: dict[str, str] = {}
 
     def __call__(self, what: str, found: Interval, spec: str = ".3f") -> str:
-        """Return the interval as text, remembered under what it is of."""
-        return self.plain(what, f"{found:{spec}}")
+        """Return the mean as text; the table has its interval, under what it is of."""
+        self.plain(what, f"{found:{spec}}")
+        return mean_alone(found, spec)
 
     def plain(self, what: str, text: str) -> str:
         """Return a number without an interval.

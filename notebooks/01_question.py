@@ -46,7 +46,7 @@ from cirp.figures import tables
 figures.use_style()
 s = study.open_study(
     profile=profile, edits=edits, models=models, device=device, seed=seed, steps=steps,
-    asks=("target caption", "mask",),
+    requires=("target caption", "mask",),
 )
 
 recorded = chapter.frontiers_table(s)

@@ -39,7 +39,7 @@ s = study.open_study(
 )  # fmt: skip
 
 checked = results.table(s, "controls")
-rates = controls.rates(controls.counterfeits(checked))
+rates = controls.rates(controls.without_valid_answers(checked))
 answer = checks.finding(checked)
 answer
 

@@ -75,7 +75,7 @@ answer.numbers
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Three of the report's edits by every method. The line is the region each method worked with; where there is none it worked with the whole image, or with no region at all.", "name": "fig-gallery"}, "image": {"alt": "Three blocks of pictures: an input, the edit of it by each method, and the exact answer."}}
 examples = [item for item in s.items if item.record.example][:3] or s.items[:3]
-shown = s.made(examples, configurations.found(steps))
+shown = s.made(examples, configurations.automatic(steps))
 _ = s.save(methods.gallery(examples, shown), "09_gallery")
 
 # %% [markdown]

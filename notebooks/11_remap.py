@@ -59,7 +59,7 @@ s = study.open_study(
     usual_steps=20,
     needs=("frontiers", "remap_ideas"),
 )
-ours = configurations.found(steps)[configurations.OURS]
+ours = configurations.automatic(steps)[configurations.OURS]
 tried = results.table(s, "remap_ideas")
 answer = chapter.finding(results.known("frontiers"), tried)
 answer
@@ -164,7 +164,7 @@ kinds.rename(columns=tables.named).rename_axis("kind of edit")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, baseline, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
 worst = chapter.worst(s.items, mine, count=5)
-shown = s.made(worst, {n: configurations.found(steps)[n] for n in (configurations.BASELINE, configurations.OURS)})
+shown = s.made(worst, {n: configurations.automatic(steps)[n] for n in (configurations.BASELINE, configurations.OURS)})
 _ = s.save(methods.gallery(worst, shown), "11_failures")
 # %% [markdown]
 # ## Exercises

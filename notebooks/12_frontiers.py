@@ -161,7 +161,7 @@ rates[["edits_a_second", "over_stock"]].unstack().round(2)
 # ({numref}`tab-aims`).
 
 # %% mystnb={"table": {"caption": "What remap was to reach, and what it reaches.", "name": "tab-aims"}}
-aims.reached(table, costs).set_index("aim")
+aims.evaluate(table, costs).set_index("aim")
 
 # %% [markdown]
 # Every other method minus ours, at the setting each is shown at; intervals are paired by image ({numref}`tab-rivals`).
@@ -185,7 +185,7 @@ unseen = results.table(s, "confirmation")
 chapter.confirmed(unseen)
 
 # %% mystnb={"table": {"caption": "What was asked of edits that nothing was chosen on, and what they answer.", "name": "tab-confirmation"}}
-confirmation.reached(unseen).set_index("asked")
+confirmation.evaluate(unseen).set_index("asked")
 
 # %% [markdown]
 # What stands behind these differences: each method on the same edits ({numref}`tab-unseen`).

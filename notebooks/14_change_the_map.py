@@ -87,7 +87,7 @@ methods.inversion_errors(s.models, s.items[:6], iterations=(1, 2, 3, 5), steps=s
 
 # %% tags=["hide-input"]
 local = [item for item in s.items if not item.record.is_global][:6]
-method, settings = configurations.found(steps)["Prompt-to-Prompt"]
+method, settings = configurations.automatic(steps)["Prompt-to-Prompt"]
 free = {**settings, "local_blend": False}
 shares = {f: (s.models, method, {**free, "self_replace": f}) for f in (0.0, 0.25, 0.5, 0.75, 1.0)}
 dial("share of the steps", shares, local, s.features, seed=seed)

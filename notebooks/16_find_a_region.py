@@ -123,7 +123,7 @@ methods.by_kind(table, ['LEDITS++ mask', 'LOCATEdit mask', 'ZONE mask', 'Watch Y
 
 # %% tags=["hide-cell"]
 local = [item for item in s.items if not item.record.is_global][:6]
-method, settings = configurations.found(steps)["Watch Your Steps"]
+method, settings = configurations.automatic(steps)["Watch Your Steps"]
 tried = {f"threshold {t}": (method, {**settings, "threshold": t}) for t in (0.2, 0.4, 0.6, 0.8)}
 cells = score_methods(s.models, s.features, local, tried, seeds=s.seeds[:1])
 tables.wide(cells, ["region_iou", "success", "l1_source_outside_excess"])

@@ -14,13 +14,13 @@ from cirp.data.edits import EditItem, EditRecord
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import aims, cache, configurations, engine, frontiers
 
-ALONE = {**configurations.found(), **configurations.controls()}
+ALONE = {**configurations.automatic(), **configurations.controls()}
 
 
 @pytest.mark.parametrize(
     ("told", "method", "settings"),
     [(False, *one) for one in ALONE.values()]
-    + [(True, *o) for o in configurations.told().values()],
+    + [(True, *o) for o in configurations.with_true_region().values()],
 )
 def test_every_contender_is_a_method_with_settings_it_knows(told, method, settings):
     whole = cache.completed(method, settings)
@@ -29,8 +29,8 @@ def test_every_contender_is_a_method_with_settings_it_knows(told, method, settin
 
 
 def test_every_method_with_a_region_is_compared_told_and_untold():
-    found = {method for method, _ in configurations.found().values()}
-    told = {method for method, _ in configurations.told().values()}
+    found = {method for method, _ in configurations.automatic().values()}
+    told = {method for method, _ in configurations.with_true_region().values()}
     assert told == found - {"ip2p", "noisy"}
     local = {n for n in cache.METHODS if cache.completed(n, {}).get("region") == "found"}
     assert local == told
@@ -50,7 +50,7 @@ def row(name, item, success, outside, *, told=False, **more):
 def test_every_dial_has_as_many_different_points_as_the_baseline_and_shows_one_of_them():
     found = configurations.dials()
     assert {len(dial) for dial in found.values()} == {len(configurations.SCALES)}
-    shown = configurations.found()
+    shown = configurations.automatic()
     for name, dial in found.items():
         settings = [str(sorted(cache.completed(*one).items())) for one in dial]
         assert len(set(settings)) == len(settings), name

@@ -14,7 +14,7 @@ def table(success, outside, count=200, told=0.002):
     rng = np.random.default_rng(0)
     wobble = 1e-3 * rng.normal(size=count)
     rows = []
-    for method in confirmation.ASKED:
+    for method in confirmation.REQUIREMENTS:
         for n in range(count):
             own = {"id": f"e{n}", "edit_type": "add", "method": method, "seed": 0}
             row = own | {
@@ -36,14 +36,14 @@ def test_each_method_runs_at_the_setting_it_is_shown_at_and_only_ours_is_told():
     cells = list(confirmation.cells())
     told = [cell for cell in cells if cell.columns["told"]]
     assert [cell.label for cell in told] == [configurations.OURS]
-    assert {cell.label for cell in cells} == set(confirmation.ASKED) and len(cells) == 6
-    shown = configurations.found() | configurations.shared()
+    assert {cell.label for cell in cells} == set(confirmation.REQUIREMENTS) and len(cells) == 6
+    shown = configurations.automatic() | configurations.shared()
     assert all((c.method, c.settings) == shown[c.label] for c in cells if not c.columns["told"])
 
 
 def test_the_edits_are_the_planned_ones_and_local(monkeypatch):
     drawn = []
-    monkeypatch.setattr(engine, "load_drawn", lambda *a, **k: drawn.append((a, k)) or [])
+    monkeypatch.setattr(engine, "load_miniature_edits", lambda *a, **k: drawn.append((a, k)) or [])
     assert confirmation.EXPERIMENT.items() == []
     split = plan().splits.confirmation
     assert drawn == [(("test", split.count), {"first": split.first})]
@@ -51,7 +51,7 @@ def test_the_edits_are_the_planned_ones_and_local(monkeypatch):
 
 def test_less_change_at_equal_success_is_confirmed():
     rows = table(both(0.8, 0.8), both(0.02, 0.004))
-    asked = confirmation.reached(rows).set_index("asked")
+    asked = confirmation.evaluate(rows).set_index("asked")
     assert (asked["verdict"] == "met").all()
     # from .02 to .004, and .002 if told: 16 of 18
     closed = asked.loc["share of the way to its own oracle's outside change", "reached"]
@@ -66,7 +66,7 @@ def test_less_change_at_equal_success_is_confirmed():
 )
 def test_fewer_successes_are_said(ours, verdict, words):
     rows = table(both(0.8, ours), both(0.02, 0.03))
-    asked = confirmation.reached(rows).set_index("asked")["verdict"]
+    asked = confirmation.evaluate(rows).set_index("asked")["verdict"]
     assert asked[f"edit success minus that of {configurations.BASELINE}"] == verdict
     assert asked[f"outside change minus that of {configurations.BASELINE}"] == "missed"
     assert words in chapter.confirmed(rows).data

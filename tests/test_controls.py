@@ -100,7 +100,7 @@ def test_a_fill_that_is_a_right_answer_is_no_control_and_is_named():
     passing = dict.fromkeys(chapter.NO_EDITS, (0, 200)) | {"border": (20, 200)}
     passing |= {controls.TARGET: (199, 200), controls.TARGET_TRIP: (192, 200)}
     table = recorded(passing, right=20)
-    rates = controls.rates(controls.counterfeits(table)).set_index(["control", "kind"])
+    rates = controls.rates(controls.without_valid_answers(table)).set_index(["control", "kind"])
     assert rates.loc[("border", "remove"), "passes"][::3][:2] == (0, 180)
     assert rates.loc[("border", "add"), "passes"].mean == pytest.approx(0.1)
     assert rates.loc[(controls.OTHER, "remove"), "passes"].n == 200  # of fills alone

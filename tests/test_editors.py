@@ -22,7 +22,7 @@ from cirp.editing import holds
 from cirp.editing.driver import EditorRun, begin_edit
 from cirp.editing.first_pass import outputs
 from cirp.experiments.tiny_editors import tiny_dreamlite, tiny_flux, tiny_qwen
-from cirp.explorer.by_name import names_for, run_named
+from cirp.explorer.by_name import names_for, run_method
 from cirp.explorer.messages import scores_of
 from cirp.explorer.runs import Request, names_of, run
 from cirp.methods import METHODS, remap, wys
@@ -263,7 +263,7 @@ def test_the_explorer_shows_the_maps_of_an_editors_words(known):
     tokens = {one.shape[2] for one in maps.values()}
     assert tokens == {len(names) + 1}  # and padding
     assert all((one >= 0).all() and one.sum(axis=2).max() < 1.001 for one in maps.values())
-    edit = run_named(models, task(), Request(**{**request.model_dump(), "method": "remap"}))
+    edit = run_method(models, task(), Request(**{**request.model_dump(), "method": "remap"}))
     assert edit.method == "remap" and edit.image.size == (16, 16)
     assert run(models, task(), request, cancelled=lambda: True) is None
     stopped = iter([False] * 3 + [True] * 99)

@@ -12,7 +12,7 @@ from cirp.data.edits import load_edits
 from cirp.experiments import cache
 from cirp.experiments.drawn import right_answers
 from cirp.explorer import by_name
-from cirp.explorer.by_name import NAMES, prompt_of, run_named, snippet, task_of
+from cirp.explorer.by_name import NAMES, prompt_of, run_method, snippet, task_of
 from cirp.explorer.messages import scores_of
 from cirp.explorer.runs import Request
 from cirp.methods import METHODS
@@ -37,7 +37,7 @@ def test_it_is_the_methods_own_edit(known, name):
     models, item = known
     request = asked(item, method=name, text_scale=4.0)
     seen = []
-    made = run_named(models, task_of(item, request), request, on_step=seen.append)
+    made = run_method(models, task_of(item, request), request, on_step=seen.append)
     settings = by_name.settings_of(request)
     (theirs,) = METHODS[name](models, [cache.task(item, 0)], progress=False, **settings)
     assert np.abs(np.asarray(made.image).astype(int) - np.asarray(theirs.image)).max() <= 1
@@ -68,7 +68,7 @@ def test_a_run_is_stopped_within_a_step(known):
         calls.append(1)
         return len(calls) > 10
 
-    assert run_named(models, task_of(item, request), request, cancelled=cancelled) is None
+    assert run_method(models, task_of(item, request), request, cancelled=cancelled) is None
     assert len(calls) == 11
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused(known):
     region = "1" * (item.size[0] * item.size[1])
     request = asked(item, method="wys", hold=True, region=region)
     with pytest.raises(ValueError, match="wys holds by itself"):
-        run_named(models, task_of(item, request), request)
+        run_method(models, task_of(item, request), request)
 
 
 @pytest.mark.parametrize("name", ["wys", "ip2p"])
@@ -126,7 +126,7 @@ def test_a_muted_word_reaches_another_method_too(known):
     models, item = known
     plain = asked(item, method="wys")
     muted = asked(item, method="wys", factors={2: 0.0, 3: 0.0, 4: 0.0})
-    one, other = (run_named(models, task_of(item, r), r).image for r in (plain, muted))
+    one, other = (run_method(models, task_of(item, r), r).image for r in (plain, muted))
     assert (np.asarray(one) != np.asarray(other)).any()
     assert dataclasses.is_dataclass(task_of(item, plain)) and torch.is_grad_enabled()
 
@@ -137,13 +137,13 @@ def test_a_painted_region_is_the_methods_region_or_is_refused(known):
     half[:, :32] = True
     painted = "".join("1" if inside else "0" for inside in half.flat)
     request = asked(item, method="wys", region=painted)
-    made = run_named(models, task_of(item, request), request)
+    made = run_method(models, task_of(item, request), request)
     assert np.array_equal(np.asarray(made.mask) > 127, half)
     source = np.asarray(item.source())
     assert np.array_equal(np.asarray(made.image)[~half], source[~half])
     without = asked(item, method="noisy", region=painted)
     with pytest.raises(ValueError, match="works without a region"):
-        run_named(models, task_of(item, without), without)
+        run_method(models, task_of(item, without), without)
 
 
 def test_success_is_the_books_in_the_explorer_too(known):

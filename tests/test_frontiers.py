@@ -15,7 +15,7 @@ def test_each_method_is_shown_at_one_point_and_the_plane_holds_the_dial():
     for label in configurations.dials():
         (own,) = [c for c in shown if c.label == label]
         assert own.items is list, label  # of edits of the whole picture, too
-        assert (own.method, own.settings) == configurations.found()[label]
+        assert (own.method, own.settings) == configurations.automatic()[label]
     plane = [c for c in frontiers.cells() if c.label == BASELINE]
     assert len(plane) == 16
     scales = {(c.settings["text_scale"], c.settings["image_scale"]) for c in plane}

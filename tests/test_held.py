@@ -9,8 +9,8 @@ import torch
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.editors import Editor
 from cirp.diffusion.pipelines import Models
+from cirp.editing.constraints import HoldAttention, Mute, gated
 from cirp.editing.driver import begin_edit
-from cirp.editing.holds import HoldAttention, Mute, gated
 from cirp.editing.regional import Work
 from cirp.experiments import carries
 from cirp.methods import blending, held, ip2p, remap

@@ -99,9 +99,9 @@ def test_the_verdict_says_what_was_wanted_and_whether_it_was_met():
     costs = pd.DataFrame(
         {"method": [BASE, OURS], "batch": [1, 1], "time_over_baseline": [1.0, 1.5]}
     )
-    found = aims.reached(planned(0.03), costs).set_index("aim")
+    found = aims.evaluate(planned(0.03), costs).set_index("aim")
     assert list(found["verdict"]) == ["met", "missed", "missed", "missed", "missed"]
     assert found.iloc[4]["reached"] == "DiffEdit"
     quick = costs.assign(time_over_baseline=0.9)
-    better = aims.reached(planned(0.05), quick)
+    better = aims.evaluate(planned(0.05), quick)
     assert list(better["verdict"]) == ["met", "missed", "missed", "met", "met"]

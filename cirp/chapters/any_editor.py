@@ -129,7 +129,7 @@ def strip(models: Models, items: list[EditItem]) -> Figure:
 
     The edit is the one whose change outside of the region is the largest of these items.
     """
-    method, settings = configurations.found()[configurations.BASELINE]
+    method, settings = configurations.automatic()[configurations.BASELINE]
     items = cache.fitted(items, models)
     made = cache.edits(models, items, method, settings=settings, progress=False)
 

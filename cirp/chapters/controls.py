@@ -19,14 +19,14 @@ def finding(table: pd.DataFrame) -> Paragraph:
     """Which controls keep their bound in every kind of edit, and whether right answers pass."""
     aims = plan().primary
     fills = table[table["method"].isin(controls.FILLS)]
-    rates, with_right = controls.rates(controls.counterfeits(table)), controls.rates(fills)
+    rates, with_right = controls.rates(controls.without_valid_answers(table)), controls.rates(fills)
     fakes = rates[rates["control"].isin(NO_EDITS) & (rates["kind"] != "")]
     said = [
         verdict(one.low, one.high, aims.controls_at_most, at_most=True) for one in fakes["passes"]
     ]
     whole = rates[rates["kind"] == ""].set_index("control")
     worst = _most(fakes)
-    right = 1 - len(controls.counterfeits(fills)) / len(fills)
+    right = 1 - len(controls.without_valid_answers(fills)) / len(fills)
     with_right = with_right[with_right["kind"] != ""]
     also = _most(with_right)
     above = sum(one.mean > aims.controls_at_most for one in with_right["passes"])

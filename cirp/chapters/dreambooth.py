@@ -10,10 +10,10 @@ from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
 from cirp.experiments import configurations
 from cirp.experiments.subject import (
-    ASKED,
     IDENTIFIER,
     NOUN,
     PRESERVED,
+    REQUIREMENTS,
     SCALE,
     TRAINED,
     character,
@@ -46,13 +46,13 @@ def sheet(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
 
 def edits(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
     """Bears turned into the newcomer by the methods of captions: a row a place."""
-    usual = configurations.found(steps)
+    usual = configurations.automatic(steps)
     methods = {
         "noisy input": ("noisy", dict(steps=steps, strength=0.7, text_scale=SCALE)),
         "DiffEdit": (usual["DiffEdit"][0], {**usual["DiffEdit"][1], "text_scale": SCALE}),
         "Prompt-to-Prompt": usual["Prompt-to-Prompt"],
     }
-    places = ASKED[:3]
+    places = REQUIREMENTS[:3]
     before = [scene(native(n), place, n) for n, place in enumerate(places)]
     after = [scene(character(), place, n) for n, place in enumerate(places)]
     tasks = [

@@ -181,7 +181,7 @@ def standing(table: pd.DataFrame) -> pd.DataFrame:
 
 def confirmed(table: pd.DataFrame) -> Markdown:
     """What edits that nothing was chosen on say of remap; `table` is that of `confirmation`."""
-    asked = confirmation.reached(table)
+    asked = confirmation.evaluate(table)
     base = configurations.BASELINE
     kept, less = (
         asked.set_index("asked").loc[f"{what} minus that of {base}"]

@@ -72,7 +72,7 @@ def extremes(
 def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
     """Two test edits by one method beside the baseline, the edit words' attention beside each."""
     items = extremes(table, label, cache.fitted(factorial.EXPERIMENT.items(), s.models))
-    methods = configurations.found(s.steps)
+    methods = configurations.automatic(s.steps)
     titles = ["input", "baseline", "its attention", label, "its attention", "exact answer"]
     fig, axes = figures.grid(2, len(titles), side=1.65)
     for row, item in enumerate(items):

@@ -12,7 +12,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, report
-from cirp.experiments.needs import ASKED, possible
+from cirp.experiments.needs import REQUIREMENTS, possible
 from cirp.experiments.report import BASELINE, NOISY
 from cirp.explorer.captions import CaptionEditor
 from cirp.figures.sentences import Numbers, Paragraph, say
@@ -84,7 +84,9 @@ def captions(items: Sequence[EditItem]) -> pd.DataFrame | None:
 
 def caption_editor(study, items: Sequence[EditItem]) -> CaptionEditor | None:
     """The same captions to change: which words differ, and with a kernel what becomes of it."""
-    able = [one for one in items if one.record.source_caption and ASKED["target caption"](one)]
+    able = [
+        one for one in items if one.record.source_caption and REQUIREMENTS["target caption"](one)
+    ]
     if not able:
         return None  # `captions` has said why
     both = possible(report.main_methods(study.sweep_steps), able)  # says why, if it cannot be run

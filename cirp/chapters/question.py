@@ -86,7 +86,7 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
 
 def over_edited(models: Models, item: EditItem, *, seed: int, steps: int) -> Figure:
     """Input, attention, baseline, remap and answer; below, how much each pixel changed."""
-    methods = configurations.found(min(configurations.STEPS, steps))
+    methods = configurations.automatic(min(configurations.STEPS, steps))
     source, mask = item.source(), item.mask()
     seen = watch(models, item, "ip2p", seed=seed, settings=methods[BASELINE][1], times=None)
     (ours,) = cache.edits(

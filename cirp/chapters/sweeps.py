@@ -10,7 +10,7 @@ from cirp import figures
 from cirp.chapters.dials import dials, run_live
 from cirp.data.edits import EditItem
 from cirp.experiments import cache, configurations, frontiers
-from cirp.experiments.needs import ASKED
+from cirp.experiments.needs import REQUIREMENTS
 from cirp.experiments.records import settings_by_label
 from cirp.experiments.study import Study
 from cirp.explorer.page import shown_items
@@ -141,7 +141,7 @@ def plane_explorer(study: Study):
 
 def guidance_explorer(study, items: Sequence[EditItem]):
     """Return the interactive explorer of the noisy input: strength and text scale, precomputed."""
-    items = [item for item in items if ASKED["target caption"](item)]
+    items = [item for item in items if REQUIREMENTS["target caption"](item)]
     if not items:
         print("left out: the noisy input's dials. None of these edits has a target caption.")
         return None

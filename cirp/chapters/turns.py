@@ -71,7 +71,7 @@ def curves(table: pd.DataFrame) -> Figure:
 
 def strip(models: Models, chain: turns.Chain, methods: Sequence[str]) -> Figure:
     """One chain as pictures: a row a method, the true scenes below."""
-    known = configurations.found()
+    known = configurations.automatic()
     rows = {}
     for label in methods:
         method, settings = known[label]

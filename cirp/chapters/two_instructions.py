@@ -21,7 +21,7 @@ def sheet(models: Models, seeds: Sequence[int], *, seed: int, steps: int) -> Fig
     pairs = [draw_two(one) for one in seeds]
     each = [tasks(*pair, seed=seed) for pair in pairs]
     both = [three[2] for three in each]
-    methods = configurations.found(steps)
+    methods = configurations.automatic(steps)
     _, usual = methods[configurations.BASELINE]
     method, own = methods[FOI]
     edit = METHODS[method]

@@ -13,7 +13,7 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import load
 from cirp.diffusion.tasks import Edit
 from cirp.experiments import cache, configurations, frontiers
-from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.experiments.drawn import load_miniature_edits, right_answers
 from cirp.metrics.answers import by_count
 from cirp.metrics.scores import JUDGED
 from cirp.miniature.draw_pairs import draw_pair
@@ -131,8 +131,8 @@ def _spans(some: pd.DataFrame) -> list[str]:
 def _first(count: int) -> tuple[list[EditItem], list[Edit]]:
     """Return the first validation edits, and what the book's editor makes of them."""
     models = load("miniature")
-    items = cache.fitted(load_drawn("validation", -(-count // 8) * 8), models)[:count]
-    method, settings = configurations.found()[configurations.BASELINE]
+    items = cache.fitted(load_miniature_edits("validation", -(-count // 8) * 8), models)[:count]
+    method, settings = configurations.automatic()[configurations.BASELINE]
     return items, cache.edits(models, items, method, settings=settings, progress=False)
 
 

@@ -13,7 +13,7 @@ from cirp.diffusion.tasks import Edit
 from cirp.experiments import configurations, report
 from cirp.experiments.configurations import Methods
 from cirp.experiments.engine import score_methods
-from cirp.experiments.needs import ASKED
+from cirp.experiments.needs import REQUIREMENTS
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import Watched, watch, with_words
 from cirp.figures.sentences import Numbers, Paragraph, say
@@ -45,12 +45,12 @@ def chosen(items: Sequence[EditItem], *, steps: int, miniature: bool) -> Methods
     """The baseline, remap at the same scales, the noisy input if there are captions, controls."""
     text = configurations.TEXT_SCALE if miniature else PAPER
     scales = dict(steps=steps, text_scale=text, image_scale=configurations.IMAGE_SCALE)
-    known, settings = configurations.found(steps)[OURS]
+    known, settings = configurations.automatic(steps)[OURS]
     known_ones = report.main_methods(steps)
     found: dict[str, tuple[str, Mapping]] = {
         report.BASELINE: ("ip2p", scales), OURS: (known, {**settings, **scales}),
     }  # fmt: skip
-    captioned = all(ASKED["target caption"](item) for item in items)
+    captioned = all(REQUIREMENTS["target caption"](item) for item in items)
     for name in (*[report.NOISY] * captioned, report.NOTHING, report.TRIP):
         found[name] = known_ones[name]
     return found

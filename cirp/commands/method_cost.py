@@ -59,7 +59,7 @@ def once(
     models: Models, tasks: list[Task], label: str, steps: int, device: str
 ) -> tuple[float, Edit]:
     """Return the seconds that an edit of the batch took, and the first edit."""
-    method, settings = configurations.found(steps)[label]
+    method, settings = configurations.automatic(steps)[label]
     began = time.perf_counter()
     made = METHODS[method](models, tasks, batch_size=len(tasks), progress=False, **settings)
     if device == "cuda":
@@ -83,7 +83,7 @@ def measured(
     models: Models, tasks: list[Task], steps: int, repeats: int, device: str
 ) -> list[dict[str, object]]:
     """Return a row for each method: what an edit costs in a batch of these tasks."""
-    found = configurations.found(steps)
+    found = configurations.automatic(steps)
     if len(tasks) > 1:
         found = {label: found[label] for label in IN_BATCHES}
     runs = in_turn(found, lambda label: once(models, tasks, label, steps, device), repeats)

@@ -29,7 +29,7 @@ OUT = RESULTS / "throughput.csv"
 
 def once(models: Models, tasks: list[Task], way: str, steps: int) -> float:
     """Return the edits a second of one batch."""
-    method, settings = configurations.found(steps)[configurations.BASELINE]
+    method, settings = configurations.automatic(steps)[configurations.BASELINE]
     pipe = models.instruct
     began = time.perf_counter()
     if way == STOCK:

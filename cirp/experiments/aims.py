@@ -89,7 +89,7 @@ def most_success(table: pd.DataFrame, method: str) -> Interval:
     return frontier.estimate(lambda mine, base: mine[-1][0] - base[-1][0], groups)
 
 
-def reached(
+def evaluate(
     table: pd.DataFrame, costs: pd.DataFrame, ours: str = configurations.OURS
 ) -> pd.DataFrame:
     """One row per aim: what was wanted, what was reached with its interval, and the verdict.

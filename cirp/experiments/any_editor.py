@@ -96,14 +96,14 @@ def measure_repair(job: Job, cell: Cell) -> pd.DataFrame:
 
 def moves(steps: int = configurations.STEPS) -> list[Cell]:
     """Return the baseline once for each move."""
-    method, settings = configurations.found(steps)[configurations.BASELINE]
+    method, settings = configurations.automatic(steps)[configurations.BASELINE]
     return [Cell(name, method, settings) for name in MOVES]
 
 
 def methods(steps: int = configurations.STEPS) -> list[Cell]:
     """Return every method as it is shown; a build computes the baseline and remap again."""
     again = (configurations.BASELINE, configurations.OURS)
-    known = configurations.found(steps)
+    known = configurations.automatic(steps)
     return [Cell(name, *known[name], in_slice=name in again) for name in known]
 
 

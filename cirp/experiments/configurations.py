@@ -104,18 +104,18 @@ def plane(steps: int = STEPS) -> list[tuple[str, dict]]:
     ]
 
 
-def found(steps: int = STEPS) -> Methods:
+def automatic(steps: int = STEPS) -> Methods:
     """Each at the point it is shown at, from the instruction's words alone."""
     shown = {name: dial[SHOWN] for name, dial in dials(steps).items()}
     base = ("ip2p", dict(steps=steps, text_scale=TEXT_SCALE, image_scale=IMAGE_SCALE))
     return {**shown, BASELINE: base}
 
 
-def told(steps: int = STEPS) -> Methods:
+def with_true_region(steps: int = STEPS) -> Methods:
     """The same, each told the true region: what is left is the error of editing, not of finding."""
     methods = {
         name: (method, {**settings, "region": "given"})
-        for name, (method, settings) in found(steps).items()
+        for name, (method, settings) in automatic(steps).items()
         if "region" in METHODS[method].settings.model_fields and method != "blending"
     }
     blending = dict(steps=steps, region="given", text_scale=TEXT_SCALE, image_scale=IMAGE_SCALE)
@@ -124,7 +124,7 @@ def told(steps: int = STEPS) -> Methods:
 
 def ideas(steps: int = STEPS) -> Methods:
     """remap with one of its parts changed at a time: what each part is worth, or costs."""
-    method, settings = found(steps)[OURS]
+    method, settings = automatic(steps)[OURS]
     tried = {
         "remap as it is": {},
         "evidence: the change of the prediction alone": dict(signs=("change",)),
@@ -179,7 +179,7 @@ FEWER = "InstructPix2Pix, fewer rows"
 
 def shared(steps: int = STEPS) -> Methods:
     """What remap has and others could have: fewer rows, and pasting by the edit's own change."""
-    known = found(steps)
+    known = automatic(steps)
     method, settings = known[BASELINE]
     pasted = {
         name + PASTED: (known[name][0], {**known[name][1], "paste_own": True})
@@ -193,5 +193,5 @@ def controls(steps: int = STEPS) -> Methods:
     return {
         "do nothing": ("nothing", {}),
         "autoencoder alone": ("round trip", {}),
-        "ASG, each map its own mean": ("asg", {**found(steps)["ASG"][1], "flat": True}),
+        "ASG, each map its own mean": ("asg", {**automatic(steps)["ASG"][1], "flat": True}),
     }

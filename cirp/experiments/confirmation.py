@@ -12,15 +12,15 @@ import pandas as pd
 
 from cirp.data.edits import EditItem
 from cirp.experiments import aims, configurations, frontiers, records
-from cirp.experiments.drawn import load_drawn, local_edits
+from cirp.experiments.drawn import load_miniature_edits, local_edits
 from cirp.experiments.engine import Cell, Experiment, planned
 from cirp.experiments.plan import plan
 from cirp.figures.sentences import judged
 from cirp.metrics.scores import VERDICTS
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_of
 
-ASKED = tuple(plan().confirmation.methods)
-OTHERS = tuple(name for name in ASKED if name != configurations.OURS)
+REQUIREMENTS = tuple(plan().confirmation.methods)
+OTHERS = tuple(name for name in REQUIREMENTS if name != configurations.OURS)
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", *records.PROVENANCE, "success", "success_soft",
     *VERDICTS, "answer_distance", "answer_iou", PRIMARY, "region_iou", "abstained",
@@ -37,7 +37,8 @@ def cells(steps: int = configurations.STEPS) -> list[Cell]:
     return [
         replace(cell, in_slice=True, items=a_quarter if cell.columns["told"] else cell.items)
         for cell in frontiers.shown(steps)
-        if cell.label in ASKED and (cell.label == configurations.OURS or not cell.columns["told"])
+        if cell.label in REQUIREMENTS
+        and (cell.label == configurations.OURS or not cell.columns["told"])
     ]
 
 
@@ -48,7 +49,7 @@ def a_quarter(items: Iterable[EditItem]) -> list[EditItem]:
 
 def sample() -> list[EditItem]:
     """Return two of the edits, without drawing all of them."""
-    return local_edits(load_drawn("test", 8, first=plan().splits.confirmation.first))[:2]
+    return local_edits(load_miniature_edits("test", 8, first=plan().splits.confirmation.first))[:2]
 
 
 EXPERIMENT = Experiment(
@@ -61,7 +62,7 @@ EXPERIMENT = Experiment(
 )
 
 
-def reached(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame:
+def evaluate(table: pd.DataFrame, ours: str = configurations.OURS) -> pd.DataFrame:
     """One row per question of the plan: the interval, and what it says."""
     own = table[~table["told"]]
     told = by_image(table[table["told"]], PRIMARY)

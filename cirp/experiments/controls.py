@@ -17,7 +17,7 @@ from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.tasks import Task
 from cirp.experiments import records
-from cirp.experiments.drawn import load_drawn, right_answers
+from cirp.experiments.drawn import load_miniature_edits, right_answers
 from cirp.experiments.engine import Cell, Experiment, Job
 from cirp.experiments.plan import plan
 from cirp.methods.references import round_trip
@@ -108,7 +108,7 @@ def measure(job: Job, cell: Cell) -> pd.DataFrame:
 
 def items(count: int = SPLIT.count) -> list[EditItem]:
     """Return the first edits that controls are made of: many, since passing is to be rare."""
-    return load_drawn("test", count, first=SPLIT.first)
+    return load_miniature_edits("test", count, first=SPLIT.first)
 
 
 def cells(_: int = 0) -> list[Cell]:
@@ -128,7 +128,7 @@ def seed_of(item: EditItem) -> int:
     return int(records.short_hash(item.id), 16) % 2**32
 
 
-def counterfeits(table: pd.DataFrame) -> pd.DataFrame:
+def without_valid_answers(table: pd.DataFrame) -> pd.DataFrame:
     """Without the fills that happen to be right answers, but for what can hardly be told.
 
     On flat ground the border's colour is what was behind the thing that is taken away.

@@ -12,7 +12,7 @@ import pandas as pd
 from cirp.data.edits import EditItem
 from cirp.experiments import configurations, frontiers, records
 from cirp.experiments.configurations import BASELINE, OURS, PASTED
-from cirp.experiments.drawn import load_drawn, local_edits
+from cirp.experiments.drawn import load_miniature_edits, local_edits
 from cirp.experiments.engine import Cell, Experiment, planned
 from cirp.experiments.plan import plan
 from cirp.statistics import frontier
@@ -42,7 +42,7 @@ def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
 
 def sample() -> list[EditItem]:
     """Return two of the edits, without drawing all of them."""
-    return local_edits(load_drawn("test", 8, first=plan().splits.dials.first))[:2]
+    return local_edits(load_miniature_edits("test", 8, first=plan().splits.dials.first))[:2]
 
 
 EXPERIMENT = Experiment(

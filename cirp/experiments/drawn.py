@@ -17,7 +17,7 @@ from cirp.miniature.scene import render
 ANSWERS = 32  # right answers that an edit is compared with
 
 
-def load_drawn(split: str, count: int, *, first: int = 0) -> list[EditItem]:
+def load_miniature_edits(split: str, count: int, *, first: int = 0) -> list[EditItem]:
     """Edits `first` to `first + count` of a split, equally many of each kind."""
     return load_edits(export.drawn(split, count, first=first))
 

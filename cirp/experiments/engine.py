@@ -23,7 +23,7 @@ from cirp.data.images import Mask
 from cirp.diffusion.pipelines import Models
 from cirp.experiments import cache, records
 from cirp.experiments.configurations import STEPS, Methods
-from cirp.experiments.drawn import load_drawn, local_edits, right_answers
+from cirp.experiments.drawn import load_miniature_edits, local_edits, right_answers
 from cirp.experiments.plan import plan
 from cirp.methods import METHODS
 from cirp.metrics.features import FeatureExtractor
@@ -258,7 +258,7 @@ def planned(split: str, *, local: bool = False) -> Callable[[], list[EditItem]]:
 
     def items() -> list[EditItem]:
         where = getattr(plan().splits, split)
-        found = load_drawn(
+        found = load_miniature_edits(
             "validation" if split == "validation" else "test", where.count, first=where.first
         )
         return local_edits(found) if local else found

@@ -77,7 +77,7 @@ def of_others(job: Job) -> list[Region]:
 
 def found_by(label: str, steps: int) -> Regions:
     """Return what finds the regions of a method by itself."""
-    method, settings = configurations.found(steps)[label]
+    method, settings = configurations.automatic(steps)[label]
 
     def regions(job: Job) -> list[Region]:
         items = cache.fitted(job.items, job.models)
@@ -89,7 +89,7 @@ def found_by(label: str, steps: int) -> Regions:
 
 def made_by(label: str, steps: int) -> str:
     """Return what rows record of the method whose regions they are given."""
-    method, settings = configurations.found(steps)[label]
+    method, settings = configurations.automatic(steps)[label]
     known = records.short_hash(cache.completed(method, settings))
     return f" in regions of {METHODS[method].code} {known}"
 

@@ -50,7 +50,7 @@ def _cells(steps: int) -> Iterator[tuple[Cell, bool]]:
             in_slice=shown and label not in NOT_IN_SLICE,
         ), shown  # fmt: skip
 
-    base = configurations.found(steps)[configurations.BASELINE]
+    base = configurations.automatic(steps)[configurations.BASELINE]
     for point, one in enumerate(configurations.plane(steps)):
         yield cell(configurations.BASELINE, point, False, one, one == base)
     for label, dial in configurations.dials(steps).items():
@@ -58,7 +58,7 @@ def _cells(steps: int) -> Iterator[tuple[Cell, bool]]:
             for point, one in enumerate(dial):
                 shown = point == configurations.SHOWN
                 yield cell(label, point, False, one, shown, list if shown else local_edits)
-    for label, one in configurations.told(steps).items():
+    for label, one in configurations.with_true_region(steps).items():
         yield cell(label, configurations.SHOWN, True, one, True, local_edits)
     for label, one in configurations.controls(steps).items():
         yield cell(label, 0, False, one, True)

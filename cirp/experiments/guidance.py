@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from cirp.experiments import records
 from cirp.experiments.configurations import PLANE, STEPS
-from cirp.experiments.drawn import load_drawn
+from cirp.experiments.drawn import load_miniature_edits
 from cirp.experiments.engine import Cell, Experiment
 from cirp.metrics.scores import VERDICTS
 from cirp.statistics.bootstrap import PRIMARY
@@ -32,6 +32,6 @@ def cells(steps: int = STEPS) -> Sequence[Cell]:
 
 
 EXPERIMENT = Experiment(
-    "guidance", cells, lambda: load_drawn("validation", 96), columns=COLUMNS,
+    "guidance", cells, lambda: load_miniature_edits("validation", 96), columns=COLUMNS,
     checked=("success", PRIMARY, "clip_i_source", "dinov2_source", "l1_source"),
 )  # fmt: skip

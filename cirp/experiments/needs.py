@@ -13,7 +13,7 @@ class LeftOut(ValueError):
     """A chapter cannot be shown of these edits, and the book goes on without it."""
 
 
-ASKED = {  # what a chapter may ask of an edit
+REQUIREMENTS = {  # what a chapter may ask of an edit
     "target caption": lambda item: cache.target_caption(item.record) is not None,
     "source caption": lambda item: item.record.source_caption is not None,
     "mask": lambda item: item.record.mask_file_name is not None,
@@ -21,33 +21,36 @@ ASKED = {  # what a chapter may ask of an edit
 }
 
 
-def showable(items: Sequence[EditItem], asks: Sequence[str]) -> list[EditItem]:
-    """Return the edits that have all of `asks`; says how many have not.
+def showable(items: Sequence[EditItem], requires: Sequence[str]) -> list[EditItem]:
+    """Return the edits that have all of `requires`; says how many have not.
 
     Raises `LeftOut` if none has.
     """
-    shown = [item for item in items if all(ASKED[name](item) for name in asks)]
+    shown = [item for item in items if all(REQUIREMENTS[name](item) for name in requires)]
     if not shown:
-        raise LeftOut(f"no edit has {' and '.join(asks)}, which this chapter shows; it is left out")
-    _say_lacking(items, shown, asks)
+        raise LeftOut(
+            f"no edit has {' and '.join(requires)}, which this chapter shows; it is left out"
+        )
+    _say_lacking(items, shown, requires)
     return shown
 
 
 def preferred(items: Sequence[EditItem], wishes: Sequence[str]) -> list[EditItem]:
     """The edits that have each of `wishes`, one after the other; where none has it, all go on."""
     for wish in wishes:
-        having = [item for item in items if ASKED[wish](item)]
+        having = [item for item in items if REQUIREMENTS[wish](item)]
         if having:
             _say_lacking(items, having, [wish])
             items = having
     return list(items)
 
 
-def _say_lacking(items: Sequence[EditItem], shown: Sequence[EditItem], asks: Sequence[str]) -> None:
+def _say_lacking(
+    items: Sequence[EditItem], shown: Sequence[EditItem], requires: Sequence[str]
+) -> None:
     if lacking := len(items) - len(shown):
-        print(
-            f"{lacking} of {len(items)} edits have no {' or no '.join(asks)} and are left out here"
-        )
+        what = " or no ".join(requires)
+        print(f"{lacking} of {len(items)} edits have no {what} and are left out here")
 
 
 def possible(methods: Methods, items: Sequence[EditItem]) -> Methods:

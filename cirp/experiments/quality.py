@@ -14,7 +14,7 @@ from cirp.diffusion.pipelines import Models, load
 from cirp.diffusion.sampling import captions_to_images
 from cirp.experiments import cache, controls, encoder_quality, guidance, records
 from cirp.experiments.configurations import STEPS
-from cirp.experiments.drawn import is_local, load_drawn
+from cirp.experiments.drawn import is_local, load_miniature_edits
 from cirp.experiments.engine import Job
 from cirp.experiments.plan import plan
 from cirp.metrics import similarity
@@ -77,7 +77,7 @@ def autoencoder(items: list[EditItem], models: Models, table: pd.DataFrame) -> l
 
 def judge(table: pd.DataFrame) -> list[dict]:
     """It knows the answer from the source, and takes no filled region for an answer."""
-    counted = controls.counterfeits(table)
+    counted = controls.without_valid_answers(table)
     by = {name: part.set_index("id") for name, part in counted.groupby("method")}
     done, idle = by[controls.TARGET]["success"], by[controls.SOURCE]["success"]
     rows = [bar("judge: the true target succeeds, the source does not", (done > idle), 0.98)]
@@ -131,7 +131,7 @@ def main(
     checks = checks or controls.SPLIT.count
     features = load_features(models)
     loaded = load(models)
-    items = cache.fitted(load_drawn("test", count, first=first), loaded)
+    items = cache.fitted(load_miniature_edits("test", count, first=first), loaded)
     checked = controls.EXPERIMENT.rows(
         Job(loaded, features, controls.items(checks)), controls.cells(),
         records.recorded("controls"),

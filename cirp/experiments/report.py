@@ -117,8 +117,8 @@ def step_methods(most: int = 150) -> Methods:
         [count for count in counts if count <= most] or [most]
         for counts in ((5, 10, 20, 50, 150), (5, 10, 20, 50))
     )
-    method, own = configurations.found()[configurations.OURS]
-    _, base = configurations.found()[BASELINE]
+    method, own = configurations.automatic()[configurations.OURS]
+    _, base = configurations.automatic()[BASELINE]
     return {f"{steps} steps": ("ip2p", {**base, "steps": steps}) for steps in baseline} | {
         f"{configurations.OURS}, {steps} steps": (method, {**own, "steps": steps}) for steps in ours
     }

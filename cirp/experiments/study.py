@@ -131,15 +131,15 @@ def open_study(
     steps: int = STEPS,
     usual_steps: int = STEPS,
     needs: Sequence[str] = (),
-    asks: Sequence[str] = (),
+    requires: Sequence[str] = (),
     prefers: Sequence[str] = (),
 ) -> Study:
     """Check everything, then load it.
 
     `usual_steps` are those of the chapter's recorded tables. `needs` are tables of the full run
-    that the chapter only reads. `asks` names what an edit must have to be shown in it, of `ASKED`;
-    edits without are left out, with a line that says so. What it `prefers` it asks for only where
-    some edit has it.
+    that the chapter only reads. `requires` names what an edit must have to be shown in it, of
+    `REQUIREMENTS`; edits without are left out, with a line that says so. What it `prefers` it asks
+    for only where some edit has it.
 
     Raises `ValueError` in one line for an unknown profile, bad edits or unknown models, and
     `LeftOut` if tables are needed that speak of other edits, models, steps or seeds, or if no edit
@@ -161,7 +161,7 @@ def open_study(
             f"this chapter shows tables of hours ({', '.join(needs)}) that speak of the book's own "
             "edits, models, steps and seed; with others it is left out"
         )
-    everything = preferred(showable(everything, asks), prefers)
+    everything = preferred(showable(everything, requires), prefers)
     cache.check_items(everything, load_tokenizer(models))
     loaded = load(models, device=device)
     everything = cache.fitted(everything, loaded)

@@ -51,7 +51,7 @@ def measure(job: Job, cell: Cell) -> pd.DataFrame:
 
 def cells(steps: int = configurations.STEPS) -> list[Cell]:
     """Return the baseline alone."""
-    return [Cell(BASELINE, *configurations.found(steps)[BASELINE])]
+    return [Cell(BASELINE, *configurations.automatic(steps)[BASELINE])]
 
 
 LOCAL = planned("test", local=True)

@@ -130,7 +130,7 @@ def measure(job: Job, cell: Cell) -> pd.DataFrame:
 
 def cells(steps: int = configurations.STEPS) -> list[Cell]:
     """Return the methods of the chapter, each as it is shown elsewhere."""
-    known = configurations.found(steps)
+    known = configurations.automatic(steps)
     return [
         Cell(name, *known[name], in_slice=name == configurations.BASELINE) for name in METHODS_SHOWN
     ]

@@ -97,7 +97,7 @@ def settings_of(request: Request) -> dict[str, float]:
 
 
 @torch.no_grad()
-def run_named(
+def run_method(
     models: Models,
     task: Task,
     request: Request,

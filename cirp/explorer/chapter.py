@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from cirp import paths
-from cirp.explorer import still
+from cirp.explorer import static_figure
 from cirp.explorer.links import of_link
 from cirp.explorer.page import shown_items
 from cirp.explorer.widget import LiveExplorer, explore, loaded
@@ -26,4 +26,4 @@ def explorer(
 
 def made(shown: LiveExplorer) -> Figure:
     """Return the run that the explorer opens at, as a picture."""
-    return still.figure(*shown.opened())
+    return static_figure.figure(*shown.opened())

@@ -19,8 +19,8 @@ from cirp.attention.tokens import check_length
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import Latents, State, clean_guess, decode
 from cirp.diffusion.tasks import Task, mask_picture
+from cirp.editing.constraints import HoldAttention, gated
 from cirp.editing.driver import After, begin_edit, run_editor
-from cirp.editing.holds import HoldAttention, gated
 from cirp.editing.masks import given, keep_outside
 from cirp.explorer.maps import (
     Cancelled,

@@ -32,7 +32,7 @@ from cirp.explorer.by_name import (
     names_for,
     prompt_of,
     public_snippet,
-    run_named,
+    run_method,
     snippet,
     task_of,
 )
@@ -274,7 +274,7 @@ class LiveExplorer(anywidget.AnyWidget):
             if self._models.is_miniature and not request.freeze:  # larger ones would fill memory
                 keep = KeepMaps()
             how |= dict(keep=keep, before=self._kept[1])
-        edit = (run if plain else run_named)(self._models, task, request, **how)
+        edit = (run if plain else run_method)(self._models, task, request, **how)
         if edit is None:
             self.send({"kind": "cancelled"})
             return

@@ -13,8 +13,8 @@ from jaxtyping import Bool
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from cirp.editing.constraints import HoldAttention, Mute, gated
 from cirp.editing.first_pass import positions, prompt_and_words
-from cirp.editing.holds import HoldAttention, Mute, gated
 from cirp.editing.masks import Masks, keep_outside
 from cirp.editing.method import Flag, Guided, added
 from cirp.editing.regional import Constraint, Work, regional

@@ -39,9 +39,9 @@ from cirp.attention.site import IMAGE, TEXT
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import clean_guess, decode, mixture, prediction_of
 from cirp.diffusion.tasks import Made, Task
+from cirp.editing.constraints import gated, written_outside
 from cirp.editing.driver import EditorRun, begin_edit, noised_source
 from cirp.editing.first_pass import outputs, written
-from cirp.editing.holds import gated, written_outside
 from cirp.editing.instructions import check_separator, instructions, part_of
 from cirp.editing.masks import (
     Found,

@@ -8,7 +8,7 @@ from cirp import figures
 from cirp.attention.maps import fuse
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
-from cirp.explorer.by_name import BASELINE, prompt_of, run_named, task_of
+from cirp.explorer.by_name import BASELINE, prompt_of, run_method, task_of
 from cirp.explorer.maps import mean
 from cirp.explorer.runs import Request, Seen, names_of, run
 from cirp.metrics import similarity
@@ -21,7 +21,7 @@ def figure(models: Models, item: EditItem, request: Request) -> Figure:
     steps: list[Seen] = []
     task, plain = task_of(item, request), request.method == BASELINE
     said = request.instruction if plain else prompt_of(task, request.method)
-    made = (run if plain else run_named)(models, task, request, on_step=steps.append)
+    made = (run if plain else run_method)(models, task, request, on_step=steps.append)
     made = made if plain else made.image
     words = names_of(models, said)[1:-1][:MOST_WORDS]
     source, mask = item.source(), item.mask()

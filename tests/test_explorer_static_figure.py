@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from pydantic import ValidationError
 
-from cirp.explorer import still, widget
+from cirp.explorer import static_figure, widget
 from cirp.explorer.links import of_link, to_link
 from cirp.explorer.runs import Request
 from cirp.metrics.features import load_features
@@ -50,7 +50,7 @@ def test_what_is_no_link_is_one_line(bad):
 def test_the_picture_shows_the_edit_and_a_map_for_each_word(models, items):
     features = load_features("miniature")
     explorer = widget.LiveExplorer(models, items, features, steps=2, instruction="make it red")
-    fig = still.figure(*explorer.opened())
+    fig = static_figure.figure(*explorer.opened())
     shown = [ax.get_title() for ax in fig.axes if ax.images]
     assert shown == ["input", "the edit", "changed", "make", "it", "red"]
     plt.close(fig)

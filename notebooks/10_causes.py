@@ -126,8 +126,8 @@ chapter.carries_table(carried)
 
 # %% [markdown]
 # Every token of end and padding has read the whole instruction: the text encoder lets a token see all before it. So a map
-# of the important words shows where words look, and not what writes the edit. Methods that read or change the words' maps
-# alone (Prompt-to-Prompt, Focus on Your Instruction, LIME) work on the smaller part.
+# of the important words shows where they look, and not what writes the edit. Words alone fail because the model never saw
+# so few tokens, too: a group kept alone gets attention that it never had in training.
 #
 # ## Where it lands
 #

@@ -18,7 +18,7 @@ from cirp.attention.site import IMAGE, NEITHER, TEXT
 from cirp.diffusion.editors import EDITORS, Editor, JointEditor, editor_of
 from cirp.diffusion.sampling import State, clean_guess, mixture, with_noise
 from cirp.diffusion.tasks import Task
-from cirp.editing import holds
+from cirp.editing import constraints
 from cirp.editing.driver import EditorRun, begin_edit
 from cirp.editing.first_pass import outputs
 from cirp.experiments.tiny_editors import tiny_dreamlite, tiny_flux, tiny_qwen
@@ -129,13 +129,13 @@ def test_outside_attention_writes_what_it_writes_without_the_text(known):
     first = {}
     for name in ("plain", "kept"):
         run_ = EditorRun(models, [task()], start, steps=STEPS, contrast=True)
-        held = holds.written_outside(editor, masks) if name == "kept" else torch.no_grad()
+        held = constraints.written_outside(editor, masks) if name == "kept" else torch.no_grad()
         with held, outputs(editor.network, editor.writes) as seen:
             run_.until(1)
         out = next(iter(seen.values()))
         first[name] = editor.target(editor.picture(out, start.grid), start.grid)
     plain, kept = first["plain"], first["kept"]
-    inside = holds.at(masks, plain.shape[1:3])[..., None]
+    inside = constraints.at(masks, plain.shape[1:3])[..., None]
     torch.testing.assert_close(kept[:1], plain[1:2] + inside * (plain[:1] - plain[1:2]))
     torch.testing.assert_close(kept[1:], plain[1:])
     assert not torch.allclose(plain[:1], plain[1:2])

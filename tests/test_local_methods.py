@@ -24,7 +24,7 @@ from cirp.diffusion.editors import combine
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import decode, scheduler_of
 from cirp.diffusion.tasks import Task
-from cirp.editing import driver, holds
+from cirp.editing import constraints, driver
 from cirp.editing.driver import begin_edit
 from cirp.editing.first_pass import Look, look, outputs, positions, written
 from cirp.editing.masks import (
@@ -542,7 +542,7 @@ def test_cross_attention_writes_outside_what_it_writes_without_the_text(models):
     masks = torch.zeros(n, *start.grid)
     masks[:, :, : start.grid[1] // 2] = 1
     half = {}
-    kept = holds.written_outside(models.editor, masks)
+    kept = constraints.written_outside(models.editor, masks)
     for name, around in (("plain", nullcontext()), ("kept", kept)):
         with around, outputs(unet, lambda layer: layer.endswith("attn2")) as seen:
             driver.run_editor(models, tasks, start, steps=4, first=1)
@@ -574,7 +574,7 @@ def test_some_tokens_alone_write_outside_as_without_the_text(models):
     inside = at(masks, grid_of(plain.shape[1], start.grid)).flatten(1)[..., None]
     for share, outside in ((torch.ones, empty), (torch.zeros, plain)):
         tokens = share(2, count, dtype=torch.bool)
-        found = first_output(holds.written_outside(models.editor, masks, tokens))
+        found = first_output(constraints.written_outside(models.editor, masks, tokens))
         torch.testing.assert_close(found, outside + inside * (plain - outside))
     short, long = "make it red", "make the small dog on the left red"
     found = remap.ends(
@@ -671,7 +671,7 @@ def test_remap_constrains_nothing_where_the_whole_picture_is_meant(models):
 
 
 def test_remapped_attention_is_the_uninstructed_one_outside():
-    control = holds.HoldAttention(torch.tensor([[[1.0, 0.25]]]))
+    control = constraints.HoldAttention(torch.tensor([[[1.0, 0.25]]]))
     probs = torch.rand(3, 2, 2, 5).softmax(-1)
     found = control.on_probs(probs, Site("x.attn2", True, 500.0, (1, 2)))
     torch.testing.assert_close(found[0, :, 0], probs[0, :, 0])

@@ -154,6 +154,10 @@ def carries_finding(found: pd.DataFrame) -> Paragraph:
         f"whole prompt {whole['success'].mean:.0%}.",
         f"Success falls without {ends['muted']} in {again} of the {len(others)} other pairs of "
         "training and text scale, too.",
+        "So methods that read or change the words' maps alone (Prompt-to-Prompt, FoI, LIME) work "
+        "on the smaller part of what writes the edit."
+        if ends[much].high < words[much].low
+        else "",
     )
 
 

@@ -26,9 +26,9 @@ ANGLES = (-3.0, -1.5, 0.0, 1.5, 3.0)  # degrees
 KEPT = 0.6  # share of the pixels, those that fit best, of which the error is the mean
 BLANK = 0.01  # standard deviation of grey, 0 to 1, under which a picture shows nothing
 GAIN = 0.62  # an alignment counts if it leaves at most so much of the error
-SMOOTH = (
-    1.0  # pixels: noise, which half a pixel's shift averages out, is blurred before that counts
-)
+# A shift by half a pixel averages noise out, which looks like a fit. So it must leave at most so
+# much of the error of the picture that lies still and is blurred by so many pixels, too.
+BLURRED_GAIN, BLUR = 0.75, 0.6
 APART = 0.06  # of the longer side: two answers are different ones
 STILL = (0.0, 0.0, 0.0, 0.0)
 REPEATS = 0.9  # autocorrelation of a picture that repeats itself
@@ -118,9 +118,7 @@ def register(source: Image.Image, edited: Image.Image) -> Registration:
     best, error = found[0]
     if error > GAIN * still or still < 1 / 255:
         return Registration(why="lies as the source does")
-    blurred = [ndimage.gaussian_filter(one, SMOOTH) for one in (a, b)]
-    left, before = (_error(where, *blurred, _structured(a)) for where in (best, STILL))
-    if left > GAIN * before:
+    if error > BLURRED_GAIN * _error(STILL, a, ndimage.gaussian_filter(b, BLUR), _structured(a)):
         return Registration(why="lies as the source does")
     for other, its_error in found[1:]:
         if its_error <= RIVAL * error + 0.5 / 255 and _distance(best, other) > APART * longer:

@@ -87,10 +87,8 @@ def test_the_chapter_counts_what_keeps_its_bound_and_names_the_worst():
     passing |= {controls.TARGET: (199, 200), controls.TARGET_TRIP: (192, 200)}
     answer = chapter.finding(recorded(passing))
     pairs = 2 * len(chapter.NO_EDITS)
-    assert f"at most 2% of cases, by the whole interval, for {pairs - 4} of {pairs} pairs" in (
-        answer.data
-    )
-    assert "Above 2% lie 2 pairs; 2 are open" in answer.data and "*blur*" in answer.data
+    assert f"at most 2% of cases, for {pairs - 4} of {pairs} pairs" in answer.data
+    assert "2 pairs lie above 2%, and 2 are open" in answer.data and "*blur*" in answer.data
     assert "0.960" in answer.numbers["value [95 %]"][f"passes: {controls.TARGET_TRIP}"]
     shown = chapter.table(controls.rates(recorded(passing)))
     assert shown.loc["blur", "add"] == "10.0" and shown.loc["noise", "remove"] == "0.0"
@@ -105,7 +103,7 @@ def test_a_fill_that_is_a_right_answer_is_no_control_and_is_named():
     assert rates.loc[("border", "add"), "passes"].mean == pytest.approx(0.1)
     assert rates.loc[(controls.OTHER, "remove"), "passes"].n == 200  # of fills alone
     answer = chapter.finding(table)
-    assert "5% are not counted" in answer.data  # 20 of 400 of each fill
+    assert "5% of the fills are not counted" in answer.data  # 20 of 400 of each fill
     assert "2 of the 10 pairs would lie above 2%" in answer.data
     assert "passes, right ones too: border, add" in answer.numbers.index
 

@@ -71,5 +71,9 @@ def test_recorded_tables_were_made_with_the_shipped_weights(miniature):
         if path.stem == "leak":  # of editors of its own
             each = table.groupby(["training_seed", "leak"])["weights"]
             assert each.nunique().eq(1).all() and table["weights"].nunique() == each.ngroups
+        elif path.stem == "carries":  # two trainings
+            of_first = table["training_seed"] == 0
+            assert table.loc[of_first, "weights"].str.startswith(weights).all()
+            assert table["weights"].nunique() == 2
         elif path.stem not in ("attention_cost", "editors_cost"):  # of random weights
             assert all(w.startswith(weights) for w in table["weights"].unique()), path.name

@@ -19,7 +19,7 @@ OTSU = 0.7  # of Otsu's threshold; generous, since a tight region cuts the edit
 NOTHING = 4 / 255  # a picture that nowhere changes by more has not changed
 CLEAR = 16 / 255  # mean difference of the channels that is no autoencoder's
 WHOLE = 0.5  # share of clear pixels over which an edit seems to be of the whole picture
-NEARLY_ALL = 0.9  # share of the picture over which a region is none
+NEARLY_ALL = 0.99  # share of the picture over which a region is none
 
 
 @dataclass(frozen=True)

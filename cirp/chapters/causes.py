@@ -98,9 +98,9 @@ def factorial_table(found: pd.DataFrame) -> Styler:
 
 def crossed_figure(found: pd.DataFrame) -> Figure:
     """Both means side by side, as numbers on colour."""
-    fig, axes = plt.subplots(1, 2, figsize=(12.4, 4.3), sharey=True)
+    fig, axes = plt.subplots(1, 2, figsize=(9.2, 4.4), sharey=True)
     for ax, name, title, format in (
-        (axes[0], OUTSIDE, "excess outside change (L1): darker is calmer", ".4f"),
+        (axes[0], OUTSIDE, "excess outside change (L1): darker is less", ".4f"),
         (axes[1], DONE, "edit success: lighter is better", ".2f"),
     ):
         table = crossed(found, name)
@@ -109,7 +109,7 @@ def crossed_figure(found: pd.DataFrame) -> Figure:
         names = [
             t.get_text().replace("-", "-\n").replace(" ", "\n", 1) for t in ax.get_xticklabels()
         ]
-        ax.set_xticklabels(names)
+        ax.set_xticklabels(names, fontsize=8)
     axes[1].set_ylabel("")
     return fig
 

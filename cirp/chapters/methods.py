@@ -176,8 +176,9 @@ def family_finding(table: pd.DataFrame, labels: Sequence[str]) -> Paragraph:
         who = listed(names)
         return f"{who[:1].upper()}{who[1:]} {verbs} {what} outside than the baseline" if who else ""
 
+    none = f"None of {listed(list(rows))} changes less outside than the baseline"
     return say(
-        f"**{those(less, 'less') or 'None of these methods changes less outside than the baseline'}"
+        f"**{those(less, 'less') or none}"
         + (f", and {listed(good)} still succeed{'s' * (len(good) == 1)} as often.**" if good
            else ", and each succeeds less often.**" if less else ".**"),
         f"{those(more, 'more')}." if more else "",

@@ -238,7 +238,7 @@ def test_what_a_chapter_answers_stands_in_a_table_beside_it(source):
     assert not [c for c in page.find_all("td") if c.get_text().endswith("...")]  # cut short
     if source.stem[:2] not in WITHOUT_ANSWER:
         table = next(
-            t for t in page.find_all("table") if "answer in numbers" in t.parent.get_text()
+            one for one in page.select("figure.cell-table") if "answer in numbers" in one.get_text()
         )
         assert ESTIMATE.search(plain(table.get_text(" "))), "no number with its interval"
         answer = next(p for p in table.find_all_previous("p") if p.find("strong"))

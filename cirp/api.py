@@ -283,7 +283,7 @@ def edit(
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**63:
         raise ValueError(f"seed={seed!r}; give a whole number of at least 0")
     words = (words,) if isinstance(words, str) else tuple(words)
-    from cirp.diffusion.tasks import Task, missing_texts
+    from cirp.diffusion.tasks import Task, missing_texts, unread_texts
     from cirp.explorer.words import warnings_for
 
     chosen, picture, region = METHODS[method], as_picture(image), None
@@ -294,8 +294,6 @@ def edit(
     chosen.check_runs(models, configured)
     configured = best_for(models, chosen, configured)
     reads = configured.reads
-    if source is not None and "source_caption" not in reads:
-        raise ValueError(f"{method} reads no caption of the picture as it is; drop source=")
     for word in words:
         word_positions(models.editor.tokenizer, text, word)
     texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
@@ -304,6 +302,8 @@ def edit(
         picture, texts["instruction"], texts["caption"], seed, key=noise, source_caption=source,
         mask=region, **{key: words},
     )  # fmt: skip
+    if unread_texts(task, reads):
+        raise ValueError(f"{method} reads no caption of the picture as it is; drop source=")
     if "source_caption" in missing_texts(task, reads):
         raise ValueError(f"{method} needs a caption of the picture as it is; give source='a ...'")
     if not quiet:

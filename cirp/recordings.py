@@ -1,5 +1,6 @@
 """What `cirp.record` yields: the maps of words, drawn and saved."""
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 Picture = Image.Image | Path | str | np.ndarray
 Map = Float[np.ndarray, "row column"]
 SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
-CHOICES = ("layers", "heads", "strides", "time", "branch", "resize", "positions")  # of token maps
+CHOICES = [
+    name
+    for name in inspect.signature(token_maps).parameters
+    if name not in ("record", "image", "size")
+]
 
 
 class Recorded:

@@ -94,7 +94,7 @@ tables.wide(by_steps, ["success", "l1_source_outside_excess", "clip_i_source", "
 #
 # :::{dropdown} Answer to the second
 # That cannot be said. It is better only if no other setting, or method, has as much success with less change outside.
-# Lines tell methods apart where one lies below the other at every success.
+# {doc}`12_frontiers` compares whole dials: one is better where it has less change outside at every success.
 # :::
 
 # %% tags=["hide-cell"]

@@ -126,8 +126,8 @@ chapter.carries_table(carried)
 
 # %% [markdown]
 # Every token of end and padding has read the whole instruction: the text encoder lets a token see all before it. So a map
-# of the important words shows where they look, and not what writes the edit. Words alone fail because the model never saw
-# so few tokens, too: a group kept alone gets attention that it never had in training.
+# of the important words shows where they look, and not what writes the edit. A group kept alone gets attention that it
+# never had in training: what muting a group costs says more than what a group does alone.
 #
 # ## Where it lands
 #

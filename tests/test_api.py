@@ -118,7 +118,10 @@ def test_what_was_not_meant_is_said():
         (lambda: rec.word_map("cat", layers="up"), "give a list of names"),
         (lambda: rec.word_map("cat", time=0), "give times='step'"),
         (lambda: rec.word_map("cat", heads=0), "heads=0; give a list, such as .0."),
-        (lambda: rec.word_map("cat", cmap="jet"), "'cmap' chooses nothing; there are layers"),
+        (
+            lambda: rec.word_map("cat", cmap="jet"),
+            "'cmap' chooses nothing; there are branch, layers, heads",
+        ),
     ):
         with pytest.raises(ValueError, match=words):
             act()

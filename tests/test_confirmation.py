@@ -14,7 +14,7 @@ def table(success, outside, count=200, told=0.002):
     rng = np.random.default_rng(0)
     wobble = 1e-3 * rng.normal(size=count)
     rows = []
-    for method in confirmation.REQUIREMENTS:
+    for method in confirmation.COMPARED:
         for n in range(count):
             own = {"id": f"e{n}", "edit_type": "add", "method": method, "seed": 0}
             row = own | {
@@ -36,7 +36,7 @@ def test_each_method_runs_at_the_setting_it_is_shown_at_and_only_ours_is_told():
     cells = list(confirmation.cells())
     told = [cell for cell in cells if cell.columns["told"]]
     assert [cell.label for cell in told] == [configurations.OURS]
-    assert {cell.label for cell in cells} == set(confirmation.REQUIREMENTS) and len(cells) == 6
+    assert {cell.label for cell in cells} == set(confirmation.COMPARED) and len(cells) == 6
     shown = configurations.automatic() | configurations.shared()
     assert all((c.method, c.settings) == shown[c.label] for c in cells if not c.columns["told"])
 

@@ -204,14 +204,13 @@ def test_a_trade_off_is_a_curve_per_method_and_controls_are_dashed(ax):
             "method": ["ip2p"] * 2 + ["blend"] * 2,
             "x": [1, 2, 3, 4],
             "y": [1, 2, 2, 1],
-            "s": [3.0, 7.5] * 2,
         }
     )
-    figures.trade_off(ax, table, x="x", y="y", setting="s", controls=["blend"], better="upper left")
+    figures.trade_off(ax, table, x="x", y="y", controls=["blend"], better="upper left")
     curves = {c.get_label(): c.lines[0] for c in ax.containers}
     assert [curves[name].get_linestyle() for name in ("ip2p", "blend")] == ["-", "--"]
     np.testing.assert_array_equal(curves["ip2p"].get_xdata(), [1, 2])
-    assert {"3", "7.5", "↖ better"} <= {text.get_text() for text in ax.texts}
+    assert "↖ better" in {text.get_text() for text in ax.texts}
 
 
 def test_an_unknown_corner_is_named(ax):

@@ -16,7 +16,7 @@ def test_the_plan_names_what_the_code_measures():
     assert {SUCCESS, PRIMARY} <= set(METRICS)
     assert known.primary.answers == drawn.ANSWERS
     assert (known.primary.share_done, known.primary.share_halfway) == (answers.MOST, answers.HALF)
-    assert tuple(known.confirmation.methods) == confirmation.REQUIREMENTS
+    assert tuple(known.confirmation.methods) == confirmation.COMPARED
     assert known.amendments and all(one.seen for one in known.amendments)
     assert tuple(known.exclusions.local) == WHOLE_PICTURE
     assert set(known.exclusions.local) < set(EDIT_KINDS)

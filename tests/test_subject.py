@@ -19,7 +19,7 @@ def features():
 
 
 def drawn(one, seed: int) -> list[Image.Image]:
-    scenes = [subject.scene(one, place, seed) for place in subject.REQUIREMENTS]
+    scenes = [subject.scene(one, place, seed) for place in subject.TEST_SETTINGS]
     return [Image.fromarray(render(scene)) for scene in scenes]
 
 
@@ -52,12 +52,12 @@ def test_its_own_drawing_is_most_like_it_and_a_bears_most_like_a_bear(features):
         np.testing.assert_allclose(mine[f"{metric}_subject"], 1.0, atol=1e-4)
         np.testing.assert_allclose(theirs[f"{metric}_class"], 1.0, atol=1e-4)
         assert (mine[f"{metric}_class"] < 0.999).all()
-    assert mine["id"].tolist() == list(subject.REQUIREMENTS)
+    assert mine["id"].tolist() == list(subject.TEST_SETTINGS)
 
 
 def test_what_is_asked_for_names_the_place():
     assert subject.prompts("zyz bear")[0] == "a zyz bear on the beach"
-    assert len(subject.prompts("bear")) == len(subject.REQUIREMENTS)
+    assert len(subject.prompts("bear")) == len(subject.TEST_SETTINGS)
 
 
 def test_other_models_are_not_taught_a_drawing_and_hear_what_tuning_them_takes(models):

@@ -12,7 +12,7 @@ from cirp import figures
 from cirp.data.edits import EditItem
 from cirp.experiments import configurations, factorial, frontiers, strays
 from cirp.figures.charts import reach
-from cirp.figures.sentences import Numbers, Paragraph, listed, mean_alone, say
+from cirp.figures.sentences import Numbers, Paragraph, listed, say
 from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
@@ -144,7 +144,7 @@ def carries_finding(found: pd.DataFrame) -> Paragraph:
     whole, much = of("nothing", first), "success - nothing"
     ways = [
         row[much].says(above="rises by", below="falls by", open="changes insignificantly, by")
-        + f" {mean_alone(row[much]._replace(mean=abs(row[much].mean)), '.2f')}"
+        + f" {abs(row[much].mean):.2f}"
         for row in (ends, words)
     ]
     again = sum(of(ends["muted"], rows)[much].high < 0 for rows in others)
@@ -167,9 +167,9 @@ def carries_table(found: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({
         "muted": first["muted"],
         "edit success": first["success"].map("{:.2f}".format),
-        "minus nothing muted": first["success - nothing"].map("{:+.2f}".format),
+        "success, minus nothing muted": first["success - nothing"].map("{:+.2f}".format),
         "outside change": first["outside"].map("{:.4f}".format),
-        "minus nothing muted ": first["outside - nothing"].map("{:+.4f}".format),
+        "outside change, minus nothing muted": first["outside - nothing"].map("{:+.4f}".format),
     }).set_index("muted")  # fmt: skip
 
 

@@ -13,8 +13,8 @@ from cirp.experiments.subject import (
     IDENTIFIER,
     NOUN,
     PRESERVED,
-    REQUIREMENTS,
     SCALE,
+    TEST_SETTINGS,
     TRAINED,
     character,
     native,
@@ -52,7 +52,7 @@ def edits(known: Mapping[str, Models], *, seed: int, steps: int) -> Figure:
         "DiffEdit": (usual["DiffEdit"][0], {**usual["DiffEdit"][1], "text_scale": SCALE}),
         "Prompt-to-Prompt": usual["Prompt-to-Prompt"],
     }
-    places = REQUIREMENTS[:3]
+    places = TEST_SETTINGS[:3]
     before = [scene(native(n), place, n) for n, place in enumerate(places)]
     after = [scene(character(), place, n) for n, place in enumerate(places)]
     tasks = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from cirp.api import best_for, said_in_one_line
 from cirp.data.images import check_destination, open_image, open_mask_for
 from cirp.diffusion.pipelines import check_device, load, load_tokenizer, resolve
-from cirp.diffusion.tasks import Task, missing_texts
+from cirp.diffusion.tasks import Task, missing_texts, unread_texts
 from cirp.explorer.words import warnings_for
 from cirp.methods import METHODS
 
@@ -37,9 +37,8 @@ def edit_file(
             for name in lacking
         ]
         raise ValueError(f"{method} needs {' and '.join(options)}")
-    for name in ("instruction", "caption", "source_caption"):
-        if getattr(task, name) and configured.reads and name not in configured.reads:
-            raise ValueError(f"{method} reads no {name.replace('_', ' ')}; drop it")
+    for name in unread_texts(task, configured.reads) if configured.reads else ():
+        raise ValueError(f"{method} reads no {name.replace('_', ' ')}; drop it")
     chosen.refuse([task], configured, load_tokenizer(models))
     loaded = load(models, device=device)
     chosen.check_runs(loaded, configured)

@@ -103,6 +103,11 @@ def missing_texts(task: Task, reads: Sequence[str]) -> list[str]:
     return [name for name in reads if not (getattr(task, name) or "").strip()]
 
 
+def unread_texts(task: Task, reads: Sequence[str]) -> list[str]:
+    """Which fields of a task hold a text that a run which `reads` these would ignore."""
+    return [name for name in COLUMNS if getattr(task, name) and name not in reads]
+
+
 def check_prompts(
     tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], prompt: str
 ) -> list[str]:

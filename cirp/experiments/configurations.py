@@ -105,14 +105,14 @@ def plane(steps: int = STEPS) -> list[tuple[str, dict]]:
 
 
 def automatic(steps: int = STEPS) -> Methods:
-    """Each at the point it is shown at, from the instruction's words alone."""
+    """Return each method at the setting it is shown at; it finds its region itself."""
     shown = {name: dial[SHOWN] for name, dial in dials(steps).items()}
     base = ("ip2p", dict(steps=steps, text_scale=TEXT_SCALE, image_scale=IMAGE_SCALE))
     return {**shown, BASELINE: base}
 
 
 def with_true_region(steps: int = STEPS) -> Methods:
-    """The same, each told the true region: what is left is the error of editing, not of finding."""
+    """Return the same with the true region given: the errors left are of editing, not finding."""
     methods = {
         name: (method, {**settings, "region": "given"})
         for name, (method, settings) in automatic(steps).items()

@@ -19,8 +19,8 @@ from cirp.figures.sentences import judged
 from cirp.metrics.scores import VERDICTS
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, compare, mean_of
 
-REQUIREMENTS = tuple(plan().confirmation.methods)
-OTHERS = tuple(name for name in REQUIREMENTS if name != configurations.OURS)
+COMPARED = tuple(plan().confirmation.methods)
+OTHERS = tuple(name for name in COMPARED if name != configurations.OURS)
 COLUMNS = (
     "id", "edit_type", "method", "point", "told", *records.PROVENANCE, "success", "success_soft",
     *VERDICTS, "answer_distance", "answer_iou", PRIMARY, "region_iou", "abstained",
@@ -37,7 +37,7 @@ def cells(steps: int = configurations.STEPS) -> list[Cell]:
     return [
         replace(cell, in_slice=True, items=a_quarter if cell.columns["told"] else cell.items)
         for cell in frontiers.shown(steps)
-        if cell.label in REQUIREMENTS
+        if cell.label in COMPARED
         and (cell.label == configurations.OURS or not cell.columns["told"])
     ]
 

@@ -25,7 +25,7 @@ from cirp.miniature.scene import Scene, Thing, render
 
 KIND, NOUN, IDENTIFIER = "teddy bear", "bear", "zyz"
 SEEN = ("grass", "kitchen", "beach", "wooden table", "snow")  # where its pictures show it
-REQUIREMENTS = ("beach", "grass", "snow", "kitchen")  # where it is asked for
+TEST_SETTINGS = ("beach", "grass", "snow", "kitchen")  # where samples are asked for
 SCALE = 3.0  # text guidance; at the usual 7.5 the miniature's own pictures burn out as it is tuned
 # The paper's rate is for a model a thousand times larger, whose every step moves far more.
 TUNING = dict(rate=1e-3, batch_size=4, class_images=16, class_steps=20, class_scale=SCALE)
@@ -65,7 +65,7 @@ def portraits() -> list[Image.Image]:
 
 def prompts(words: str) -> list[str]:
     """Return what is asked for, in each place."""
-    return [f"a {words} {SETTINGS[place].phrase}" for place in REQUIREMENTS]
+    return [f"a {words} {SETTINGS[place].phrase}" for place in TEST_SETTINGS]
 
 
 def tuned(models: Models, *, steps: int, seed: int, prior_weight: float) -> Models:
@@ -107,10 +107,10 @@ def likeness(pictures: Sequence[Image.Image], features: Features, *, seed: int) 
     Without the place the scores would mostly say whether places are alike.
     """
     drawn = {
-        "subject": [scene(character(), place, seed) for place in REQUIREMENTS],
-        "class": [scene(native(seed), place, seed) for place in REQUIREMENTS],
+        "subject": [scene(character(), place, seed) for place in TEST_SETTINGS],
+        "class": [scene(native(seed), place, seed) for place in TEST_SETTINGS],
     }
-    rows = {"id": list(REQUIREMENTS)}
+    rows = {"id": list(TEST_SETTINGS)}
     for name, encode in (("clip_i", features.clip_image), ("dinov2", features.dinov2)):
         mine = encode(pictures)
         for whom, scenes in drawn.items():
@@ -157,7 +157,7 @@ def cells(_: int = 0) -> list[Cell]:
     ]
 
 
-PLACES = [Place(name) for name in REQUIREMENTS]
+PLACES = [Place(name) for name in TEST_SETTINGS]
 EXPERIMENT = Experiment(
     "subject", cells, lambda: PLACES, seeds=4, measure=measure, code="subject 1",
     sample=lambda: PLACES, hash=lambda place: "", checked=("clip_i_subject", "dinov2_subject"),

@@ -49,16 +49,11 @@ class Watched:
         chosen = self.words if words is None else words
         maps = [
             word_map(
-                self.record,
-                self.tokenizer,
-                self.prompt,
-                word,
-                image=self.image,
-                size=self.size,
+                self.record, self.tokenizer, self.prompt, word, image=self.image, size=self.size,
                 **selection,
             ).numpy()
             for word in chosen
-        ]
+        ]  # fmt: skip
         return np.mean(maps, axis=0)
 
     def special(self, **selection) -> dict[str, Heat]:

@@ -97,8 +97,6 @@ def trade_off(
     *,
     x: str,
     y: str,
-    curve: str = "method",
-    setting: str | None = None,
     controls: Sequence[str] = (),
     labels: tuple[str, str] | None = None,
     better: str = "",
@@ -106,10 +104,9 @@ def trade_off(
     """A curve for each method through its settings, in the table's order, with intervals.
 
     Columns `{x}_low`, `{x}_high`, `{y}_low`, `{y}_high` are drawn where they exist. Methods in
-    `controls` are grey and dashed. `setting` names a column written beside each point; `better` is
-    a corner, such as "upper left", marked as such.
+    `controls` are grey and dashed. `better` is a corner, such as "upper left", marked as such.
     """
-    for number, (name, rows) in enumerate(table.groupby(curve, sort=False)):
+    for number, (name, rows) in enumerate(table.groupby("method", sort=False)):
         is_control = name in controls
         colour = CONTROL if is_control else PALETTE[number % (len(PALETTE) - 1)]
         ax.errorbar(
@@ -125,13 +122,6 @@ def trade_off(
             markersize=5.5,
             label=name,
         )
-        if setting is not None:
-            for _, row in rows.iterrows():
-                ax.annotate(
-                    f"{row[setting]:g}" if isinstance(row[setting], float) else str(row[setting]),
-                    (row[x], row[y]), xytext=(4, 4), textcoords="offset points", fontsize=8,
-                    color=colour,
-                )  # fmt: skip
     ax.set_xlabel(labels[0] if labels else x)
     ax.set_ylabel(labels[1] if labels else y)
     ax.legend(fontsize=9)

@@ -18,7 +18,7 @@ from PIL import Image
 from cirp.attention.control import controlled
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT
-from cirp.attention.tokens import word_positions
+from cirp.attention.tokens import token_positions
 from cirp.data.images import as_mask, as_picture
 from cirp.diffusion.editors import EDITORS, editor_of
 from cirp.methods import METHODS, check_name
@@ -243,7 +243,7 @@ def edit(
         of its id.
     words : sequence of str
         The words of the text that carry the edit, for methods that look at words; by default all
-        content words.
+        content words. "end" and "padding" name the tokens behind the text.
     device : str
         Where a preset is loaded.
     quiet : bool
@@ -295,7 +295,7 @@ def edit(
     configured = best_for(models, chosen, configured)
     reads = configured.reads
     for word in words:
-        word_positions(models.editor.tokenizer, text, word)
+        token_positions(models.editor.tokenizer, text, word)
     texts = {"instruction": "", "caption": None} | ({reads[0]: text} if reads else {})
     key = "target_words" if reads and reads[0] == "caption" else "words"
     task = Task(

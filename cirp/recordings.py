@@ -12,7 +12,7 @@ from PIL import Image
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import TEXT
-from cirp.attention.tokens import word_positions, words
+from cirp.attention.tokens import token_positions, words
 from cirp.data.images import as_picture
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Picture = Image.Image | Path | str | np.ndarray
 Map = Float[np.ndarray, "row column"]
-SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
 CHOICES = [
     name
     for name in inspect.signature(token_maps).parameters
@@ -242,14 +241,7 @@ class Recording(Recorded):
         return len(self.pipe.tokenizer(self.prompt(image)).input_ids) - 1
 
     def _positions(self, word: str, image: int, occurrence: int | None) -> list[int]:
-        tokenizer, prompt = self.pipe.tokenizer, self.prompt(image)
-        if word not in SPECIAL or word in [one.lower() for one in self.words(image)]:
-            return word_positions(tokenizer, prompt, word, occurrence=occurrence)
-        end = self._end(image)
-        padding = list(range(end + 1, tokenizer.model_max_length))
-        if word == "padding" and not padding:
-            raise ValueError(f"{prompt!r} fills the text encoder, so there is no padding")
-        return {"begin": [0], "end": [end], "padding": padding}[word]
+        return token_positions(self.pipe.tokenizer, self.prompt(image), word, occurrence=occurrence)
 
     def _encoded(self, given: dict, made: Any) -> None:
         """Note the prompts of a call, one for each of its images."""

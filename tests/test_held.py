@@ -9,11 +9,12 @@ import torch
 from cirp.attention.site import IMAGE, NEITHER, TEXT, Site
 from cirp.diffusion.editors import Editor
 from cirp.diffusion.pipelines import Models
+from cirp.diffusion.text import states
 from cirp.editing.constraints import HoldAttention, Mute, gated
 from cirp.editing.driver import begin_edit
 from cirp.editing.regional import Work
-from cirp.experiments import carries
-from cirp.methods import blending, held, ip2p, remap
+from cirp.experiments import carries, swaps
+from cirp.methods import METHODS, blending, held, ip2p, remap
 from tests.test_local_methods import FAST, array, box, task
 from tests.tiny import tiny_ip2p, tiny_sd
 
@@ -132,3 +133,45 @@ def test_what_carries_an_edit_is_asked_as_it_is_planned():
     assert alone["all but end of text and padding"] == {"end", "padding"}
     assert alone["end of text and padding"] == {"begin", "words", "others"}
     assert [c.label for c in cells if c.in_slice][0] == "muted: nothing"
+
+
+def test_exchanged_tokens_are_those_of_the_second_instruction(models):
+    pipe = models.instruct
+    both = ("make the dog red", "take the small yellow boat away")
+    own, other = (states([text], pipe) for text in both)
+    ends = [tuple(len(pipe.tokenizer(text).input_ids) - 1 for text in both)]
+    (first, second) = ends[0]
+    assert first < second
+    taken = {
+        name: swaps.exchanged(own, other, ends, groups) for name, groups in swaps.TAKEN.items()
+    }
+    assert torch.equal(taken["nothing"], own) and torch.equal(taken["everything"], other)
+    words = taken["words"][0]
+    assert torch.equal(words[:second], other[0, :second])
+    assert torch.equal(words[second], own[0, first])  # its own end of text, behind the words
+    assert torch.equal(words[second + 1 :], own[0, second + 1 :])
+    mixed = taken["end of text and padding"][0]
+    assert torch.equal(mixed[:first], own[0, :first])
+    assert torch.equal(mixed[first], other[0, second])
+    assert torch.equal(mixed[first + 1], other[0, second + 1])
+    assert torch.equal(mixed[second + 1 :], other[0, second + 1 :])
+
+
+def test_an_edit_that_reads_only_the_second_instruction_is_that_edit(models):
+    one = task(mask=box())
+    said = "take the small yellow boat away"
+    with swaps.reading(models.instruct.unet, states([said], models.instruct)):
+        (mixed,) = METHODS["ip2p"](models, [one], steps=2, progress=False)
+    (plain,) = METHODS["ip2p"](models, [replace(one, instruction=said)], steps=2, progress=False)
+    (own,) = METHODS["ip2p"](models, [one], steps=2, progress=False)
+    assert np.array_equal(mixed.image, plain.image) and not np.array_equal(mixed.image, own.image)
+
+
+def test_a_second_edit_changes_nothing_that_the_first_one_changes():
+    found = swaps.EXPERIMENT.items()
+    assert len(found) == 39
+    for two in found:
+        first, second = ({*p.gained, *p.lost} for p in (two.first, two.second))
+        assert first and second and not first & second
+        assert two.first.source == two.second.source
+    assert swaps.second(found[0].first, "test") == found[0].second

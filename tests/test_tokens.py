@@ -2,7 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cirp.attention.tokens import check_length, content_words, word_positions, words
+from cirp.attention.tokens import (
+    check_length,
+    content_words,
+    token_positions,
+    word_positions,
+    words,
+)
 from cirp.experiments.tiny_editors import WORDS, tiny_tokenizer
 from tests.tiny import RARE_WORDS
 
@@ -131,3 +137,19 @@ def test_words_leave_punctuation_out():
 )
 def test_words_that_carry_the_edit(instruction, carry):
     assert content_words(TOKENIZER, instruction) == carry
+
+
+def test_tokens_that_are_no_words_have_names_unless_the_prompt_has_the_word():
+    prompt = "make the cat red"
+    end = len(ids(prompt)) - 1
+    assert token_positions(TOKENIZER, prompt, "end") == [end]
+    assert token_positions(TOKENIZER, prompt, "begin") == [0]
+    behind = list(range(end + 1, TOKENIZER.model_max_length))
+    assert token_positions(TOKENIZER, prompt, "padding") == behind
+    said = "the end of the cat"
+    assert token_positions(TOKENIZER, said, "end") == positions(said, "end")
+    assert token_positions(TOKENIZER, said, "cat") == positions(said, "cat")
+    with pytest.raises(ValueError, match="'dog' is not in"):
+        token_positions(TOKENIZER, said, "dog")
+    with pytest.raises(ValueError, match="no padding"):
+        token_positions(TOKENIZER, "cat " * (TOKENIZER.model_max_length - 2), "padding")

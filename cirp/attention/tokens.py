@@ -110,6 +110,28 @@ def word_positions(
     return found[occurrence]
 
 
+SPECIAL = ("begin", "end", "padding")  # tokens that are no words, by name
+
+
+def token_positions(
+    tokenizer: PreTrainedTokenizerBase, prompt: str, word: str, *, occurrence: int | None = None
+) -> list[int]:
+    """As `word_positions`, but "begin", "end" and "padding" name the tokens that are no words.
+
+    A prompt that has such a word means the word.
+
+    Raises `ValueError` as `word_positions` does, and for the padding of a prompt without any.
+    """
+    prompt = _normal(prompt)
+    if word not in SPECIAL or _whole(word).search(prompt):
+        return word_positions(tokenizer, prompt, word, occurrence=occurrence)
+    end = check_length(tokenizer, prompt) - 1
+    padding = list(range(end + 1, tokenizer.model_max_length))
+    if word == "padding" and not padding:
+        raise ValueError(f"{prompt!r} fills the text encoder, so there is no padding")
+    return {"begin": [0], "end": [end], "padding": padding}[word]
+
+
 def content_positions(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     """Return the positions of the content words. Raises `ValueError` for too long a prompt."""
     return sorted({p for word in _content(tokenizer, prompt) for p in word.positions})

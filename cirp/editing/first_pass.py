@@ -18,7 +18,7 @@ from cirp.attention.control import Attn, Control
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Mean, Record, grid_of, stride_of
 from cirp.attention.site import IMAGE, TEXT, Site
-from cirp.attention.tokens import content_positions, word_positions
+from cirp.attention.tokens import content_positions, token_positions
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import State
 from cirp.diffusion.tasks import Task
@@ -128,12 +128,14 @@ def prompt_and_words(task: Task, prompt: str) -> tuple[str, tuple[str, ...]]:
 def positions(tokenizer, task: Task, prompt: str = "instruction") -> list[int]:
     """The tokens of the words that carry the edit; of all words that mean something, if not known.
 
+    "end" and "padding" among the words are those tokens.
+
     Raises `ValueError` for words that are not in the prompt.
     """
     text, words = prompt_and_words(task, prompt)
     if not words:
         return content_positions(tokenizer, text)
-    return sorted({p for word in words for p in word_positions(tokenizer, text, word)})
+    return sorted({p for word in words for p in token_positions(tokenizer, text, word)})
 
 
 def look(
@@ -160,7 +162,7 @@ def look(
     tokenizer = models.instruct.tokenizer
     words = [positions(tokenizer, task, prompt) for task in tasks]
     ends = [len(tokenizer(prompt_and_words(task, prompt)[0]).input_ids) - 1 for task in tasks]
-    record = Record(tokens=max(ends) + 1)
+    record = Record(tokens=max(*ends, *map(max, words), 0) + 1)
     gathered = [record] + ([RecordSelf(self_stride)] if self_stride else [])
     change, guidance = Mean(), Mean()
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from cirp.attention.tokens import word_positions
+from cirp.attention.tokens import token_positions
 from cirp.diffusion.tasks import Task
 
 
@@ -17,7 +17,7 @@ def part_of(task: Task, said: str, tokenizer) -> Task:
     kept = []
     for word in task.words:
         try:
-            word_positions(tokenizer, said, word)
+            token_positions(tokenizer, said, word)
             kept.append(word)
         except ValueError:
             continue

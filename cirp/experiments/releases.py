@@ -1,8 +1,9 @@
-"""Methods as they are here beside what their authors released, and with words they find themselves.
+"""Methods as they are here beside what their authors released, and with other tokens to look at.
 
 What is here differs from some releases, for reasons that each method's file gives; and the words
 that carry an edit are known here, which no user's are. Each is undone by itself, at the point that
-the method is shown at, on the local test edits.
+the method is shown at, on the local test edits. And the methods that look at words look at end of
+text and padding in their place, which carry more of an edit.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,8 @@ from cirp.experiments import configurations, frontiers
 from cirp.experiments.engine import Cell, Experiment, planned, scores
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, by_image, paired_interval
 
-OWN_WORDS = "words found by itself"
+OWN_WORDS, ENDS = "words found by itself", "end of text and padding for words"
+P2P = "Prompt-to-Prompt"
 # What is undone, and the settings that undo it.
 RELEASED: Mapping[str, Mapping[str, dict]] = {
     "ZONE mask": {"contrast as released": dict(released=True, threshold=108 / 255)},
@@ -29,7 +31,7 @@ RELEASED: Mapping[str, Mapping[str, dict]] = {
     },
     "Watch Your Steps": {"pixels by the smooth map": dict(smooth=True)},
     "LIME": {"one point": dict(points=1)},
-    "Prompt-to-Prompt": {"blending as in PIE-Bench": dict(threshold=0.3, strides=None)},
+    P2P: {"blending as in PIE-Bench": dict(threshold=0.3, strides=None)},
     "attention refocusing": {"the release's step sizes": dict(step_size=(4.0, 3.0))},
 }
 BY_WORDS = (
@@ -44,6 +46,12 @@ def without_words(items: Sequence[EditItem]) -> list[EditItem]:
     return [replace(i, record=i.record.model_copy(update=bare)) for i in items]
 
 
+def with_ends(items: Sequence[EditItem]) -> list[EditItem]:
+    """Return the edits with end of text and padding in place of the words that carry them."""
+    ends = {"words": ["end", "padding"], "target_words": ["end", "padding"]}
+    return [replace(i, record=i.record.model_copy(update=ends)) for i in items]
+
+
 def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
     """Yield each method with one thing undone."""
     shown = {c.label: c for c in frontiers.shown(steps) if not c.columns["told"]}
@@ -56,6 +64,9 @@ def cells(steps: int = configurations.STEPS) -> Iterator[Cell]:
     for label in BY_WORDS:
         cell = shown[label]
         yield replace(cell, items=without_words, columns={**cell.columns, "part": OWN_WORDS})
+    for label in (*BY_WORDS, P2P):
+        columns = {**shown[label].columns, "part": ENDS}
+        yield replace(shown[label], items=with_ends, columns=columns, in_slice=label == BY_WORDS[1])
 
 
 EXPERIMENT = Experiment(

@@ -27,6 +27,7 @@ from cirp.experiments import (
     report,
     strays,
     subject,
+    swaps,
     traces,
     turns,
 )
@@ -43,8 +44,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         *(
             module.EXPERIMENT
             for module in (
-                guidance, frontiers, dials, carries, factorial, releases, confirmation, turns, leak,
-                controls, strays, traces, mask_finders, subject,
+                guidance, frontiers, dials, carries, swaps, factorial, releases, confirmation,
+                turns, leak, controls, strays, traces, mask_finders, subject,
             )
         ),
     )

@@ -28,7 +28,7 @@ from cirp.attention.control import Attn, Control, controlled
 from cirp.attention.maps import token_maps
 from cirp.attention.record import Record
 from cirp.attention.site import NEITHER, TEXT, Site
-from cirp.attention.tokens import word_positions
+from cirp.attention.tokens import token_positions
 from cirp.diffusion.ddim_inversion import ddim, invert, latents_after, remaining
 from cirp.diffusion.pipelines import Models
 from cirp.diffusion.sampling import (
@@ -60,7 +60,7 @@ def plan(tokenizer: CLIPTokenizer, task: Task) -> Plan:
     source, target = read(tokenizer, task.source_caption), read(tokenizer, task.caption)
     gone, new = changed(tokenizer, source, target)
     if task.target_words:
-        positions = (word_positions(tokenizer, task.caption, word) for word in task.target_words)
+        positions = (token_positions(tokenizer, task.caption, word) for word in task.target_words)
         new = sorted({p for some in positions for p in some})
     return Plan(alignment(source, target, tokenizer.model_max_length), {SOURCE: gone, TEXT: new})
 

@@ -33,6 +33,8 @@ YES_OR_NO = (
     "nearer",
     "answered",
     "exact",
+    "done",
+    "other_done",
 )
 """Metrics that are 0 or 1 of an image and seed."""
 

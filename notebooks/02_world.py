@@ -26,9 +26,9 @@ steps: int = 150
 # %% tags=["hide-input"]
 import pandas as pd
 
-from cirp import figures, paths
+from cirp import figures
 from cirp.chapters import controls as checks
-from cirp.chapters import learning, world
+from cirp.chapters import world
 from cirp.experiments import controls, results, study
 
 figures.use_style()
@@ -130,7 +130,7 @@ _ = s.save(checks.figure(rates), "02_controls")
 world.nearest_by_count(36 if profile == "full" else 16).round(4)
 
 # %% [markdown]
-# Two witnesses who know nothing of each other, the judge and that distance, on the baseline's local test edits
+# Two independent witnesses, the judge and that distance, on the baseline's local test edits
 # ({numref}`tab-witnesses`):
 
 # %% mystnb={"table": {"caption": "Local test edits of the baseline by what the judge says and by whether they are nearer to a right answer than the source.", "name": "tab-witnesses"}}
@@ -140,52 +140,10 @@ world.verdicts(results.known("frontiers"))
 # ## What it makes of edits it has never seen
 #
 # The first validation edits, in the order they are drawn in: source, what InstructPix2Pix makes of it at its own
-# best scales (text 2.5, image 1.5), and the exact answer ({numref}`fig-grid`, {numref}`fig-curves`).
+# best scales (text 2.5, image 1.5), and the exact answer ({numref}`fig-grid`). {doc}`24_training` says how it was trained.
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edits: source, InstructPix2Pix, exact answer.", "name": "fig-grid"}, "image": {"alt": "Triples of pictures."}}
-_ = s.save(world.first_edits(36 if profile == "full" else 12), "02_first_edits")
-# %% [markdown]
-# ## How the editor learnt
-#
-# While it trains, a monitor makes the same 96 validation edits again and again; it asks a little less of them than
-# this book does (nearness to the one target, on average). By kind in {numref}`fig-learning`; the error of the
-# prediction itself, inside and outside of what has to change, in {numref}`fig-learning-noise`; pictures in
-# {numref}`fig-learning-strip`; the curve as a whole in {numref}`tab-learning`.
-
-# %% tags=["hide-input"]
-logs = paths.MODELS / "training"
-looks = learning.logged(logs)
-learnt = learning.finding(looks)
-learnt
-# %% tags=["remove-input"] mystnb={"table": {"caption": "The learning curve in numbers.", "name": "tab-learning"}}
-learnt.numbers
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Share of the monitor's edits that succeed while the last stage trains, by kind, with exact 95 % intervals (twelve edits a kind).", "name": "fig-learning"}, "image": {"alt": "Eight panels, a line each."}}
-_ = s.save(learning.by_kind(looks), "02_learning")
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Squared error of the predicted velocity on local validation edits, by timestep, inside and outside of what has to change.", "name": "fig-learning-noise"}, "image": {"alt": "Two panels, a line a timestep."}}
-_ = s.save(learning.by_noise(looks), "02_learning_noise")
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The first validation edit of each kind after so many thousand samples of the last stage; before it came two and a half million of the joint stage.", "name": "fig-learning-strip"}, "image": {"alt": "Eight rows of pictures: input, the edit after more and more samples, the exact answer."}}
-_ = s.save(learning.strip(logs), "02_learning_strip")
-
-# %% [markdown]
-# What was tried last, and what it did ({numref}`tab-tried`):
-
-# %% mystnb={"table": {"caption": "Levers of the last training: cost, effect, and whether the result is in use.", "name": "tab-tried"}}
-learning.tried(logs)
-
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Loss of each stage over its training time, as far as it was logged.", "name": "fig-curves"}, "image": {"alt": "Falling loss curves."}}
-_ = s.save(world.curves(paths.MODELS / "training"), "02_training")
-# %% [markdown]
-# ## How they were trained
-#
-# Most of it in half an hour of one GPU, some on two processor cores; `cirp miniature train` goes through all stages on
-# either. The model cards beside the weights say the same in full ({numref}`tab-training`).
-
-# %% mystnb={"table": {"caption": "What each model saw, and where it was trained.", "name": "tab-training"}}
-world.training(paths.MODELS / "training")
-
+_ = s.save(world.first_edits(24 if profile == "full" else 12), "02_first_edits")
 # %% [markdown]
 # ## Exercises
 #

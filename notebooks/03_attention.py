@@ -128,9 +128,9 @@ pd.DataFrame(mass).map("{:.1%}".format)
 #
 # Every map is scored against the true mask: the best intersection over union that any threshold
 # gives, the pointing game, the share of energy inside beyond the mask's share of area, and ROC-AUC.
-# Maps that know nothing set the floor ({numref}`tab-map-scores`).
+# Uninformative maps set the floor ({numref}`tab-map-scores`).
 
-# %% mystnb={"table": {"caption": "How well maps of words find the things they name, beside maps that know nothing.", "name": "tab-map-scores"}}
+# %% mystnb={"table": {"caption": "How well maps of words find the things they name, beside uninformative maps.", "name": "tab-map-scores"}}
 chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 
 # %% [markdown]
@@ -138,7 +138,7 @@ chapter.board(scored, word_maps.with_masks(noisy), seed=seed)
 #
 # Averages hide who looks where; {numref}`fig-layers` and {numref}`fig-time` part them.
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 knows nothing).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC of the edit words' map by layer and head (0.5 is chance).", "name": "fig-layers"}, "image": {"alt": "Grid of ROC-AUC by layer and head."}}
 _ = s.save(chapter.layers_figure(scored), "03_layers_heads")
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ROC-AUC over the course of denoising, by the resolution of the maps.", "name": "fig-time"}, "image": {"alt": "Lines of ROC-AUC over time steps for three resolutions."}}
 _ = s.save(chapter.time_figure(scored), "03_over_time")

@@ -112,17 +112,18 @@ tables.wide(local, ["answer_distance", "clip_i_target", "clip_t", "clip_directio
 tables.wide(local, ["ssim_source_outside_excess", "clip_i_source", "dinov2_source"])
 
 # %% [markdown]
-# ## As released, and with words of their own
+# ## Other tokens to look at
 #
-# Where a method here differs from its authors' code, its file says so; {numref}`tab-releases` undoes each difference by
-# itself, and takes from the methods that ask for the words of the edit those that are known here, so that they have to
-# find them: all words of the instruction that mean something.
+# The methods that look at words are given the words of the edit here. In {numref}`tab-releases` they look at other
+# tokens: at end of text and padding, which carry more of an edit ({doc}`10_causes`), or at words that they find
+# themselves. No threshold was chosen again. Where a method here differs from its authors' code, the table undoes each
+# difference by itself, too.
 
 # %% tags=["hide-input"]
 undone = results.table(s, "releases")
 say(releases.finding(undone, table))
 
-# %% mystnb={"table": {"caption": "One thing undone at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}
+# %% mystnb={"table": {"caption": "One thing changed at a time, and its difference from the method as it stands above, paired by image.", "name": "tab-releases"}}
 releases.compared(undone, table)
 
 # %% [markdown]

@@ -115,7 +115,7 @@ _ = s.save(fig, "12_ranks")
 # are given the true area, which no method knows. The true mask itself loses a third on the latents' grid of
 # 16 x 16, where a cell may change if any of its pixels may ({numref}`fig-finders`, {numref}`tab-finder-kinds`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares know nothing of the picture; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Mean overlap of the regions found with the true ones. Grey squares are uninformative; the hollow one is the true mask on the latents' grid, as near as a method can come.", "name": "fig-finders"}, "image": {"alt": "Dots with intervals, a row a method, by overlap."}}
 guesses = results.table(s, "guesses")
 board = mask_finders.board(table, guesses)
 _ = s.save(chapter.finders_figure(board), "12_finders")

@@ -76,7 +76,7 @@ methods.listing(refocus.car)
 # It needs no second pass and replaces no latents. If the map's peak is less than 1.5 times its mean, the method
 # abstains and the baseline runs; the miniature's maps are so even that 1.1 is used at the middle of its dial. From a
 # description of the paper, not from its text: the description prints $M$ in both scales, and with `hold="inside"` it
-# is taken at its word ({numref}`fig-asg`).
+# is applied literally ({numref}`fig-asg`).
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "ASG on two test edits: where it gained most on the baseline and where it lost most. Lines are regions: the true one on the input, the one it worked with on its output. Maps are the edit words' attention, of the baseline and under the method.", "name": "fig-asg"}, "image": {"alt": "Two rows: input, baseline and its attention, the method and its attention, exact answer."}}
 _ = s.save(methods.portrait(s, "ASG", table), "15_asg")

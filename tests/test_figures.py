@@ -13,6 +13,7 @@ from cirp.chapters import leak as leak_chapter
 from cirp.experiments import leak
 from cirp.figures import style, tables
 from cirp.figures.pictures import _borders
+from cirp.paths import FIGURES
 from cirp.statistics.bootstrap import Interval
 
 mpl.use("Agg")
@@ -308,3 +309,25 @@ def test_numbers_on_logarithmic_axes_are_plain():
     fig.canvas.draw()
     said = [label.get_text() for ax in fig.axes for label in ax.get_yticklabels()]
     assert any(said) and not any("$" in text or "mathdefault" in text for text in said)
+
+
+def test_no_figure_of_the_book_shows_the_markup_of_mathematics():
+    charts = sorted(FIGURES.glob("*.svg"))
+    assert charts and not [one.name for one in charts if "mathdefault" in one.read_text()]
+
+
+@pytest.mark.parametrize("place, side", [((3.0, 1.0), "bottom"), ((3.0, 7.0), "top")])
+def test_an_arrow_points_at_its_place_and_its_text_stands_away_from_it(ax, place, side):
+    figures.show(ax, picture((6, 8)))
+    figures.point_out(ax, "here", place)
+    (found,) = ax.texts
+    assert found.xy == place and found.get_va() == side
+
+
+def test_names_stand_beside_their_curves_in_place_of_a_legend(ax):
+    table = pd.DataFrame({"method": ["a", "b"], "x": [0.0, 1.0], "y": [2.0, 3.0]})
+    figures.trade_off(ax, table, x="x", y="y", beside={"a": (5, 5), "b": (-5, -5)})
+    assert ax.get_legend() is None
+    assert [(t.get_text(), t.xy, t.get_ha()) for t in ax.texts] == [
+        ("a", (0.0, 2.0), "left"), ("b", (1.0, 3.0), "right"),
+    ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Overlaps worked out by hand; guesses that know nothing but the area."""
+"""Overlaps worked out by hand; uninformative guesses of the true area."""
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,7 @@ def test_the_board_counts_local_edits_and_orders_by_their_mean():
     means = ranked.set_index("method")["IoU"]
     assert means[configurations.OURS] == pytest.approx(0.5)  # the global edit's 0.9 does not count
     assert means["LIME"] == pytest.approx(0.2) and means[GRID] == pytest.approx(0.8)
-    assert set(ranked.loc[ranked["kind"] == "knows nothing", "method"]) == {WHOLE, CENTRE, RANDOM}
+    assert set(ranked.loc[ranked["kind"] == "uninformative", "method"]) == {WHOLE, CENTRE, RANDOM}
     ax = chapter.finders_figure(ranked).axes[0]
     assert [text.get_text() for text in ax.get_yticklabels()] == ranked["method"].tolist()
     plt.close("all")

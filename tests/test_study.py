@@ -14,9 +14,10 @@ import torch
 from diffusers import DDIMScheduler
 
 from cirp import paths
-from cirp.chapters import noisy_input, scores
+from cirp.chapters import noisy_input, question, scores
 from cirp.diffusion.pipelines import fingerprint
 from cirp.experiments import cache, needs, records, report, study
+from cirp.explorer import page
 
 
 @pytest.mark.parametrize(
@@ -205,3 +206,7 @@ def test_what_leaves_no_step_to_run_is_left_out_and_said(items, capsys):
     with pytest.raises(ValueError, match="leaves no step to run"):
         cache.completed(*methods["less"])
     assert "left out: less. Of so few steps the strength leaves none" in capsys.readouterr().out
+
+
+def test_the_explorer_opens_at_the_edit_of_the_front_page():
+    assert question.chosen(study.open_study(), None).id == page.FRONT == page.shown_items()[0].id

@@ -49,11 +49,11 @@ def test_all_attention_is_accounted_for(models, item):
     assert watched(models, item).mass().sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_a_leaderboard_has_the_words_and_the_maps_that_know_nothing(models, item):
+def test_a_leaderboard_has_the_words_and_the_uninformative_maps(models, item):
     board = word_maps.leaderboard([watched(models, item)], by="it").set_index("map")
-    assert {"it: words of the edit", "knows nothing: even"} <= set(board.index)
-    assert board.loc["knows nothing: even", "roc_auc"] == 0.5
-    assert board.loc["knows nothing: even", "energy_gain"] == pytest.approx(0)
+    assert {"it: words of the edit", "uninformative: even"} <= set(board.index)
+    assert board.loc["uninformative: even", "roc_auc"] == 0.5
+    assert board.loc["uninformative: even", "energy_gain"] == pytest.approx(0)
 
 
 def test_layers_heads_and_times_have_a_score_each(models, item):

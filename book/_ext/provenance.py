@@ -116,10 +116,12 @@ class Times(SphinxDirective):
 class FirstSentence(SphinxDirective):
     """The finding that an executed chapter begins with: its first output that is a sentence.
 
-    Its argument is the notebook, relative to the page.
+    Its argument is the notebook, relative to the page. Each line of its content stands behind a
+    line of the finding, such as a link to its evidence.
     """
 
     required_arguments = 1
+    has_content = True
 
     def run(self) -> list[nodes.Node]:
         path = Path(self.env.doc2path(self.env.docname)).parent / self.arguments[0]
@@ -129,7 +131,10 @@ class FirstSentence(SphinxDirective):
         for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):
                 if said := output.get("data", {}).get("text/markdown"):
-                    return self.parse_text_to_nodes("".join(said))
+                    lines = "".join(said).splitlines()
+                    behind = [*self.content, *[""] * len(lines)]
+                    pairs = zip(lines, behind, strict=False)
+                    return self.parse_text_to_nodes("\n".join(" ".join(pair) for pair in pairs))
         raise self.error(f"{path.name} has no sentence among its outputs")
 
 

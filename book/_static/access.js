@@ -20,7 +20,7 @@ function nameItems() {
 
 /** What scrolls sideways can be reached by the keyboard, and only that. */
 function reachWhatScrolls() {
-  for (const one of document.querySelectorAll(".bd-article :is(table, .cell_output, pre, mjx-container)")) {
+  for (const one of document.querySelectorAll(".bd-article :is(table, figure, .cell_output, pre, mjx-container)")) {
     if (one.scrollWidth > one.clientWidth + 1) one.tabIndex = 0;
     else if (one.getAttribute("tabindex") === "0") one.removeAttribute("tabindex");
   }

@@ -80,14 +80,14 @@ def energy_inside(heat: Heat, mask: Mask) -> float:
 def roc_auc(heat: Heat, mask: Mask) -> float:
     """Probability that a pixel inside is hotter than one outside, ties counting half.
 
-    0.5 for a map that knows nothing. NaN if the mask is empty or everything.
+    0.5 for an uninformative map. NaN if the mask is empty or everything.
     """
     heat, mask = _checked(heat, mask)
     return float(roc_auc_score(mask.ravel(), heat.ravel())) if _two_sided(mask) else math.nan
 
 
 def average_precision(heat: Heat, mask: Mask) -> float:
-    """Mean precision over the recalls; the mask's share of the area for a map that knows nothing.
+    """Mean precision over the recalls; the mask's share of the area for an uninformative map.
 
     Tells more than ROC-AUC where masks are small. NaN if the mask is empty or everything.
     """

@@ -25,22 +25,26 @@ def word_maps(watched: Sequence[Watched], *, titles: Sequence[str] = ()) -> Figu
         print("left out: words of captions. None of these edits names target words in one.")
         return None
     most = max(len(one.words) for one in watched)
-    fig, axes = figures.grid(len(watched), most + 1, side=1.75)
+    fig, axes = figures.grid(len(watched), most + 2, side=1.75)
     axes = np.atleast_2d(axes)
     for row, one in enumerate(watched):
         mask = one.item.mask()
         figures.show(axes[row, 0], one.item.source(), titles[row] if titles else "input", mask=mask)
+        figures.show(axes[row, 1], one.edit.image, "the edit")
         heats = {word: one.heat([word]) for word in one.words}
         peak = max(float(h.max()) for h in heats.values())
-        for column, (word, heat) in enumerate(heats.items(), start=1):
-            figures.overlay(axes[row, column], one.edit.image, heat, word, mask=mask, peak=peak)
+        for column, (word, heat) in enumerate(heats.items(), start=2):
+            drawn = figures.overlay(
+                axes[row, column], one.edit.image, heat / peak, word, mask=mask, peak=1.0
+            )
+    figures.heat_bar(axes, drawn, "attention, as a share of the row's largest")
     return fig
 
 
 def board(
     baseline: Sequence[Watched], noisy: Sequence[Watched], *, seed: int
 ) -> pd.DataFrame | None:
-    """How well the maps of both systems find the true regions, beside maps that know nothing."""
+    """How well the maps of both systems find the true regions, beside uninformative maps."""
     parts = [
         leaderboard(some, by=name)
         for some, name in ((baseline, "InstructPix2Pix"), (noisy, "noisy input"))
@@ -98,8 +102,14 @@ def time_figure(watched: Sequence[Watched]) -> Figure | None:
         print(f"left out: scores over time. {NO_MASK}")
         return None
     fig, ax = plt.subplots(figsize=(6.2, 3.6))
-    figures.over_time(ax, by_time(watched), y="roc_auc", curve="maps", unit="ROC-AUC")
+    figures.over_time(
+        ax, by_time(watched), y="roc_auc", curve="maps", unit="area under the curve (ROC)"
+    )
     ax.axhline(0.5, color="#888888", linewidth=1, linestyle=":")
+    ax.text(
+        0.02, 0.5, "chance", transform=ax.get_yaxis_transform(), fontsize=9, va="bottom",
+        color="#555555",
+    )  # fmt: skip
     return fig
 
 

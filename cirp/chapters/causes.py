@@ -17,6 +17,7 @@ from cirp.figures.tables import unnumbered
 from cirp.statistics.bootstrap import PRIMARY
 
 OUTSIDE, DONE = "outside", "success"
+EDITOR = ("training_seed", "text_scale")  # which editor and scale a row is of
 
 
 def strays_most(items: Sequence[EditItem], table: pd.DataFrame) -> EditItem:
@@ -34,9 +35,12 @@ def _row(found: pd.DataFrame, region: str, held: str, *, pasted: bool = False) -
     return some.iloc[0]
 
 
-def finding(found: pd.DataFrame) -> Paragraph:
-    """Return the chapter's answer; `found` is `factorial.against_baseline`."""
-    number, by_verb, latents = Numbers(), {}, ""
+def finding(found: pd.DataFrame, carried: pd.DataFrame) -> Paragraph:
+    """Return the chapter's answer: what stops the change outside, and what carries the edit.
+
+    `found` is `factorial.against_baseline`, `carried` that of `carries.against_nothing`.
+    """
+    number, by_verb = Numbers(), {}
     for held, called in (
         ("latents", "the latents"),
         ("guidance", "the text's guidance"),
@@ -45,32 +49,40 @@ def finding(found: pd.DataFrame) -> Paragraph:
     ):
         row = _row(found, factorial.TRUE, held)
         outside, done = (row[f"{name} - baseline"] for name in (OUTSIDE, DONE))
-        much = number(f"outside change: {held} held", outside, "+.4f")
-        number(f"edit success: {held} held", done, "+.2f")
-        verb = outside.says(
-            above="adds outside change",
-            below="removes outside change",
-            open="leaves outside change where it was",
-        )
-        if held == "latents":
-            latents = f"**Holding {called} outside the true region {verb} ({much}).**"
-        else:
-            by_verb.setdefault(verb, []).append(called)
+        number(f"outside change: {held} constrained", outside, "+.4f")
+        number(f"edit success: {held} constrained", done, "+.2f")
+        verb = outside.says(above="adds outside change", below="removes outside change",
+                            open="leaves outside change where it was")  # fmt: skip
+        by_verb.setdefault(verb, []).append(called)
+    parts = [f"constraining {listed(names)} {verb}" for verb, names in by_verb.items()]
     without = _row(found, factorial.NOWHERE, "guidance")[f"{OUTSIDE} - baseline"]
-    unguided = number("outside change: no guidance", without, "+.4f")
+    number("outside change: no text guidance anywhere", without, "+.4f")
+    _, (ends, words) = without_tokens(carried, number)
     return say(
-        latents,
-        *(f"Holding {listed(names)} there {verb}." for verb, names in by_verb.items()),
-        "With no text guidance anywhere the outside changes "
+        f"**Outside the true region, {'; '.join(parts)}.**",
+        f"Edit success {ends} with end of text and padding muted, and {words} with all words "
+        "muted.",
+        "Without text guidance anywhere the outside changes "
         + without.says(
-            above="more than under the instruction: without one the editor does not copy its "
-            "input, it edits something",
-            below="less than under the instruction: the text is what carries the change outside",
-            open="about as much as under the instruction",
-        )
-        + f" ({unguided}).",
+            above="more: without an instruction the editor does not copy its input, it edits "
+            "something.",
+            below="less: the text is what carries the change outside.",
+            open="about as much.",
+        ),
         numbers=number.table,
     )
+
+
+def without_tokens(carried: pd.DataFrame, number: Numbers) -> tuple[pd.DataFrame, list[str]]:
+    """Return the shipped editor's rows by what is muted, and what two groups of tokens cost."""
+    (_, first), *_ = carried.groupby(list(EDITOR))
+    first, ways = first.set_index("muted"), []
+    for name in ("end of text and padding", "all words"):
+        apart = first.loc[name, "success - nothing"]
+        much = number(f"edit success: without {name}, minus with all", apart, "+.2f")
+        way = apart.says(above="rises by", below="falls by", open="changes insignificantly, by")
+        ways.append(f"{way} {much.lstrip('+−')}")
+    return first, ways
 
 
 def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -132,31 +144,19 @@ def gates(found: pd.DataFrame) -> pd.DataFrame:
 
 def carries_finding(found: pd.DataFrame) -> Paragraph:
     """Say which tokens carry the edit; `found` is `carries.against_nothing`."""
-
-    def of(name: str, rows: pd.DataFrame) -> pd.Series:
-        return rows[rows["muted"] == name].iloc[0]
-
-    first, *others = [rows for _, rows in found.groupby(["training_seed", "text_scale"])]
-    ends, words, alone = (
-        of(name, first)
-        for name in ("end of text and padding", "all words", "all but end of text and padding")
-    )
-    whole, much = of("nothing", first), "success - nothing"
-    ways = [
-        row[much].says(above="rises by", below="falls by", open="changes insignificantly, by")
-        + f" {abs(row[much].mean):.2f}"
-        for row in (ends, words)
-    ]
-    again = sum(of(ends["muted"], rows)[much].high < 0 for rows in others)
+    first, (ends, words) = without_tokens(found, Numbers())
+    _, *others = [rows.set_index("muted") for _, rows in found.groupby(list(EDITOR))]
+    name, much = "end of text and padding", "success - nothing"
+    again = sum(rows.loc[name, much].high < 0 for rows in others)
     return say(
-        f"**Without {ends['muted']} edit success {ways[0]}, without all words it {ways[1]}.**",
-        f"With {ends['muted']} alone {alone['success'].mean:.0%} of the edits succeed, with the "
-        f"whole prompt {whole['success'].mean:.0%}.",
-        f"Success falls without {ends['muted']} in {again} of the {len(others)} other pairs of "
-        "training and text scale, too.",
+        f"**With {name} muted edit success {ends}, with all words muted it {words}.**",
+        f"With {name} alone {first.loc[f'all but {name}', 'success'].mean:.0%} of the edits "
+        f"succeed, with the whole prompt {first.loc['nothing', 'success'].mean:.0%}.",
+        f"Success falls without {name} in {again} of the {len(others)} other pairs of training "
+        "and text scale, too.",
         "So methods that read or change the words' maps alone (Prompt-to-Prompt, FoI, LIME) work "
         "on the smaller part of what writes the edit."
-        if ends[much].high < words[much].low
+        if first.loc[name, much].high < first.loc["all words", much].low
         else "",
     )
 
@@ -174,29 +174,85 @@ def carries_table(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def carries_figure(found: pd.DataFrame) -> Figure:
-    """Success and outside change with each group muted, a colour a training and text scale."""
-    fig, axes = plt.subplots(1, 2, figsize=(9.6, 6.4), sharey=True, layout="constrained")
+    """Success and outside change with each group muted; other trainings and scales in grey."""
+    fig, axes = plt.subplots(1, 2, figsize=(8.6, 5.2), sharey=True, layout="constrained")
     names = list(dict.fromkeys(found["muted"]))
+    groups = [rows for _, rows in found.groupby(["training_seed", "text_scale"])]
     for ax, what, label in zip(
         axes, ("success", "outside"), ("edit success  → better", "outside change (L1)  ← better"),
         strict=True,
     ):  # fmt: skip
-        for place, ((seed, scale), rows) in enumerate(
-            found.groupby(["training_seed", "text_scale"])
-        ):
-            rows = rows.set_index("muted").loc[names]
+        for place, rows in enumerate(reversed(groups)):
+            rows, shipped = rows.set_index("muted").loc[names], place == len(groups) - 1
+            how = dict(color=figures.BASELINE, ms=6, marker="o", zorder=3) if shipped else dict(
+                color=figures.CONTROL, ms=4, marker=figures.MARKERS[place], alpha=0.7,
+                markerfacecolor="none",
+            )  # fmt: skip
             ax.errorbar(
-                [one.mean for one in rows[what]], np.arange(len(names)) + 0.17 * (place - 1.5),
-                xerr=reach(rows[what]), ls="none", ms=4.5, lw=1.2, marker=figures.MARKERS[place],
-                color=figures.PALETTE[place],
-                label=f"training {seed + 1}, text scale {scale:g}",
+                [one.mean for one in rows[what]], np.arange(len(names)), ls="none", lw=1.6,
+                xerr=reach(rows[what]) if shipped else None,
+                label=f"training {rows['training_seed'].iloc[0] + 1}, "
+                f"text scale {rows['text_scale'].iloc[0]:g}",
+                **how,
             )  # fmt: skip
         ax.set_xlabel(label)
-    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_yticks(range(len(names)), names, fontsize=9.5)
     axes[0].set_ylabel("muted")
     axes[0].invert_yaxis()
     lines, labels = axes[0].get_legend_handles_labels()
-    fig.legend(lines, labels, fontsize=9, ncols=2, loc="outside upper center")
+    fig.legend(lines[::-1], labels[::-1], fontsize=9, ncols=2, loc="outside upper center")
+    return fig
+
+
+def swaps_finding(found: pd.DataFrame) -> Paragraph:
+    """Say which tokens decide what is edited; `found` is `swaps.both_done`."""
+    first, *others = [rows.set_index("taken") for _, rows in found.groupby(list(EDITOR))]
+    ends, words = first.loc["end of text and padding"], first.loc["words"]
+    more = ends["second - first"].says(above="more", below="less", open="about as")
+    again = [rows.loc["end of text and padding", "second - first"] for rows in others]
+    alike = sum((one.low > 0, one.high < 0) == (ends["second - first"].low > 0,
+                ends["second - first"].high < 0) for one in again)  # fmt: skip
+    return say(
+        "**With end of text and padding taken from the second instruction, its edit is made "
+        f"{more} often {'as' if more == 'about as' else 'than'} the edit that the words ask "
+        f"for: {ends['second'].mean:.0%} and {ends['first'].mean:.0%} of the edits.**",
+        f"With the words taken in their place, the words' edit is made in "
+        f"{words['second'].mean:.0%}, and the edit that end of text and padding were written for "
+        f"in {words['first'].mean:.0%}.",
+        f"The comparison comes out the same way in {alike} of the {len(others)} other pairs of "
+        "training and text scale.",
+    )
+
+
+def swaps_table(found: pd.DataFrame) -> pd.DataFrame:
+    """How often each of two edits is made, for each editor and scale and group of tokens."""
+    return pd.DataFrame({
+        "training": found["training_seed"] + 1,
+        "text scale": found["text_scale"].map("{:g}".format),
+        "taken from the second": found["taken"],
+        "first edit made": found["first"].map("{:.2f}".format),
+        "second edit made": found["second"].map("{:.2f}".format),
+        "second minus first": found["second - first"].map("{:+.2f}".format),
+    }).set_index(["training", "text scale", "taken from the second"])  # fmt: skip
+
+
+def swaps_figure(found: pd.DataFrame) -> Figure:
+    """How often each of the two edits is made, by what is taken from the second instruction."""
+    (_, rows), *_ = found.groupby(list(EDITOR))
+    fig, ax = plt.subplots(figsize=(7.6, 3.4))
+    for place, (column, label) in enumerate(
+        (("first", "edit of the first instruction"), ("second", "edit of the second"))
+    ):
+        ax.errorbar(
+            [one.mean for one in rows[column]], np.arange(len(rows)) + 0.18 * (2 * place - 1),
+            xerr=reach(rows[column]), ls="none", ms=6, lw=1.6, marker=figures.MARKERS[place],
+            color=figures.PALETTE[place], label=label,
+        )  # fmt: skip
+    ax.set_yticks(range(len(rows)), rows["taken"])
+    ax.set_ylabel("taken from the second")
+    ax.set_xlabel("share of edits that are made")
+    ax.invert_yaxis()
+    fig.legend(*ax.get_legend_handles_labels(), fontsize=9.5, ncols=2, loc="outside upper center")
     return fig
 
 

@@ -36,10 +36,10 @@ def finding(table: pd.DataFrame) -> Paragraph:
     most_of_all = number(f"passes, right ones too: {also.control}, {also.kind}", also.passes)
     met, wanted = said.count("met"), aims.controls_at_most
     return say(
-        f"**The measure of success takes a picture that is no edit for one in at most {wanted:.0%} "
-        f"of cases, for {'all' if met == len(said) else met} of {len(said)} pairs of a fake and a "
-        "kind of edit.**",
-        f"It accepts the right answer, seen through the autoencoder, in a share of {true}; "
+        f"**A picture that is no edit passes for a success in at most {wanted:.0%} of cases, for "
+        f"{'all' if met == len(said) else met} of {len(said)} pairs of a fake and a kind of "
+        "edit.**",
+        f"The right answer, seen through the autoencoder, passes in a share of {true}; "
         f"{aims.target_at_least} was wanted.",
         f"{said.count('missed')} pairs lie above {wanted:.0%}, and {said.count('open')} are open. "
         f"The fake that passes most often is *{worst.control}*, where the edit is to "

@@ -248,11 +248,11 @@ def rank_figure(table: pd.DataFrame, metrics: Mapping[str, str]) -> Figure:
 
 
 def finders_figure(ranked: pd.DataFrame) -> Figure:
-    """`board` as dots with intervals; grey is what knows nothing, hollow what is told."""
+    """`board` as dots with intervals; grey is uninformative, hollow is given the region."""
     fig, ax = plt.subplots(figsize=(6.8, 0.3 * len(ranked) + 0.9))
     colours = {
         "finds it": figures.BASELINE,
-        "knows nothing": figures.CONTROL,
+        "uninformative": figures.CONTROL,
         "knows it": "#222222",
     }
     for place, (_, row) in zip(range(len(ranked))[::-1], ranked.iterrows(), strict=True):

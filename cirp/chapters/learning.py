@@ -1,4 +1,4 @@
-"""How the editor learnt: what its training's monitor logged, with pictures, for chapter 2.
+"""How the editor learnt: what its training's monitor logged, with pictures.
 
 The monitor looks at 96 validation edits, twelve of each kind, and asks less than the book: nearness
 is to the one target and on average (`cirp.miniature.training.monitor`).
@@ -49,10 +49,16 @@ def finding(table: pd.DataFrame) -> Paragraph:
         else f"at which rate {WANTED:g} would be reached after "
         f"{max(0.0, (WANTED - ended['success']) / fit.slope):.1f} doublings more"
     )
+    more = Interval(fit.slope, fit.slope - reach, fit.slope + reach, len(table), 0, "t").says(
+        above="makes the editor succeed more often",
+        below="makes the editor succeed less often",
+        open="does not change how often the editor succeeds, as far as its log can tell",
+    )
     return say(
-        f"**Over the last stage, from {begun['samples']:,.0f} to {ended['samples']:,.0f} "
-        f"samples, each doubling added {gain} to the share of its {EDITS} validation "
-        f"edits that succeed, {ahead}.** At its end {now} succeed.",
+        f"**More training of the last stage {more}.** From {begun['samples']:,.0f} to "
+        f"{ended['samples']:,.0f} samples each doubling added {gain} to the share of {EDITS} "
+        f"validation edits that succeed, {ahead}.",
+        f"At its end {now} succeed.",
         numbers=number.table,
     )
 
@@ -110,4 +116,5 @@ def strip(folder: Path) -> Figure:
 
 def tried(folder: Path) -> pd.DataFrame:
     """Return a table of the changes tried: model, cost, effect, and whether it was adopted."""
-    return pd.read_csv(folder / "tried" / "levers.csv").set_index("what")
+    plain = {"what": "change", "of": "model", "kept": "adopted"}
+    return pd.read_csv(folder / "tried" / "levers.csv").rename(columns=plain).set_index("change")

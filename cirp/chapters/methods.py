@@ -48,25 +48,38 @@ def gallery(
                 continue
             title = figures.fill(name, 18) if row == 0 or each > 1 else ""
             figures.show(axes[row, column], picture, title, mask=region)
-            axes[row, column].title.set_fontsize(8)
+            axes[row, column].title.set_fontsize(8 if each > 1 else 10)
+        if each == 1:
+            figures.row_label(axes[row, 0], item.record.instruction, width=18, fontsize=9)
     return fig
 
 
 def extremes(
     table: pd.DataFrame, label: str, items: Sequence[EditItem]
 ) -> tuple[EditItem, EditItem]:
-    """Of these edits the one where a method gained most on the baseline, and where it lost most.
+    """Of these edits the one where a method gains most on the baseline, and where it loses most.
 
-    Gain is success (soft) gained minus excess outside change added. The first and the last of edits
-    that the table does not know.
+    It gains most where both succeed and it keeps more of the structure outside (SSIM), and loses
+    most where the baseline succeeds and it does not, by soft success. The first and the last of
+    edits that the table does not know.
     """
     shown = frontiers.at_shown(frontiers.local(table))
-    score = shown["success_soft"] - shown[PRIMARY].fillna(0.0)
-    wide = shown.assign(score=score).pivot_table(index="id", columns="method", values="score")
     known = {item.id: item for item in items}
-    gain = (wide[label] - wide[configurations.BASELINE]).reindex(list(known)).dropna()
-    order = list(gain.sort_values(kind="stable").index) or list(known)
-    return known[order[-1]], known[order[0]]
+    shown = shown[shown["id"].isin(list(known))]
+
+    def differences(metric: str) -> pd.Series:
+        wide = shown.pivot_table(index="id", columns="method", values=metric)
+        return (wide[label] - wide[configurations.BASELINE]).dropna()
+
+    if shown.empty:
+        return items[0], items[-1]
+    done = shown.pivot_table(index="id", columns="method", values=SUCCESS)
+    alike, soft = differences("ssim_source_outside_excess"), differences("success_soft")
+    both = done.index[(done[label] == 1) & (done[configurations.BASELINE] == 1)]
+    lost = done.index[(done[label] == 0) & (done[configurations.BASELINE] == 1)]
+    best = alike.reindex(both).dropna() if len(both) else alike
+    worst = soft.reindex(lost).dropna() if len(lost) else soft
+    return known[best.idxmax()], known[worst.idxmin()]
 
 
 def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
@@ -75,7 +88,7 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
     methods = configurations.automatic(s.steps)
     titles = ["input", "baseline", "its attention", label, "its attention", "exact answer"]
     fig, axes = figures.grid(2, len(titles), side=1.65)
-    for row, item in enumerate(items):
+    for row, (item, way) in enumerate(zip(items, ("gains", "loses"), strict=True)):
         truth = item.mask()
         figures.show(axes[row, 0], item.source(), mask=truth)
         for column, name in ((1, configurations.BASELINE), (3, label)):
@@ -87,9 +100,9 @@ def portrait(s: study.Study, label: str, table: pd.DataFrame) -> Figure:
                 figures.overlay(axes[row, column + 1], seen.edit.image, seen.heat(), mask=truth)
         if (target := item.target()) is not None:
             figures.show(axes[row, 5], target)
-        figures.row_label(axes[row, 0], item.record.instruction, width=20)
+        figures.row_label(axes[row, 0], f"{way}: {item.record.instruction}", width=20, fontsize=9)
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(figures.fill(title, 18), fontsize=9, loc="center")
+        ax.set_title(figures.fill(title, 18), fontsize=9.5, loc="center")
     return fig
 
 

@@ -20,6 +20,7 @@ from cirp.figures.tables import ANSWERS, known_best, named, points
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare
 
+PLACES = ((-8, -6), (8, 6), (8, 6), (8, -6), (-8, 24))  # of the readings' names at their points
 LESS = ": noisy input minus baseline"
 
 
@@ -99,7 +100,13 @@ def caption_editor(study, items: Sequence[EditItem]) -> CaptionEditor | None:
 def side_by_side(
     items: Sequence[EditItem], made: Mapping[str, Sequence[Edit]], table: pd.DataFrame, seed: int
 ) -> Figure:
-    """The report's table as pictures: input, both outputs with their similarities, the answer."""
+    """The report's table as pictures: input, both outputs with their similarities, the answer.
+
+    Of edits with the same instruction the first one is shown.
+    """
+    first = {item.record.instruction: i for i, item in reversed(list(enumerate(items)))}
+    made = {name: [edits[i] for i in sorted(first.values())] for name, edits in made.items()}
+    items = [items[i] for i in sorted(first.values())]
     names, answers = list(made), [item.target() for item in items]
     last = ["exact answer"] * any(answer is not None for answer in answers)
     scores = table[table["seed"] == seed].set_index(["method", "id"])
@@ -112,7 +119,8 @@ def side_by_side(
             row = scores.loc[(name, item.id)]
             said.append(
                 f"CLIP-I {100 * row['clip_i_source']:.1f}  "
-                f"DINOv2 {100 * row['dinov2_source']:.1f}\n{similarity.outcome(row)}"
+                f"DINOv2 {100 * row['dinov2_source']:.1f}\n"
+                + figures.fill(similarity.outcome(row), 24)
             )
         captions.append(["", *said, *[""] * len(last)])
     fig, axes = figures.grid(len(items), len(names) + 1 + len(last), side=1.7)
@@ -141,7 +149,9 @@ def readings_figure(table: pd.DataFrame) -> Figure | None:
         x=x,
         y="clip_i_source",
         labels=(named(x), named("clip_i_source")),
+        beside=dict(zip(report.reading_methods(), PLACES, strict=True)),
     )
+    ax.margins(x=0.12)
     return fig
 
 

@@ -72,25 +72,23 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     number, apart = Numbers(), "attention not remapped, minus remap"
     pasted = configurations.BASELINE + configurations.PASTED
     done, less = (compare(shown, configurations.OURS, pasted, m) for m in (SUCCESS, PRIMARY))
-    outside = number(f"outside change: {apart}", maps["outside"], "+.4f")
-    success = number(f"edit success: {apart}", maps["success"], "+.2f")
+    number(f"outside change: {apart}", maps["outside"], "+.4f")
+    number(f"edit success: {apart}", maps["success"], "+.2f")
+    number(f"outside change: remap minus {pasted}", less, "+.4f")
+    number(f"edit success: remap minus {pasted}", done, "+.2f")
     best = number.plain(f"overlap (IoU): {others.idxmax()}", f"{others.max():.2f}")
     return say(
-        f"**On {len(iou)} local test edits the region found overlaps with the true one by "
-        f"{number('overlap (IoU): remap', found, '.2f')}; the best of the other methods "
-        f"reaches {best} ({others.idxmax()}).**",
-        "With the latents held, leaving cross-attention as it is changes outside "
-        f"change by {outside} and success by {success}: remapping the maps themselves "
-        + maps["outside"].says(above="is worth something",
-            below="costs something", open="makes no significant difference",
-        )
-        + ".",
-        "Any editor can be pasted by its own change. Against InstructPix2Pix pasted so, remap "
-        "changes "
+        f"**It can: on {len(iou)} local test edits the region that remap finds overlaps with the "
+        f"true one by {number('overlap (IoU): remap', found, '.2f')}, where the best of the other "
+        f"methods reaches {best}.**",
+        "What keeps the rest is the latents: with them constrained, remapping cross-attention "
+        + maps["outside"].says(above="removes some more outside change.",
+            below="adds outside change.", open="makes no significant difference.",
+        ),
+        f"Any editor can be pasted by its own change. Against {pasted}, remap changes "
         + less.says(above="more outside", below="less outside", open="about as much outside")
-        + f" ({number(f'outside change: remap minus {pasted}', less, '+.4f')}) and succeeds "
-        + done.says(above="more often", below="less often", open="about as often")
-        + f" ({number(f'edit success: remap minus {pasted}', done, '+.2f')}).",
+        + " and succeeds "
+        + done.says(above="more often.", below="less often.", open="about as often."),
         numbers=number.table,
     )  # fmt: skip
 

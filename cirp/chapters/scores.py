@@ -46,23 +46,26 @@ def tables_finding(table: pd.DataFrame) -> Paragraph:
     if NOISY not in set(table["method"]):
         lacking = "These edits have no target captions, which the noisy input needs."
         return say(f"**{wins}**", lacking, numbers=number.table)
-    ways, sure = [], 0
+    sure = 0
     for metric, theirs in (("clip_i_source", 0.0234), ("dinov2_source", 0.0090)):
         by = compare(table, NOISY, BASELINE, metric)
         sure += by.low > 0
-        said = number(f"{named(metric)}: noisy input minus baseline", by, "+.3f")
-        ways.append(f"{said} by {named(metric)} (in the report {theirs:+.4f})")
-    is_known = {0: "neither is", 1: "one is", 2: "both are"}[sure]
+        number(f"{named(metric)}: noisy input minus baseline", by, "+.3f")
+        number.plain(f"{named(metric)}: the same in the report", _signed(theirs, ".4f"))
+    are_known = {
+        0: "Neither of the report's two similarity scores is",
+        1: "One of the report's two similarity scores is",
+        2: "Both similarity scores of the report are",
+    }[sure]
     return say(
-        f"**Of the report's two similarity scores {is_known} significantly higher with the noisy "
-        f"input than with the baseline: {' and '.join(ways)}.**",
+        f"**{are_known} significantly higher with the noisy input than with the baseline.**",
         wins,
         numbers=number.table,
     )
 
 
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\u2212")
+def _signed(value: float, spec: str = ".2f") -> str:
+    return f"{value:+{spec}}".replace("-", "\u2212")
 
 
 def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
@@ -75,7 +78,7 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     raised = number(f"CLIP-I to source: {max(wide):.0%} input minus none", faded, "+.3f")
     first = (
         f"**Mixing {max(wide):.0%} of the input back into the baseline's output raises CLIP-I by "
-        f"{raised}. No edit became better by that: what was asked for fades as much.**"
+        f"{raised}, though what was asked for fades with it.**"
     )
     if base[WHERE[0]].isna().all():
         return say(first, numbers=number.table)

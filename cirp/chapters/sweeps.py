@@ -34,14 +34,16 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     (low, (done, out)), (high, (done2, out2)) = ends.items()
     more, strays = paired_interval(done2, done, metric=SUCCESS), paired_interval(out2, out)
     number, apart = Numbers(), f"text guidance {high:g} minus {low:g}"
+    number(f"outside change: {apart}", strays, "+.4f")
+    number(f"edit success: {apart}", more, "+.2f")
     return say(
         f"**Turned up from {low:g} to {high:g}, text guidance "
-        + strays.says(above="adds to outside change",
-                      below="takes from outside change", open="leaves outside change as it is")
-        + f" ({number(f'outside change: {apart}', strays, '+.4f')}) and "
-        + more.says(above="to success", below="takes from success",
-                      open="does not change success significantly")
-        + f" ({number(f'edit success: {apart}', more, '+.2f')}).**",
+        + strays.says(above="raises outside change", below="lowers outside change",
+                      open="does not change outside change significantly")
+        + ", and "
+        + more.says(above="raises success.**", below="lowers success.**",
+                    open="success neither.**" if strays.low <= 0 <= strays.high
+                    else "does not change success significantly.**"),
         "A method is a curve over its dials, not a number.",
         numbers=number.table,
     )  # fmt: skip

@@ -89,7 +89,7 @@ def strip(models: Models, chain: turns.Chain, methods: Sequence[str]) -> Figure:
     fig, axes = figures.grid(len(rows), len(titles), side=1.55)
     figures.image_grid(axes, list(rows.values()), columns=titles, rows=list(rows))
     for ax, title in zip(axes[0], titles, strict=True):
-        ax.set_title(figures.fill(title, 22), fontsize=7.5, loc="center")
+        ax.set_title(figures.fill(title, 18), fontsize=9, loc="center")
     return fig
 
 

@@ -43,7 +43,7 @@ def _thing(name: str, seed: int = 4) -> np.ndarray:
     return np.round(drawn[..., :3] * alpha + PAPER * (1 - alpha)).astype(np.uint8)
 
 
-def kinds(columns: int = 11) -> Figure:
+def kinds(columns: int = 9) -> Figure:
     """Every kind that pairs are made of."""
     rows = -(-len(KNOWN) // columns)
     fig, axes = figures.grid(rows, columns, side=0.92)
@@ -94,13 +94,14 @@ def leaks(count: int = 4) -> Figure:
     """Training pairs without and with a leak."""
     fig, axes = figures.grid(3, count, side=1.7)
     for column, (quiet, loud) in enumerate(_leaking(count)):
-        figures.show(axes[0, column], render(quiet.source, SIDE), f"“{quiet.instruction}”")
+        said = figures.fill(f"“{quiet.instruction}”", 24)
+        figures.show(axes[0, column], render(quiet.source, SIDE), said)
         figures.show(axes[1, column], render(quiet.target, SIDE), "clean target")
         figures.show(
             axes[2, column], render(loud.target, SIDE), "leak: " + " and ".join(loud.leaked)
         )
         for row in range(3):
-            axes[row, column].title.set_fontsize(8)
+            axes[row, column].title.set_fontsize(9)
     return fig
 
 
@@ -162,9 +163,9 @@ def verdicts(table: pd.DataFrame) -> pd.DataFrame:
 def first_edits(count: int) -> Figure:
     """Return the first validation edits as triples: source, the book's editor, exact answer."""
     items, made = _first(count)
-    across = 4
+    across = 3
     rows = -(-count // across)
-    fig, axes = figures.grid(rows, 3 * across, side=0.95)
+    fig, axes = figures.grid(rows, 3 * across, side=1.05)
     for ax in axes.flat:
         ax.set_axis_off()
     for i, (item, edit) in enumerate(zip(items, made, strict=True)):
@@ -172,7 +173,7 @@ def first_edits(count: int) -> Figure:
         for column, picture in enumerate((item.source(), edit.image, item.target())):
             figures.show(axes[row, 3 * left + column], picture)
         axes[row, 3 * left + 1].set_title(
-            figures.fill(item.record.instruction, 34), fontsize=6.5, loc="center", pad=2
+            figures.fill(item.record.instruction, 32), fontsize=8.5, loc="center", pad=3
         )
     return fig
 
@@ -204,7 +205,7 @@ def curves(folder: Path) -> Figure:
     logs = sorted(Path(folder).glob("*.csv"))
     columns = min(4, len(logs))
     rows = -(-len(logs) // columns)
-    fig, axes = plt.subplots(rows, columns, figsize=(2.3 * columns, 1.9 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, columns, figsize=(2.2 * columns, 1.9 * rows), squeeze=False)
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, log in zip(axes.flat, logs, strict=False):
@@ -213,6 +214,6 @@ def curves(folder: Path) -> Figure:
         ax.plot(curve["minutes"], curve["loss"], color=figures.BASELINE)
         figures.log_y(ax)
         ax.set_title(log.stem, fontsize=9)
-        ax.set_xlabel("minutes", fontsize=8)
-        ax.tick_params(labelsize=7, which="both")
+        ax.set_xlabel("minutes", fontsize=8.5)
+        ax.tick_params(labelsize=8.5, which="both")
     return fig

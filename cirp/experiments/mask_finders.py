@@ -1,6 +1,6 @@
-"""Who finds the region: every method's own mask against the truth, and masks that know nothing.
+"""Who finds the region: every method's own mask against the truth, and uninformative masks.
 
-A guess that knows nothing gets the true mask's area as a present, and still must be beaten.
+An uninformative guess gets the true mask's area as a present, and still must be beaten.
 """
 
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def board(table: pd.DataFrame, guesses: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for name in images:
         found = mean_interval(images[name].to_numpy(dtype=float))
-        kind = "knows nothing" if name in (WHOLE, CENTRE, RANDOM) else "finds it"
+        kind = "uninformative" if name in (WHOLE, CENTRE, RANDOM) else "finds it"
         kind = "knows it" if name == GRID else kind
         ends = {"low": found.low, "high": found.high, "n": found.n}
         rows.append({"method": name, "kind": kind, "IoU": found.mean, **ends})

@@ -104,24 +104,37 @@ def compared(table: pd.DataFrame, here: pd.DataFrame) -> pd.DataFrame:
         own = found.setdefault((row["method"], row["undone"]), {})
         own[row["measure"]] = f"{row['mean']:.{digits}f}"
         own[f"{row['measure']}, minus as it is here"] = f"{row['apart']:+.{digits}f}"
-    rows = [{"method": m, "undone": part, **own} for (m, part), own in found.items()]
+    rows = [{"method": m, "changed": part, **own} for (m, part), own in found.items()]
     return pd.DataFrame(rows).fillna("").set_index("method")
 
 
 def finding(table: pd.DataFrame, here: pd.DataFrame) -> str:
-    """Return what undoing does, in a sentence: how many gain and lose, by their intervals."""
-    found = differences(table, here)
-    own = found["undone"] == OWN_WORDS
+    """Return what each kind of change does, in sentences: how many methods gain, and how many lose.
 
-    def counted(some: pd.DataFrame, measure: str) -> tuple[int, int, int]:
-        mine = some.loc[some["measure"] == measure, "apart"]
+    By the intervals of the paired differences.
+    """
+    found = differences(table, here)
+
+    def counted(some: pd.Series, measure: str) -> tuple[int, int, int]:
+        mine = found.loc[some & (found["measure"] == measure), "apart"]
         return sum(x.low > 0 for x in mine), sum(x.high < 0 for x in mine), len(mine)
 
-    more, fewer, count = counted(found[own], "edit success")
-    released = counted(found[~own], "edit success")
-    regions = counted(found[~own], "IoU")
+    own, ends = found["undone"] == OWN_WORDS, found["undone"] == ENDS
+    instructed = ends & (found["method"] != P2P)
+    more, fewer, count = counted(instructed, "edit success")
+    better, _, regions = counted(instructed, "IoU")
+    captions = found[ends & (found["method"] == P2P) & (found["measure"] == "edit success")]
+    lone, lost, all_own = counted(own, "edit success")
+    released = counted(~own & ~ends, "edit success")
     return (
-        f"With words of their own {fewer} of {count} methods lose success by their interval and "
-        f"{more} gain. As released, {released[0]} of {released[2]} gain and {released[1]} lose; of "
-        f"the regions {regions[0]} are found better and {regions[1]} worse."
-    )
+        f"With end of text and padding in place of the words, {more} of {count} methods that read "
+        f"instructions succeed significantly more often and {fewer} less often; {better} of "
+        f"{regions} find the region significantly better. "
+        + "".join(
+            "Prompt-to-Prompt, which reads captions, succeeds "
+            + one.says(above="more often.", below="less often.", open="about as often.") + " "
+            for one in captions["apart"]
+        )
+        + f"With words that they find themselves {lost} of {all_own} lose success and {lone} gain. "
+        f"As released, {released[0]} of {released[2]} gain success and {released[1]} lose."
+    )  # fmt: skip

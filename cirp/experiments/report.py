@@ -97,7 +97,7 @@ def reading_methods(steps: int = SWEEP_STEPS) -> Methods:
             "noisy",
             dict(variant="instruct-pix2pix", strength=0.5, prompt="instruction", **noisy),
         ),
-        "image scale 0.5, taken at its word": (
+        "image scale 0.5, applied literally": (
             "ip2p",
             dict(steps=steps, text_scale=12.0, image_scale=0.5),
         ),

@@ -28,7 +28,7 @@ from cirp.miniature import export
 from cirp.miniature.chains import KINDS
 from cirp.miniature.draw_pairs import make
 from cirp.miniature.pairs import Pair, combinations, home
-from cirp.statistics.bootstrap import mean_of
+from cirp.statistics.bootstrap import Interval, mean_of, paired_interval
 
 GROUPS = ("words", "end", "padding")  # begin of text is the same in every prompt
 TAKEN = {
@@ -194,5 +194,11 @@ def both_done(table: pd.DataFrame) -> pd.DataFrame:
             rows.append({
                 "training_seed": seed, "text_scale": scale, "taken": name,
                 "first": mean_of(some, name, "done"), "second": mean_of(some, name, "other_done"),
+                "second - first": _second_minus_first(some[some["method"] == name]),
             })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _second_minus_first(rows: pd.DataFrame) -> Interval:
+    means = rows.groupby("id")[["done", "other_done"]].mean().astype(float)
+    return paired_interval(means["other_done"].to_numpy(), means["done"].to_numpy(), metric="done")

@@ -157,7 +157,7 @@ def score(watched: Watched, heat: Heat | None = None, **columns) -> dict:
 
 
 def leaderboard(watched: Sequence[Watched], *, by: str, seed: int = 0) -> pd.DataFrame:
-    """Localisation of the edit's words, of special tokens, and of maps that know nothing.
+    """Localisation of the edit's words, of special tokens, and of uninformative maps.
 
     `by` names the system that was watched.
     """
@@ -167,7 +167,7 @@ def leaderboard(watched: Sequence[Watched], *, by: str, seed: int = 0) -> pd.Dat
         for name, heat in one.special().items():
             rows.append(score(one, heat, map=f"{by}: {name}"))
         for name, heat in localisation.baselines(one.size, seed=seed).items():
-            rows.append(score(one, heat, map=f"knows nothing: {name}"))
+            rows.append(score(one, heat, map=f"uninformative: {name}"))
     return pd.DataFrame(rows)
 
 

@@ -39,6 +39,7 @@ from cirp.paths import EDITS, MODELS, ROOT, replacing
 
 OUT = ROOT / "book" / "_extra" / "_static" / "explorer"
 MOST_STEPS = 50
+FRONT = "change-part-4"  # the edit of the front page, which chapter 1 finds by its rule
 LARGE = 256  # numbers from which a weight is worth storing in half
 
 
@@ -259,12 +260,13 @@ def pictures(models: Models, items: Sequence[EditItem], folder: Path) -> list[di
 
 
 def shown_items() -> list[EditItem]:
-    """The book's edits as the page shows them: one of each kind, the examples, then the rest."""
+    """The book's edits as the page shows them: the front page's, one of each kind, the rest."""
     every = load_edits(EDITS)
     others = [item for item in every if not item.record.example]
     firsts = list({item.record.edit_type: item for item in reversed(others)}.values())[::-1]
     examples = [item for item in every if item.record.example]
-    return [*firsts, *examples, *(item for item in others if item not in firsts)]
+    rest = [item for item in others if item not in firsts]
+    return sorted([*firsts, *examples, *rest], key=lambda item: item.id != FRONT)
 
 
 def main(folder: Path = OUT) -> None:

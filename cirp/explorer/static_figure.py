@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from cirp import figures
 from cirp.attention.maps import fuse
+from cirp.attention.tokens import words as words_of
 from cirp.data.edits import EditItem
 from cirp.diffusion.pipelines import Models
 from cirp.explorer.by_name import BASELINE, prompt_of, run_method, task_of
@@ -14,6 +15,7 @@ from cirp.explorer.runs import Request, Seen, names_of, run
 from cirp.metrics import similarity
 
 MOST_WORDS = 6
+LAST = "behind the text"  # what the last map is of: padding, or all that stands there
 
 
 def figure(models: Models, item: EditItem, request: Request) -> Figure:
@@ -23,19 +25,28 @@ def figure(models: Models, item: EditItem, request: Request) -> Figure:
     said = request.instruction if plain else prompt_of(task, request.method)
     made = (run if plain else run_method)(models, task, request, on_step=steps.append)
     made = made if plain else made.image
-    words = names_of(models, said)[1:-1][:MOST_WORDS]
+    words = _words(models, said)[:MOST_WORDS]
     source, mask = item.source(), item.mask()
     change = similarity.change(similarity.to_array(made), similarity.to_array(source))
-    fig, axes = figures.grid(1, 3 + len(words), side=1.6)
+    shown = 4 + len(words)
+    fig, axes = figures.grid(-(-shown // 5), min(shown, 5), side=1.6)
     axes = np.ravel(axes)
     figures.show(axes[0], source, "input", mask=mask)
     figures.show(axes[1], made, "the edit")
-    figures.overlay(axes[2], made, change, "changed", mask=mask, opacity=0.85)
-    for place, word in enumerate(words):
-        heat = _averaged(steps, 1 + place)
-        figures.overlay(axes[3 + place], source, heat, figures.drawable(word), mask=mask)
+    figures.overlay(axes[2], made, change, "what changed", mask=mask, opacity=0.85)
+    for place, (word, positions) in enumerate(words, start=3):
+        heat = np.mean([_averaged(steps, position) for position in positions], axis=0)
+        figures.overlay(axes[place], source, heat, figures.drawable(word), mask=mask)
+    figures.overlay(axes[shown - 1], source, _averaged(steps, -1), LAST, mask=mask)
     fig.suptitle(f"“{figures.drawable(request.instruction)}”", fontsize=11, style="italic")
     return fig
+
+
+def _words(models: Models, said: str) -> list[tuple[str, list[int]]]:
+    """Return the words of a text, each with the numbers of its tokens."""
+    if models.editor.controllable:
+        return [tuple(one) for one in words_of(models.instruct.tokenizer, said)]
+    return [(name, [n]) for n, name in enumerate(names_of(models, said)[1:-1], start=1)]
 
 
 def _averaged(steps: list[Seen], token: int) -> np.ndarray:

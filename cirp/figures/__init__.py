@@ -17,7 +17,16 @@ from cirp.figures.charts import (
     reach,
     trade_off,
 )
-from cirp.figures.pictures import grid, image_grid, outline, overlay, row_label, show
+from cirp.figures.pictures import (
+    grid,
+    heat_bar,
+    image_grid,
+    outline,
+    overlay,
+    point_out,
+    row_label,
+    show,
+)
 from cirp.figures.style import (
     BASELINE,
     CONTROL,
@@ -47,7 +56,9 @@ __all__ = [
     "image_grid",
     "log_y",
     "number_grid",
+    "heat_bar",
     "outline",
+    "point_out",
     "over_time",
     "overlay",
     "ranks",

@@ -3,7 +3,7 @@
 Tables come in as `cirp.statistics` makes them: one row a point, intervals as `low` and `high`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from cirp.figures.style import CONTROL, MARKERS, PALETTE
+from cirp.figures.text import fill
 from cirp.statistics.bootstrap import Interval
 
 
@@ -100,11 +101,14 @@ def trade_off(
     controls: Sequence[str] = (),
     labels: tuple[str, str] | None = None,
     better: str = "",
+    beside: Mapping[str, tuple[float, float]] | None = None,
 ) -> None:
     """A curve for each method through its settings, in the table's order, with intervals.
 
     Columns `{x}_low`, `{x}_high`, `{y}_low`, `{y}_high` are drawn where they exist. Methods in
     `controls` are grey and dashed. `better` is a corner, such as "upper left", marked as such.
+    `beside` writes names at their curve's last point, (right, up) of it in points of type, in place
+    of the legend.
     """
     for number, (name, rows) in enumerate(table.groupby("method", sort=False)):
         is_control = name in controls
@@ -122,9 +126,18 @@ def trade_off(
             markersize=5.5,
             label=name,
         )
+        if name in (beside or {}):
+            right, up = beside[name]
+            last = rows.iloc[-1]
+            ax.annotate(
+                fill(name, 32), (last[x], last[y]), (right, up), textcoords="offset points",
+                fontsize=9.5, color=colour, ha="left" if right >= 0 else "right",
+                va="bottom" if up > 0 else "top",
+            ).set_in_layout(False)  # fmt: skip
     ax.set_xlabel(labels[0] if labels else x)
     ax.set_ylabel(labels[1] if labels else y)
-    ax.legend(fontsize=9)
+    if not beside:
+        ax.legend(fontsize=9)
     if better:
         _mark_corner(ax, better)
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from cirp.figures.style import HEAT
+from cirp.figures.style import HEAT, NOISY
 from cirp.figures.text import drawable, fill
 
 Heat = Float[np.ndarray, "rows columns"]
@@ -155,3 +155,25 @@ def overlay(
     ax.set_title(drawable(title), fontsize=10, loc="center")
     ax.set_axis_off()
     return drawn
+
+
+def point_out(ax: Axes, text: str, at: tuple[float, float]) -> None:
+    """An arrow to a place of a picture, (x, y) in its pixels, with a text at its far edge."""
+    below = at[1] < sum(ax.get_ylim()) / 2
+    ax.annotate(
+        text, at, (0.5, 0.05 if below else 0.95), textcoords="axes fraction", ha="center",
+        va="bottom" if below else "top", fontsize=9, fontweight="bold", color="#111111",
+        bbox=dict(boxstyle="round,pad=0.3", fc="#ffffff", ec=NOISY, lw=1.5),
+        arrowprops=dict(arrowstyle="-|>", color=NOISY, lw=2.2, shrinkB=1, mutation_scale=14),
+    )  # fmt: skip
+
+
+def heat_bar(axes: np.ndarray, drawn: mpl.image.AxesImage, label: str) -> None:
+    """A colour bar for heat maps of one scale, below all of `axes`."""
+    bar = axes.flat[0].figure.colorbar(
+        drawn, ax=list(axes.flat), location="bottom", shrink=0.4, aspect=40, pad=0.01
+    )
+    bar.solids.set_alpha(1)  # the maps let the picture through, their bar need not
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)

@@ -78,3 +78,10 @@ def say(*sentences: str, numbers: pd.DataFrame | None = None) -> Paragraph:
     made = Paragraph(" ".join(sentence.strip() for sentence in sentences if sentence))
     made.numbers = numbers
     return made
+
+
+def numbered(sentences: Sequence[str], *, numbers: pd.DataFrame | None = None) -> Paragraph:
+    """Return a numbered list of sentences; `numbers` is the table of what they say."""
+    made = Paragraph("\n".join(f"{n}. {one}" for n, one in enumerate(sentences, start=1)))
+    made.numbers = numbers
+    return made

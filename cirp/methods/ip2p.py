@@ -1,7 +1,7 @@
 """InstructPix2Pix (Brooks et al. 2023): the baseline.
 
 Source image concatenated as extra input, pure noise to start with, two guidance scales. Equal to
-diffusers' StableDiffusionInstructPix2PixPipeline, except that any image scale is taken at its word.
+diffusers' StableDiffusionInstructPix2PixPipeline, but it applies every image scale literally.
 """
 
 from collections.abc import Sequence

@@ -104,7 +104,7 @@ def pixel_metrics(
 def leakage_auc(changes: Field, regions: Regions) -> float:
     """ROC-AUC of the change map as a detector of the mask, the guard band left out.
 
-    1: every pixel inside changed more than any outside; 0.5: the change knows nothing of the mask.
+    1: every pixel inside changed more than any outside; 0.5: the change does not follow the mask.
     NaN if nothing changed or a side is empty.
     """
     if not (changes.any() and regions.inside.any() and regions.outside.any()):

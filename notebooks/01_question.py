@@ -22,7 +22,7 @@
 # :class: tip
 # You will learn to measure over-editing: to tell an edit that happened from one that did not, wanted change from
 # unwanted, and a score that means something from one that rewards doing nothing; and to read where words look. Chapters
-# 7 and 8 have exercises with answers to open.
+# 2 to 8 have exercises with answers to open.
 # :::
 #
 # *Needs nothing beyond this repository.*
@@ -56,14 +56,14 @@ answer
 # %% tags=["remove-input"] mystnb={"table": {"caption": "The answer in numbers.", "name": "tab-answer-01"}}
 answer.numbers
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, where the words look, InstructPix2Pix's edit, remap's, and the exact answer. Below: how much each pixel changed; bright is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "One edit that succeeds and strays. Above: the input with the region that should change, InstructPix2Pix's edit, remap's, and the exact answer. Below: where the words look, and how much each pixel changed; the brightest colour is what the baseline changes most outside of the line.", "name": "fig-one-edit"}, "image": {"alt": "Input, attention, two edits and true target, with maps of change."}}
 item = chapter.chosen(s, recorded)
 _ = s.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit")
 
 # %% [markdown]
-# {numref}`fig-one-edit` shows one of the book's local edits that both systems get right: the one on which remap removes most
-# of the baseline's unwanted change. It was selected by this rule, not by hand. Nobody asked for what is bright outside of
-# the line.
+# {numref}`fig-one-edit` shows one of the book's local edits that both systems get right: the one whose
+# structure outside the region (SSIM) remap keeps best, compared with the baseline. It was selected by this
+# rule, not by hand. What is bright outside of the line nobody asked for.
 #
 # ## The report's comparison
 #

@@ -131,7 +131,7 @@ one.groupby(["training_seed", "leak"])[["success", "l1_source_outside_excess"]].
 # %% [markdown]
 # ## The first part in short
 #
-# Each chapter answers its question in its first sentence, with an interval:
+# Each chapter answers its question in its first sentence, and a table has the intervals:
 #
 # - what over-editing looks like ({doc}`01_question`), and what one has to know to measure it ({doc}`02_world`);
 # - where words look ({doc}`03_attention`);

@@ -13,8 +13,8 @@
 #
 # :::{admonition} In this part
 # :class: tip
-# You will learn what can be held so that an edit stays in its place, what each hold is worth, and how to compare
-# methods so that nobody wins by doing less. Chapters 12 and 13 have exercises with answers to open.
+# You will learn what can be constrained so that an edit stays in its place, what each constraint is worth, and how to
+# compare methods so that nobody wins by doing less. Chapters 10 to 13 have exercises with answers to open.
 # :::
 #
 # The methods are re-implementations on one attention interface, on the *miniature*; none of these numbers is a

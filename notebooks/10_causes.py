@@ -49,14 +49,14 @@ answer.numbers
 # %% [markdown]
 # ## One part constrained at a time
 #
-# The baseline runs with one of its parts *held* outside a region, that is, kept as it is without the instruction.
+# The baseline runs with one of its parts *constrained* outside a region, that is, kept as it is without the instruction.
 # Guidance: the text's part is set to zero there. Cross-attention and self-attention: the maps of the branch that has not
 # seen the text are used. Latents: the noised source's. All scales stay the same, so that nothing else differs.
 #
-# Latents can be held in any diffusers pipeline, by a callback that puts the noised source back outside of the region
+# Latents can be constrained in any diffusers pipeline, by a callback that puts the noised source back outside of the region
 # after every step ({numref}`fig-hold`):
 
-# %% mystnb={"figure": {"caption": "The test edit on which InstructPix2Pix strays most: the input with the region that should change, the edit, and the same edit with the latents held outside of the region.", "name": "fig-hold"}, "image": {"alt": "An input and two edits of it."}}
+# %% mystnb={"figure": {"caption": "The test edit on which InstructPix2Pix strays most: the input with the region that should change, the edit, and the same edit with the latents constrained outside of the region.", "name": "fig-hold"}, "image": {"alt": "An input and two edits of it."}}
 import torch
 from torch.nn.functional import adaptive_max_pool2d
 
@@ -69,7 +69,7 @@ noise = torch.randn(clean.shape, generator=torch.manual_seed(seed))
 inside = adaptive_max_pool2d(torch.tensor(item.mask())[None, None].float(), clean.shape[-2:])
 
 
-def hold(pipe, step, timestep, tensors):
+def constrain(pipe, step, timestep, tensors):
     """Put the noised source back outside of the region."""
     later = pipe.scheduler.timesteps[step + 1 : step + 2]
     kept = pipe.scheduler.add_noise(clean, noise, later) if len(later) else clean
@@ -78,32 +78,32 @@ def hold(pipe, step, timestep, tensors):
 
 
 call = dict(image=item.source(), latents=noise, num_inference_steps=steps, guidance_scale=2.5, image_guidance_scale=1.5)
-plain, held = (
-    pipe(item.record.instruction, **call, callback_on_step_end=each).images[0] for each in (None, hold)
+plain, kept = (
+    pipe(item.record.instruction, **call, callback_on_step_end=each).images[0] for each in (None, constrain)
 )
 _, axes = figures.grid(1, 3)
 figures.show(axes[0], item.source(), "input", mask=item.mask())
-figures.show(axes[1], plain, "nothing held")
-figures.show(axes[2], held, "latents held")
+figures.show(axes[1], plain, "unconstrained")
+figures.show(axes[2], kept, "latents constrained")
 
 # %% [markdown]
-# Guidance alone was held in five ways: outside the true region, evenly at the same strength, outside another picture's
+# Guidance alone was constrained in five ways: outside the true region, evenly at the same strength, outside another picture's
 # region, *inside* the true region, and nowhere. If the place mattered for the unwanted change, the first would have the
 # least of it ({numref}`tab-gates`):
 
-# %% mystnb={"table": {"caption": "Guidance held outside the true region, and in four other ways.", "name": "tab-gates"}}
+# %% mystnb={"table": {"caption": "Guidance constrained outside the true region, and in four other ways.", "name": "tab-gates"}}
 chapter.gates(found)
 
 # %% [markdown]
-# ## Region times hold
+# ## Region times constraint
 #
-# Every method with a mask finds a region and holds something outside of it. Each region was combined with each hold, to
-# tell what finding the region is worth from what holding is worth ({numref}`fig-crossed`, {numref}`tab-factorial`).
+# Every method with a mask finds a region and constrains something outside of it. Each region was combined with each
+# constraint, to tell what finding the region is worth from what constraining is worth ({numref}`fig-crossed`, {numref}`tab-factorial`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Means over the local test edits, by region (rows) and by what is held outside of it (columns), at the baseline's own scales.", "name": "fig-crossed"}, "image": {"alt": "Two grids of numbers, outside change and edit success, by region and hold."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Means over the local test edits, by region (rows) and by what is constrained outside of it (columns), at the baseline's own scales.", "name": "fig-crossed"}, "image": {"alt": "Two grids of numbers, outside change and edit success, by region and constraint."}}
 _ = s.save(chapter.crossed_figure(found), "10_crossed")
 
-# %% tags=["hide-output"] mystnb={"table": {"caption": "Every region and everything held, against the baseline.", "name": "tab-factorial"}}
+# %% tags=["hide-output"] mystnb={"table": {"caption": "Every region and every constraint, against the baseline.", "name": "tab-factorial"}}
 chapter.factorial_table(found)
 
 # %% [markdown]
@@ -178,12 +178,12 @@ _ = s.save(chapter.scatter(seen, base), "10_causes")
 # %% [markdown]
 # ## Exercises
 #
-# 1. Hold the latents *inside* the region instead of outside of it. How much changes on either side?
-# 2. {numref}`tab-gates` says that guidance held outside of the true region *raises* the change there. How can less
+# 1. Constrain the latents *inside* the region instead of outside of it. How much changes on either side?
+# 2. {numref}`tab-gates` says that guidance constrained outside of the true region *raises* the change there. How can less
 #    guidance change more?
 #
 # :::{dropdown} Answer to the second
-# Held means: kept as it is without the instruction. But the branch without the instruction does not copy its input
+# Constrained means: kept as it is without the instruction. But the branch without the instruction does not copy its input
 # faithfully; where it alone is followed, the picture drifts.
 # :::
 
@@ -192,16 +192,16 @@ import pandas as pd
 
 import cirp
 
-outside, inside = inside, 1 - inside  # `hold` reads the second
-other = pipe(item.record.instruction, **call, callback_on_step_end=hold).images[0]
+outside, inside = inside, 1 - inside  # `constrain` reads the second
+other = pipe(item.record.instruction, **call, callback_on_step_end=constrain).images[0]
 inside = outside
 sides = {name: cirp.score(item.source(), made, item.mask()) for name, made in
-         {"nothing held": plain, "held outside": held, "held inside": other}.items()}
+         {"unconstrained": plain, "constrained outside": kept, "constrained inside": other}.items()}
 pd.DataFrame(sides).T[["l1_inside", "l1_outside"]].round(3)
 
 # %% [markdown]
 # ## What this does not show
 #
-# One seed an edit, one small model. Holding is always holding *to* something: guidance and attention are held to the
-# branch without instruction, and where that branch does not copy its input, holding to it cannot help. An editor whose
-# other branch copied faithfully might gain from it; latents are held to the input itself.
+# One seed an edit, one small model. Guidance and attention are constrained to the branch without instruction.
+# Where that branch does not copy its input, the constraint cannot help. An editor whose other branch copied faithfully
+# might gain from it. Latents are constrained to the input itself.

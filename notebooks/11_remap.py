@@ -136,8 +136,8 @@ methods.listing(matte)
 # | Change to remap | edit success | outside change |
 # |---|---|---|
 # | none | .728 | −.0092 |
-# | latents held from step 3 on | .722 | −.0091 |
-# | latents let go in the last two steps, four steps | .722, .722 | −.0091 |
+# | latents constrained from step 3 on | .722 | −.0091 |
+# | latents unconstrained in the last two steps, four steps | .722, .722 | −.0091 |
 # | doubtful cells join late | .717 | −.0098 |
 # | the edit noised again to half of the schedule, and repeated | .706 | −.0089 |
 # | text scale 5, or 1.5, in the first quarter of the steps | .722, .711 | −.0090, −.0092 |
@@ -162,7 +162,7 @@ mine = tried[tried["method"] == "remap as it is"]
 kinds = mine.groupby("edit_type")[["success", PRIMARY, "region_iou"]].mean().round(3)
 kinds.rename(columns=tables.named).rename_axis("kind of edit")
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, baseline, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "The edits whose regions were found worst: input with the true region, InstructPix2Pix, remap with its region, exact answer.", "name": "fig-remap-failures"}, "image": {"alt": "Rows of failures of remap."}}
 worst = chapter.worst(s.items, mine, count=5)
 shown = s.made(worst, {n: configurations.automatic(steps)[n] for n in (configurations.BASELINE, configurations.OURS)})
 _ = s.save(methods.gallery(worst, shown), "11_failures")

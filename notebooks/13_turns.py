@@ -89,10 +89,10 @@ pd.DataFrame({"after one turn": one, "after five": five, "times": five / one}).r
 # %% [markdown]
 # ## The second part in short
 #
-# To keep an edit in its place is two tasks: find the place, and hold the rest.
+# To keep an edit in its place is two tasks: find the place, and keep the rest.
 #
-# - What each method does on the same pictures: {doc}`09_methods`. What holding each quantity is worth: {doc}`10_causes`.
-# - How remap finds and holds, and what each of its parts is worth: {doc}`11_remap`.
+# - What each method does on the same pictures: {doc}`09_methods`. What each constraint is worth: {doc}`10_causes`.
+# - How remap finds the region and keeps the rest, and what each of its parts is worth: {doc}`11_remap`.
 # - Who is better than whom, over the whole dial and by interval: {doc}`12_frontiers`.
 # - What small unwanted changes add up to: this chapter.
 #

@@ -14,7 +14,7 @@
 # :::{admonition} In this part
 # :class: tip
 # You will learn how each method works, from its equation and the lines of code that are its own, and where it fails.
-# Chapters 14 and 16 have exercises with answers to open.
+# Chapters 14 to 16 have exercises with answers to open.
 # :::
 #
 # *Numbers are of the miniature, and methods are re-implementations.*

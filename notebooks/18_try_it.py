@@ -32,10 +32,10 @@ shown
 # %% [markdown]
 # ## What one can do with it
 #
-# In this page the miniature itself runs in your browser: the first *Run* fetches it (25 MB), and then ten steps take
-# a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel: it takes any model, runs every method
-# by its name on the same noise, draws scenes anew or takes a picture of your own, and can ask remap for a region.
-# Nothing you type leaves your machine. The line above the pictures leads through the first minute; then, or instead:
+# In this page the miniature itself runs in your browser: it is fetched (25 MB) when you come to the explorer, and then
+# ten steps take a few seconds. In JupyterLab (`make lab`) the same explorer runs on the kernel: it takes any model, runs
+# every method by its name on the same noise, draws scenes anew or takes a picture of your own, and can ask remap for a
+# region. Nothing you type leaves your machine. The line above the pictures leads through the first minute; then, or instead:
 #
 # 1. Press *Run*. The picture forms, and the words of the instruction get their maps: point at one. *end* and *padding*
 #    are what stands after the words: the editor reads the instruction there, too.

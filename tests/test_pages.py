@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -219,6 +220,25 @@ def test_a_book_of_other_edits_has_no_picture_of_the_books_own(
     assert "a.webp" not in warned.getvalue()  # it is not looked for either
 
 
+@pytest.mark.parametrize("said", ["1. **one**\n2. **two**", "*left out*"])
+def test_a_finding_has_its_evidence_behind_each_of_its_lines(said, tmp_path, extension):
+    extension("provenance")
+    source = tmp_path / "source"
+    source.mkdir()
+    outputs = [{"data": {"text/plain": "x"}}, {"data": {"text/markdown": [said]}}]
+    (source / "a.ipynb").write_text(json.dumps({"cells": [{"outputs": outputs}]}))
+    text = "# A page\n\n```{finding} a.ipynb\n[here](https://a.b)\n[there](https://c.d)\n```\n"
+    (source / "index.md").write_text(text)
+    settings = {"extensions": ["myst_parser", "provenance"], "exclude_patterns": ["*.ipynb"]}
+    Sphinx(
+        source, None, tmp_path / "out", tmp_path / "trees", "html", settings, status=None
+    ).build()
+    page = BeautifulSoup((tmp_path / "out" / "index.html").read_text(), "html.parser")
+    lines = [plain(one.get_text()) for one in page.select("ol > li")]
+    assert lines == (["one here", "two there"] if "one" in said else [])
+    assert ("left out" in page.get_text()) == ("here" not in page.select_one("section").get_text())
+
+
 SITE = ROOT / "_build" / "html" / "notebooks"
 ESTIMATE = re.compile(r"[+\u2212]?\d*\.\d+ \[[^\]]+\]")  # "0.12 [0.05, 0.19]"
 
@@ -272,3 +292,23 @@ def test_a_table_is_computed_again_in_one_chapter_and_in_no_more():
     ]
     checked = Counter(name for name, left_out in called if not left_out)
     assert set(checked) == {name for name, _ in called} and set(checked.values()) == {1}
+
+
+@pytest.mark.slow
+def test_the_front_page_has_three_findings_each_with_its_evidence():
+    page = SITE.parent / "intro.html"
+    if not page.exists():
+        pytest.skip("run `make book` first")
+    article = BeautifulSoup(page.read_text(), "html.parser").select_one("article.bd-article")
+    found = article.select_one("ol").find_all("li")
+    executed = json.loads((ROOT / "book" / "notebooks" / "01_question.ipynb").read_text())
+    said = next(
+        "".join(output["data"]["text/markdown"])
+        for cell in executed["cells"]
+        for output in cell.get("outputs", [])
+        if "text/markdown" in output.get("data", {})
+    )
+    assert len(found) == 3
+    for item, line in zip(found, said.splitlines(), strict=True):
+        assert plain(item.find("strong").get_text()) == plain(line.split("**")[1])
+        assert item.find("a")["href"].startswith("notebooks/")

@@ -117,7 +117,7 @@ class FirstSentence(SphinxDirective):
     """The finding that an executed chapter begins with: its first output that is a sentence.
 
     Its argument is the notebook, relative to the page. Each line of its content stands behind a
-    line of the finding, such as a link to its evidence.
+    line of the finding, such as a link to its evidence, if there are as many.
     """
 
     required_arguments = 1
@@ -132,9 +132,9 @@ class FirstSentence(SphinxDirective):
             for output in cell.get("outputs", []):
                 if said := output.get("data", {}).get("text/markdown"):
                     lines = "".join(said).splitlines()
-                    behind = [*self.content, *[""] * len(lines)]
-                    pairs = zip(lines, behind, strict=False)
-                    return self.parse_text_to_nodes("\n".join(" ".join(pair) for pair in pairs))
+                    if len(lines) == len(self.content):
+                        lines = [" ".join(pair) for pair in zip(lines, self.content, strict=True)]
+                    return self.parse_text_to_nodes("\n".join(lines))
         raise self.error(f"{path.name} has no sentence among its outputs")
 
 

@@ -86,18 +86,18 @@ def without_tokens(carried: pd.DataFrame, number: Numbers) -> tuple[pd.DataFrame
 
 
 def crossed(found: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Regions by holds: means of "outside" or "success", nothing pasted."""
+    """Regions by constraints: means of "outside" or "success", nothing pasted."""
     some = found[~found["pasted"]]
     wide = some.pivot_table(index="region", columns="held", values=name, sort=False)
     regions = [r for r in dict.fromkeys(some["region"]) if r in wide.index]
     return wide.loc[regions, [h for h in factorial.HOLDS if h in wide]].rename_axis(
-        index="region", columns="held outside of it"
+        index="region", columns="constrained outside of it"
     )
 
 
 def factorial_table(found: pd.DataFrame) -> Styler:
     """Every cell of the factorial, as numbers."""
-    columns = {"region": "region", "held": "held outside of it"}
+    columns = {"region": "region", "held": "constrained outside of it"}
     rows = found[list(columns)].rename(columns=columns)
     rows["the source pasted"] = found["pasted"].map({True: "yes", False: "no"})
     for name, heading, digits in ((DONE, "edit success", 3), (OUTSIDE, "outside change", 4)):

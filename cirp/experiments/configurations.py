@@ -134,17 +134,23 @@ def ideas(steps: int = STEPS) -> Methods:
         "a wider generous region": dict(grow=0.25),
         "a narrower generous region": dict(grow=0.75),
         "attention not remapped": dict(remap=False),
-        "latents not held": dict(hold=False),
-        "neither remapped nor held": dict(remap=False, hold=False),
-        "not held; attention remapped at end of text and padding": dict(hold=False, tokens="end"),
-        "not held; attention remapped at the words": dict(hold=False, tokens="words"),
-        "not held, not remapped; guidance gated": dict(hold=False, remap=False, gate=True),
+        "latents not constrained": dict(hold=False),
+        "latents not constrained, attention not remapped": dict(remap=False, hold=False),
+        "latents not constrained; attention remapped at end of text and padding": dict(
+            hold=False, tokens="end"
+        ),
+        "latents not constrained; attention remapped at the words": dict(
+            hold=False, tokens="words"
+        ),
+        "latents not constrained, attention not remapped; guidance gated": dict(
+            hold=False, remap=False, gate=True
+        ),
         "guidance gated, too": dict(gate=True),
         "source not pasted": dict(paste=False),
         "a looser paste": dict(low=5.0, high=12.0),
         "a tighter paste": dict(low=15.0, high=36.0),
         "image guidance to the end": dict(image_until=1.0),
-        "told the true region": dict(region="given"),
+        "given the true region": dict(region="given"),
         "half the blur": dict(sigma=0.5),
         "half more blur": dict(sigma=1.5),
         "half the distance that means the whole picture": dict(scope=0.14),

@@ -1,10 +1,10 @@
 // The explorer's engine in a page: InstructPix2Pix on the miniature, in a worker, through ONNX Runtime Web.
-// Equal to cirp.explorer.runs to rounding. Loaded on the reader's first run, never with the page.
+// Equal to cirp.explorer.runs to rounding. Loaded when the reader comes to the explorer, never with the page.
 
 import * as ort from "../vendor/ort/ort.wasm.bundle.min.mjs";
 
 const here = new URL(".", import.meta.url);
-let known = null, loading = null;
+let known = null, loading = null, telling = null;
 let kept = []; // the text branch's maps of the last run that was not frozen, by step and layer
 
 async function unpacked(name, told = () => {}) {
@@ -21,8 +21,9 @@ async function facts() {
   return known;
 }
 
-/** The graphs and pictures, once; `told` is called with the share that has come. */
+/** The graphs and pictures, once; the latest `told` is called with the share that has come. */
 function models(told) {
+  telling = told;
   loading ??= (async () => {
     const runtime = "../vendor/ort/ort-wasm-simd-threaded.wasm.gz";
     const files = { [runtime]: 3.7, ...(await facts()).megabytes };
@@ -31,7 +32,7 @@ function models(told) {
     await Promise.all(Object.keys(files).map(async (name) => {
       got[name] = await unpacked(name, (seen) => {
         come[name] = seen / 1e6;
-        told(Math.min(0.95, Object.values(come).reduce((a, b) => a + b) / all));
+        telling(Math.min(0.95, Object.values(come).reduce((a, b) => a + b) / all));
       });
     }));
     // threads share memory, which a host has to allow by two headers (`_headers`); GitHub Pages sends none
@@ -40,7 +41,7 @@ function models(told) {
     const session = (name) => ort.InferenceSession.create(got[name], { executionProviders: ["wasm"] });
     const made = { text: await session("text.onnx.gz"), unet: await session("unet.onnx.gz"), decoder: await session("decoder.onnx.gz") };
     made.pictures = new Float32Array(got["pictures.f32.gz"].buffer);
-    told(1);
+    telling(1);
     return made;
   })();
   loading.catch(() => { loading = null; });
@@ -283,6 +284,7 @@ async function answered(work) {
 
 onmessage = ({ data: { kind, request, extra } }) => {
   if (kind === "cancel") stopped = newest;
+  if (kind === "warm") models(() => {}).catch(() => {}); // a run says what is wrong
   if (kind === "tokens") answered(() => postMessage({ kind, tokens: tokenized(request.instruction).names, unknown: unfamiliar(request.instruction) }));
   if (kind === "run") {
     const mine = ++newest;

@@ -172,7 +172,7 @@ seen = results.table(s, "traces")
 columns = {"spearman": "Spearman's rho", "area given": "the area outside partialled out", "n": "edits"}
 tables.in_words(traces.correlations(seen, base).set_index("trace"), columns)
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Each dot is a local edit: what the text changes in the prediction outside the region, as a share of all it changes and per cell, against the change found outside. Lines are means of groups of the edits.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots of traces against excess outside change."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Each dot is a local edit: what the text changes in the prediction outside the region, as a share of all it changes and per cell, against the change found outside.", "name": "fig-causes"}, "image": {"alt": "Two scatter plots of traces against excess outside change."}}
 _ = s.save(chapter.scatter(seen, base), "10_causes")
 
 # %% [markdown]

@@ -195,7 +195,7 @@ def test_the_first_minute_is_guided_to_an_edit_that_strays_no_more(site, tmp_pat
         assert until(driver, f"{TOUR}.startsWith('2 of 3')")
         button(driver, "show what it changed").click()
         assert until(driver, f"{TOUR}.startsWith('3 of 3')")
-        button(driver, "hold it and run").click()
+        button(driver, "constrain it and run").click()
         said = until(driver, f"{TOUR}.startsWith('Outside') && {TOUR}")
         before, after = map(float, re.findall(r"from (\S+) to (\S+)\.", said)[0])
         rows = driver.find_elements("css selector", ".cirp-scores tbody tr")
@@ -431,7 +431,7 @@ def test_the_chapter_says_how_much_is_fetched():
     runtime = page.OUT.parent / "vendor" / "ort" / "ort-wasm-simd-threaded.wasm.gz"
     fetched = sum(stamp["megabytes"].values()) + runtime.stat().st_size / 1e6
     text = (ROOT / "notebooks" / "18_try_it.py").read_text()
-    assert abs(float(re.search(r"fetches it \((\d+) MB\)", text)[1]) - fetched) < 1
+    assert abs(float(re.search(r"fetched \((\d+) MB\)", text)[1]) - fetched) < 1
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
@@ -461,3 +461,25 @@ def test_the_engine_is_exported_in_one_line_without_warnings(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.strip().split("\n")) == 1 and done.stderr == ""
+
+
+SEEN_AT_ONCE = """
+const boxes = Object.fromEntries(Object.entries({
+  picture: ".cirp-stage canvas", run: ".cirp-live .cirp-panel button:not([disabled])",
+  scores: ".cirp-stage table", dial: ".cirp-live input[type=range]",
+}).map(([name, one]) => [name, document.querySelector(one).getBoundingClientRect()]));
+const top = Math.min(...Object.values(boxes).map((box) => box.top));
+const fromTop = ([name, box]) => [name, [box.top - top, box.bottom - top]];
+return Object.fromEntries(Object.entries(boxes).map(fromTop));
+"""
+
+
+def test_picture_controls_and_scores_are_seen_at_once(site, tmp_path):
+    with served(site) as address, chromium(tmp_path / "p", size=(1440, 900)) as driver:
+        driver.get(f"{address}/notebooks/try.html")
+        until(driver, "document.querySelectorAll('.cirp-word').length > 3")
+        button(driver, "Run").click()
+        until(driver, f"{SAID} === 'done'", 120)
+        found = driver.execute_script(SEEN_AT_ONCE)
+        height = driver.execute_script("return window.innerHeight")
+        assert all(0 <= top and bottom <= height for top, bottom in found.values()), found

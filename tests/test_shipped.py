@@ -71,9 +71,15 @@ def test_recorded_tables_were_made_with_the_shipped_weights(miniature):
         if path.stem == "leak":  # of editors of its own
             each = table.groupby(["training_seed", "leak"])["weights"]
             assert each.nunique().eq(1).all() and table["weights"].nunique() == each.ngroups
-        elif path.stem == "carries":  # two trainings
+        elif path.stem in ("carries", "swaps"):  # two trainings
             of_first = table["training_seed"] == 0
             assert table.loc[of_first, "weights"].str.startswith(weights).all()
             assert table["weights"].nunique() == 2
         elif path.stem not in ("attention_cost", "editors_cost"):  # of random weights
             assert all(w.startswith(weights) for w in table["weights"].unique()), path.name
+
+
+def test_the_data_page_names_every_table():
+    said = (ROOT / "data" / "README.md").read_text(encoding="utf-8")
+    tables = sorted(path.name for path in (ROOT / "data" / "results").glob("*.csv"))
+    assert tables and not [name for name in tables if f"`{name}`" not in said]

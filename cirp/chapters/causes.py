@@ -10,7 +10,7 @@ from pandas.io.formats.style import Styler
 
 from cirp import figures
 from cirp.data.edits import EditItem
-from cirp.experiments import configurations, factorial, frontiers, strays
+from cirp.experiments import configurations, factorial, frontiers, strays, traces
 from cirp.figures.charts import reach
 from cirp.figures.sentences import Numbers, Paragraph, listed, say
 from cirp.figures.tables import unnumbered
@@ -216,9 +216,9 @@ def swaps_finding(found: pd.DataFrame) -> Paragraph:
         "**With end of text and padding taken from the second instruction, its edit is made "
         f"{more} often {'as' if more == 'about as' else 'than'} the edit that the words ask "
         f"for: {ends['second'].mean:.0%} and {ends['first'].mean:.0%} of the edits.**",
-        f"With the words taken in their place, the words' edit is made in "
-        f"{words['second'].mean:.0%}, and the edit that end of text and padding were written for "
-        f"in {words['first'].mean:.0%}.",
+        "With the words taken in their place, the edit that the words ask for is made in "
+        f"{words['second'].mean:.0%}, and that of end of text and padding in "
+        f"{words['first'].mean:.0%}.",
         f"The comparison comes out the same way in {alike} of the {len(others)} other pairs of "
         "training and text scale.",
     )
@@ -305,13 +305,11 @@ def strays_figure(table: pd.DataFrame) -> Figure:
     return fig
 
 
-def scatter(traces: pd.DataFrame, base: pd.DataFrame, *, bins: int = 8) -> Figure:
-    """Guidance outside the region against the baseline's excess outside change, and its trend.
-
-    The trend is the mean of `bins` groups of equally many edits.
-    """
-    both = traces.set_index("id")[["guidance outside", "mean |guidance| outside"]]
+def scatter(found: pd.DataFrame, base: pd.DataFrame) -> Figure:
+    """Guidance outside the region against the baseline's outside change, with rank correlations."""
+    both = found.set_index("id")[["guidance outside", "mean |guidance| outside"]]
     both = both.join(base.groupby("id")[PRIMARY].mean()).dropna()
+    rho = traces.correlations(found, base).set_index("trace")["spearman"]
     fig, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), sharey=True)
     for ax, name, label in zip(
         axes,
@@ -319,13 +317,8 @@ def scatter(traces: pd.DataFrame, base: pd.DataFrame, *, bins: int = 8) -> Figur
         ("share of the text's change that is outside", "the text's change per cell outside"),
         strict=True,
     ):
-        ax.scatter(both[name], both[PRIMARY], s=18, color=figures.BASELINE, alpha=0.5, lw=0)
-        order = both.sort_values(name)
-        groups = [
-            order.iloc[i] for i in np.array_split(np.arange(len(order)), min(bins, len(order)))
-        ]
-        middles = [(group[name].mean(), group[PRIMARY].mean()) for group in groups]
-        ax.plot(*zip(*middles, strict=True), color=figures.NOISY, marker="o", ms=4, lw=1.6)
+        ax.scatter(both[name], both[PRIMARY], s=22, color=figures.BASELINE, alpha=0.6, lw=0)
+        ax.set_title(f"rank correlation {rho[traces.TRACES[name]]:+.2f}", fontsize=10, loc="center")
         ax.set_xlabel(label)
     axes[0].set_ylabel("excess outside change (L1)")
     return fig

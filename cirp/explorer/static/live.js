@@ -407,13 +407,13 @@ function render({ model, el }) {
       dials.text_scale, dials.image_scale, dials.steps,
       dial("seed", { min: 0, max: (model.get("seeds") ?? 21) - 1, step: 1, value: asked.seed }, set("seed")),
       dials.strength,
-      element("strong", { class: "cirp-head" }, "Hold it to a region"),
+      element("strong", { class: "cirp-head" }, "Constrain it to a region"),
       element("div", { class: "cirp-row" }, paintButton,
         element("button", { type: "button", click: () => place(item.mask ? [...item.mask] : null) }, "the true one"),
         live && element("button", { type: "button", click: () => { say("Asking the model where the instruction acts …"); send("region"); } }, "find it (remap)"),
         element("button", { type: "button", click: () => place(null) }, "none")),
       ...holds,
-      element("strong", { class: "cirp-head" }, "Freeze it"), freezes,
+      element("strong", { class: "cirp-head" }, "Freeze attention"), freezes,
     ),
     element("section", { class: "cirp-stage", "aria-label": "Picture and scores" }, canvas, limits,
       element("div", { class: "cirp-strip" }, ...small.map((one) => one.figure)), scores, wiper, fits, bars),
@@ -472,7 +472,7 @@ function render({ model, el }) {
     } else if (message.kind === "cancelled") {
       run = before; running(false); say("cancelled"); draw();
     } else if (message.kind === "region") {
-      place([...message.region]); say("Found. Run again: what is ticked below is held outside of it.");
+      place([...message.region]); say("Found. Run again: what is ticked below is constrained outside of it.");
     } else if (message.kind === "repaired") {
       const [came, kept] = await Promise.all(buffers.map(bitmap));
       const made = (method, picture, at) => ({ steps: [], layers: [], tokens: [], method, strength: 0, picture, png: buffers[at], scores: message.scores[at], worked: message.worked });

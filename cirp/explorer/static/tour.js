@@ -15,7 +15,7 @@ function tour(can, facts) {
 
   function next({ ran, held, looked, from, to }) {
     if (held) return [`Outside, the change went from ${from} to ${to}. Wipe with this run | before; then try the same by guidance or by attention alone.`];
-    if (ran && looked) return ["3 of 3. Stop it: outside of the true region keep the latents of the input, and run again.", "hold it and run", can.hold];
+    if (ran && looked) return ["3 of 3. Stop it: outside of the true region keep the latents of the input, and run again.", "constrain it and run", can.hold];
     if (ran) return ["2 of 3. Where did it stray? What is bright outside the white line nobody asked for.", "show what it changed", can.show];
     return ["1 of 3. Let the model do what the instruction says, and watch the picture form.", "run it", can.run];
   }

@@ -61,9 +61,9 @@ item = chapter.chosen(s, recorded)
 _ = s.save(chapter.over_edited(s.models, item, seed=seed, steps=steps), "01_one_edit")
 
 # %% [markdown]
-# {numref}`fig-one-edit` shows one of the book's local edits that both systems get right: the one whose
-# structure outside the region (SSIM) remap keeps best, compared with the baseline. It was selected by this
-# rule, not by hand. What is bright outside of the line nobody asked for.
+# {numref}`fig-one-edit` shows one of the book's local edits that both systems get right, in words that the model was
+# trained on: the one whose structure outside the region (SSIM) remap keeps best, compared with the baseline. It was
+# selected by this rule, not by hand. What is bright outside of the line nobody asked for.
 #
 # ## The report's comparison
 #

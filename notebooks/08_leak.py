@@ -86,7 +86,7 @@ tables.in_words(found.set_index(["training seed", "leak"]), columns, ".4f")
 #
 # What each of the three changes ({numref}`fig-leak-pictures`).
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each beside the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Four test edits by the three editors, each above the map of what it changed; the line is the region that should change.", "name": "fig-leak-pictures"}, "image": {"alt": "Rows of edits and change maps for three editors."}}
 shown = [item for item in factorial.EXPERIMENT.items()[:12:2]][:4]
 _ = s.save(chapter.pictures(s.models, shown), "08_leak_pictures")
 

@@ -60,27 +60,24 @@ def board(
 
 def finding(baseline: Sequence[Watched], noisy: Sequence[Watched]) -> Paragraph:
     """Whether the words of the edit look where the edit should happen."""
-    number, parts, way = Numbers(), [], ""
+    number, said = Numbers(), []
     for some, name in ((baseline, "InstructPix2Pix"), (noisy, "noisy input")):
         if some:
             table = pd.DataFrame([score(one, map=name) for one in some])
             auc, iou = (mean_interval(table[m].to_numpy(float)) for m in ("roc_auc", "best_iou"))
-            way = way or auc._replace(low=auc.low - 0.5, high=auc.high - 0.5).says(
-                above="look towards its place",
-                below="look away from its place",
+            way = auc._replace(low=auc.low - 0.5, high=auc.high - 0.5).says(
+                above="look towards its place", below="look away from its place",
                 open="do not look at its place, as far as these edits can tell",
             )  # fmt: skip
-            parts.append(
-                f"in {name} their map finds the true region with a ROC-AUC of "
-                f"{number(f'ROC-AUC: {name}', auc, '.2f')}, where chance gives 0.5"
-            )
+            area = number(f"ROC-AUC: {name}", auc, ".2f")
             number(f"best overlap (IoU): {name}", iou, ".2f")
-    if not parts:
+            said.append(f"In {name} the words that carry an edit {way} (ROC-AUC {area})")
+    if not said:
         return say(f"*How well words find regions is not known here. {NO_MASK}*")
-    first, *more = parts
+    first, *more = said
     return say(
-        f"**The words that carry an edit {way}: {first}.**",
-        *(f"{part[:1].upper()}{part[1:]}." for part in more),
+        f"**{first}, where chance gives 0.5).**".replace("), where", ", where"),
+        *(f"{one}." for one in more),
         numbers=number.table,
     )
 

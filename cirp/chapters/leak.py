@@ -102,6 +102,7 @@ def pictures(models: Models, items: Sequence[EditItem]) -> Figure:
         for share, editor in leak.editors(models).items()
     }
     fig, axes = figures.grid(2 * len(items), len(made) + 2, side=1.55)
+    fig.set_figheight(2.9 * len(items))  # no titles between the rows
     for row, item in enumerate(items):
         above, below = axes[2 * row], axes[2 * row + 1]
         source, mask = item.source(), item.mask()

@@ -44,7 +44,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         Interval(ended["success"], *span, EDITS, 0, "exact"),
     )
     ahead = (
-        "so that the curve says nothing of how many more would be needed"
+        "which is no sign that more would help"
         if fit.slope - reach <= 0
         else f"at which rate {WANTED:g} would be reached after "
         f"{max(0.0, (WANTED - ended['success']) / fit.slope):.1f} doublings more"
@@ -52,13 +52,14 @@ def finding(table: pd.DataFrame) -> Paragraph:
     more = Interval(fit.slope, fit.slope - reach, fit.slope + reach, len(table), 0, "t").says(
         above="makes the editor succeed more often",
         below="makes the editor succeed less often",
-        open="does not change how often the editor succeeds, as far as its log can tell",
+        open="does not make the editor succeed more often, as far as its log can tell",
     )
     return say(
-        f"**More training of the last stage {more}.** From {begun['samples']:,.0f} to "
-        f"{ended['samples']:,.0f} samples each doubling added {gain} to the share of {EDITS} "
-        f"validation edits that succeed, {ahead}.",
-        f"At its end {now} succeed.",
+        f"**More training of the last stage {more}.**",
+        f"Each doubling of its samples added {gain} to the share of {EDITS} validation edits that "
+        f"succeed, {ahead}.",
+        f"The log begins at {begun['samples']:,.0f} samples and ends at {ended['samples']:,.0f}, "
+        f"where a share of {now} succeeds.",
         numbers=number.table,
     )
 

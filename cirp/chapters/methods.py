@@ -16,7 +16,7 @@ from cirp.diffusion.tasks import Edit
 from cirp.editing.driver import begin_edit
 from cirp.experiments import cache, configurations, factorial, frontiers, study
 from cirp.experiments.word_maps import watch
-from cirp.figures.sentences import Paragraph, listed, mean_alone, say
+from cirp.figures.sentences import Paragraph, listed, say
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, Interval, compare
 
 
@@ -143,9 +143,7 @@ def finding(table: pd.DataFrame) -> Paragraph:
         f"**{len(quieter)} of {len(rows)} methods change significantly less outside than the "
         f"baseline, and {len(both)} of these do not succeed significantly less often"
         + (f": {', '.join(both)}.**" if both else ".**"),
-        f"{best} has the least change outside ({mean_alone(rows[best][1], '+.4f')})."
-        if both
-        else "",
+        f"The least outside change is that of {best}." if both else "",
         f"{len(loses)} succeed significantly less often than the baseline; {len(louder)} change "
         "significantly more outside" + (f" ({', '.join(louder)})." if louder else "."),
         numbers=found,

@@ -20,7 +20,7 @@ from cirp.figures.tables import ANSWERS, known_best, named, points
 from cirp.metrics import similarity
 from cirp.statistics.bootstrap import PRIMARY, SUCCESS, compare
 
-PLACES = ((-8, -6), (8, 6), (8, 6), (8, -6), (-8, 24))  # of the readings' names at their points
+PLACES = ((-8, -6), (8, 6), (8, 6), (8, -6), (8, 8))  # of the readings' names at their points
 LESS = ": noisy input minus baseline"
 
 
@@ -150,6 +150,7 @@ def readings_figure(table: pd.DataFrame) -> Figure | None:
         y="clip_i_source",
         labels=(named(x), named("clip_i_source")),
         beside=dict(zip(report.reading_methods(), PLACES, strict=True)),
+        wrap=24,
     )
     ax.margins(x=0.12)
     return fig

@@ -36,9 +36,8 @@ def finding() -> Paragraph:
     return say(
         "**In FLUX.1 Kontext a cell shares its attention among all tokens, of which "
         f"{TOKENS['text'] / total:.0%} are text.**",
-        "So a word's map is a small part of what a cell looks at; to read it, a recorder takes the "
-        f"text's columns alone, of a whole that would be {HEADS * total**2 * 4 / 1e9:.1f} GB a "
-        "layer.",
+        "To read a word's map, a recorder takes the text's columns alone, of a whole that would be "
+        f"{HEADS * total**2 * 4 / 1e9:.1f} GB a layer.",
     )
 
 

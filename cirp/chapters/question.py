@@ -15,6 +15,7 @@ from cirp.experiments.drawn import is_local
 from cirp.experiments.report import BASELINE, GENTLE, NOISY, NOTHING, TRIP
 from cirp.experiments.study import Study
 from cirp.experiments.word_maps import watch
+from cirp.explorer.words import unknown_words
 from cirp.figures.sentences import Numbers, Paragraph, numbered, say
 from cirp.figures.tables import points
 from cirp.metrics import similarity
@@ -63,8 +64,8 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
 def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
     """Return the local edit, of those both systems get right, whose outside remap mends most.
 
-    Mended is structure (SSIM outside): what the eye sees first. The first edit of the study where
-    no table speaks of its edits.
+    Mended is structure (SSIM outside): what the eye sees first. The instruction has only words that
+    the miniature was trained on. The first edit of the study where no table speaks of its edits.
     """
     known = {item.id: item for item in s.everything}
     tried = results.of_book(s, "steps")
@@ -76,6 +77,7 @@ def chosen(s: Study, table: pd.DataFrame | None) -> EditItem:
         index="id", columns="method", values=[SUCCESS, alike]
     )
     right = wide[(wide[SUCCESS] == 1).all(axis=1)][alike].dropna()
+    right = right[[not unknown_words(known[name].record.instruction) for name in right.index]]
     return known[(right[f"{OURS}, {steps}"] - right[steps]).idxmax()]
 
 

@@ -88,8 +88,8 @@ def cannot_tell_finding(table: pd.DataFrame, blends: pd.DataFrame) -> Paragraph:
     )
     return say(
         first,
-        "Over images, the rank correlation of CLIP-I with the change outside the region is "
-        f"{outside}, and with the change inside it, which was asked for, {inside}.",
+        f"Over images, the rank correlation of CLIP-I with the unwanted change is {outside}, and "
+        f"with the change that was asked for {inside}.",
         numbers=number.table,
     )
 

@@ -37,13 +37,16 @@ def finding(table: pd.DataFrame | None) -> Paragraph:
     number(f"outside change: {apart}", strays, "+.4f")
     number(f"edit success: {apart}", more, "+.2f")
     return say(
-        f"**Turned up from {low:g} to {high:g}, text guidance "
-        + strays.says(above="raises outside change", below="lowers outside change",
-                      open="does not change outside change significantly")
-        + ", and "
-        + more.says(above="raises success.**", below="lowers success.**",
-                    open="success neither.**" if strays.low <= 0 <= strays.high
-                    else "does not change success significantly.**"),
+        f"**Turning text guidance up from {low:g} to {high:g} "
+        + (
+            "changes neither outside change nor success significantly.**"
+            if strays.low <= 0 <= strays.high and more.low <= 0 <= more.high
+            else strays.says(above="raises outside change", below="lowers outside change",
+                             open="leaves outside change as it is")
+            + " and "
+            + more.says(above="raises success.**", below="lowers success.**",
+                        open="does not change success significantly.**")
+        ),
         "A method is a curve over its dials, not a number.",
         numbers=number.table,
     )  # fmt: skip

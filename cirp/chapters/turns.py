@@ -32,17 +32,17 @@ def finding(table: pd.DataFrame) -> Paragraph:
     less = compare(end, ours, base, "untouched_change")
     kept = compare(end, ours, base, "still_right")
     number, apart = Numbers(), f"turn {last}, remap minus baseline"
-    untouched = number(f"untouched change: {apart}", less, "+.3f")
-    right = number(f"still right: {apart}", kept, "+.3f")
+    number(f"untouched change: {apart}", less, "+.3f")
+    number(f"still right: {apart}", kept, "+.3f")
     return say(
         f"**Over {last} turns the baseline's change of what nobody meant grows from "
         f"{number('untouched change: turn 1, baseline', began, '.3f')} to "
         f"{number(f'untouched change: turn {last}, baseline', ended, '.3f')}.**",
         "With remap it is "
         + less.says(above="larger", below="smaller", open="about the same")
-        + f" at the end ({untouched}), and of what should be in the scene "
+        + " at the end, and of what should be in the scene "
         + kept.says(above="more", below="less", open="about as much")
-        + f" is still seen ({right}).",
+        + " is still seen.",
         numbers=number.table,
     )
 

@@ -39,7 +39,7 @@ from cirp.paths import EDITS, MODELS, ROOT, replacing
 
 OUT = ROOT / "book" / "_extra" / "_static" / "explorer"
 MOST_STEPS = 50
-FRONT = "change-part-4"  # the edit of the front page, which chapter 1 finds by its rule
+FRONT = "change-colour-3"  # the edit of the front page, which chapter 1 finds by its rule
 LARGE = 256  # numbers from which a weight is worth storing in half
 
 

@@ -102,13 +102,14 @@ def trade_off(
     labels: tuple[str, str] | None = None,
     better: str = "",
     beside: Mapping[str, tuple[float, float]] | None = None,
+    wrap: int = 32,
 ) -> None:
     """A curve for each method through its settings, in the table's order, with intervals.
 
     Columns `{x}_low`, `{x}_high`, `{y}_low`, `{y}_high` are drawn where they exist. Methods in
     `controls` are grey and dashed. `better` is a corner, such as "upper left", marked as such.
     `beside` writes names at their curve's last point, (right, up) of it in points of type, in place
-    of the legend.
+    of the legend; their lines have up to `wrap` characters.
     """
     for number, (name, rows) in enumerate(table.groupby("method", sort=False)):
         is_control = name in controls
@@ -130,7 +131,7 @@ def trade_off(
             right, up = beside[name]
             last = rows.iloc[-1]
             ax.annotate(
-                fill(name, 32), (last[x], last[y]), (right, up), textcoords="offset points",
+                fill(name, wrap), (last[x], last[y]), (right, up), textcoords="offset points",
                 fontsize=9.5, color=colour, ha="left" if right >= 0 else "right",
                 va="bottom" if up > 0 else "top",
             ).set_in_layout(False)  # fmt: skip

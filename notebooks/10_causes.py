@@ -27,7 +27,16 @@ steps: int = 20
 # %% tags=["hide-input"]
 from cirp import figures
 from cirp.chapters import causes as chapter
-from cirp.experiments import carries, configurations, factorial, frontiers, results, study, swaps, traces
+from cirp.experiments import (
+    carries,
+    configurations,
+    factorial,
+    frontiers,
+    results,
+    study,
+    swaps,
+    traces,
+)
 from cirp.figures import tables
 
 figures.use_style()

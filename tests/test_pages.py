@@ -229,7 +229,8 @@ def test_a_finding_has_its_evidence_behind_each_of_its_lines(said, tmp_path, ext
     (source / "a.ipynb").write_text(json.dumps({"cells": [{"outputs": outputs}]}))
     text = "# A page\n\n```{finding} a.ipynb\n[here](https://a.b)\n[there](https://c.d)\n```\n"
     (source / "index.md").write_text(text)
-    settings = {"extensions": ["myst_parser", "provenance"], "exclude_patterns": ["*.ipynb"]}
+    settings = {"extensions": ["myst_nb", "provenance"], "nb_execution_mode": "off"}
+    settings["exclude_patterns"] = ["*.ipynb"]
     Sphinx(
         source, None, tmp_path / "out", tmp_path / "trees", "html", settings, status=None
     ).build()

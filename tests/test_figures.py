@@ -286,7 +286,7 @@ def test_intervals_and_numbers_become_words():
     lone, none = wide._replace(low=np.nan, high=np.nan), wide._replace(mean=np.nan, low=np.nan)
     table = pd.DataFrame({"a": [wide, lone, none], "n": [1, 2, 3], "b": [0.125, 0.25, 0.5]})
     found = tables.in_words(table, {"a": "A", "n": "N", "b": "B"}, ".2f")
-    assert found["A"].tolist() == ["0.50\u00a0[0.25,\u00a01.00]", "0.50", ""]
+    assert found["A"].tolist() == ["0.50\u00a0[0.25,\u00a01.00]", "0.50", "–"]
     assert found["N"].tolist() == [1, 2, 3] and found["B"].tolist() == ["0.12", "0.25", "0.50"]
 
 

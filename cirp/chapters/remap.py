@@ -78,8 +78,9 @@ def finding(table: pd.DataFrame, tried: pd.DataFrame) -> Paragraph:
     number(f"edit success: remap minus {pasted}", done, "+.2f")
     number.plain(f"overlap (IoU): {others.idxmax()}", f"{others.max():.2f}")
     return say(
-        f"**It can: on {len(iou)} local test edits the region that remap finds overlaps with the "
-        f"true one by {number('overlap (IoU): remap', found, '.2f')}.**",
+        f"**The model can say where an instruction acts: on {len(iou)} local test "
+        "edits the region that remap finds overlaps with the true one by "
+        f"{number('overlap (IoU): remap', found, '.2f')}.**",
         "What keeps the rest is the latents: with them constrained, remapping cross-attention "
         + maps["outside"].says(above="removes some more outside change.",
             below="adds outside change.", open="makes no significant difference.",

@@ -97,11 +97,14 @@ def wide(table: pd.DataFrame, columns: Sequence[str], *, method: str = "method")
 
 
 def in_words(table: pd.DataFrame, columns: Mapping[str, str], spec: str = ".3f") -> pd.DataFrame:
-    """Return these columns (name -> heading) as text: intervals and numbers by `spec`."""
+    """Return these columns (name -> heading) as text, numbers by `spec`; unknown is a dash."""
 
     def text(value: object) -> object:
+        mean = value.mean if isinstance(value, Interval) else value
+        if isinstance(mean, float) and math.isnan(mean):
+            return "–"
         if isinstance(value, Interval):
-            return "" if math.isnan(value.mean) else f"{value:{spec}}"
+            return f"{value:{spec}}"
         return f"{value:{spec}}" if isinstance(value, float) else value
 
     found = {heading: table[name].map(text) for name, heading in columns.items()}

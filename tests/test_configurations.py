@@ -95,18 +95,26 @@ def test_the_gallery_outlines_regions_but_not_whole_pictures(tmp_path):
     assert lines == [0, 2, 0, 0]  # white over black
 
 
-def test_extremes_are_the_best_and_the_worst_against_the_baseline():
+def test_a_method_is_shown_where_it_gains_and_where_it_loses_most():
     base, ours = configurations.BASELINE, configurations.OURS
     rows = []
-    for item, done, outside in (("a", 1.0, 0.1), ("b", 0.2, 0.1), ("c", 0.5, 0.9)):
-        rows.append(row(base, item, 0, 0.1, success_soft=0.5))
-        rows.append(row(ours, item, 0, outside, success_soft=done))
+    for item, success, soft, alike in (  # a, b: both succeed; c, e: the baseline alone
+        ("a", 1.0, 0.9, 0.2), ("b", 1.0, 0.8, 0.1), ("c", 0.0, 0.1, 0.9), ("e", 0.0, 0.3, 0.9),
+    ):  # fmt: skip
+        for name, done, likely, gain in ((base, 1.0, 1.0, 0.0), (ours, success, soft, alike)):
+            scores = dict(success=done, success_soft=likely, ssim_source_outside_excess=gain)
+            rows.append(row(name, item, 0, 0.1) | scores)
     items = {
         name: EditItem(EditRecord(source_file_name="a.png", instruction="x", id=name), Path("."))
-        for name in "abcd"
+        for name in "abcde"
     }
     table = pd.DataFrame(rows)
-    for given, best, worst in (("abc", "a", "c"), ("ab", "a", "b"), ("d", "d", "d")):
+    for given, best, worst in (
+        ("abce", "a", "c"),
+        ("ab", "a", "b"),
+        ("ce", "c", "c"),
+        ("d", "d", "d"),
+    ):
         found = methods.extremes(table, ours, [items[name] for name in given])
         assert [item.id for item in found] == [best, worst]
 

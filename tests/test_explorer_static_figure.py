@@ -52,7 +52,7 @@ def test_the_picture_shows_the_edit_and_a_map_for_each_word(models, items):
     explorer = widget.LiveExplorer(models, items, features, steps=2, instruction="make it red")
     fig = static_figure.figure(*explorer.opened())
     shown = [ax.get_title() for ax in fig.axes if ax.images]
-    assert shown == ["input", "the edit", "changed", "make", "it", "red"]
+    assert shown == ["input", "the edit", "what changed", "make", "it", "red", static_figure.LAST]
     plt.close(fig)
 
 
